@@ -1,0 +1,34 @@
+"""The equity leaderboard's harness; these names are the plugin author's whole API."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.losses import cross_entropy, segmentation_loss, soft_dice_loss
+    from harness.method import Batch, Card, Method, Output, Task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "Card",
+    "Method",
+    "Output",
+    "Task",
+    "cross_entropy",
+    "segmentation_loss",
+    "soft_dice_loss",
+]
+
+_HOME = {name: "harness.method" for name in ("Batch", "Card", "Method", "Output", "Task")} | {
+    name: "harness.losses" for name in ("cross_entropy", "segmentation_loss", "soft_dice_loss")
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `harness --help` and the leaderboard never pay for (or need) torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'harness' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)

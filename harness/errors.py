@@ -1,0 +1,30 @@
+"""The errors a user meets: one sentence that says what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """A mistake in the input (a file, a field, an option), told in one sentence.
+
+    The command line prints it without a traceback and exits with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class TrialError(HarnessError):
+    """A trial that could not go on (a NaN loss, a misbehaving plugin); the other trials do."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `" Did you mean 'x'?"` for the closest known name, else the list of known names."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Known: {', '.join(known)}." if known else ""

@@ -1,0 +1,1 @@
+"""Where trials run: anything with the shape of concurrent.futures.Executor."""

@@ -1,0 +1,49 @@
+"""The recipe's segmentation losses, as FairSeg's reference scripts define them."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+_SMOOTH = 1e-5
+
+
+def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return the mean pixel cross-entropy of each sample.
+
+    logits: float [B, C, h, w]; masks: int64 [B, h, w]; returns float [B], in nats.
+    """
+    return F.cross_entropy(logits, masks, reduction="none").flatten(1).mean(1)
+
+
+def soft_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """Return one soft Dice loss over all the samples given, mean over classes with background.
+
+    `1 - (2 sum(p t) + s) / (sum(p^2) + sum(t^2) + s)`, s = 1e-5, summed over samples and pixels
+    of a class (the DiceLoss of TransUNet, SAMed and FairSeg). probabilities: float
+    [B, C, h, w]; masks: int64 [B, h, w]; returns a scalar in [0, 1].
+    """
+    truth = F.one_hot(masks, probabilities.shape[1]).movedim(-1, 1).to(probabilities.dtype)
+    axes = (0, 2, 3)
+    overlap = (probabilities * truth).sum(axes)
+    size = probabilities.square().sum(axes) + truth.sum(axes)
+    return (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean()
+
+
+def segmentation_loss(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
+    """Return `(1 - dice_weight) * cross-entropy + dice_weight * soft Dice` over a set of samples.
+
+    logits: float [B, C, h, w]; masks: int64 [B, h, w]; returns a scalar.
+    """
+    dice = soft_dice_loss(logits.softmax(1), masks)
+    return (1 - dice_weight) * cross_entropy(logits, masks).mean() + dice_weight * dice
+
+
+def sample_losses(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
+    """Return `segmentation_loss` of each sample alone: float [B]."""
+    truth = F.one_hot(masks, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+    probabilities = logits.softmax(1)
+    overlap = (probabilities * truth).sum((2, 3))
+    size = probabilities.square().sum((2, 3)) + truth.sum((2, 3))
+    dice = (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean(1)
+    return (1 - dice_weight) * cross_entropy(logits, masks) + dice_weight * dice

@@ -1,0 +1,119 @@
+"""What a fairness method is: a torch module that turns one training step into a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+Sampler = Literal["uniform", "group-balanced"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """Who made a method and where it is described; shown on its page as plain text."""
+
+    title: str
+    authors: str = ""
+    paper: str = ""
+    url: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may know of the trial it is in, and nothing of the test data.
+
+    `group_counts` counts training samples per group, in the order of `groups`; `steps` is the
+    number of optimiser steps of the whole trial; `dice_weight` is the recipe's share of soft
+    Dice in the segmentation loss (the rest is cross-entropy).
+    """
+
+    n_classes: int
+    n_features: int
+    attribute: str | None
+    groups: tuple[str, ...]
+    group_counts: tuple[int, ...]
+    steps: int
+    dice_weight: float
+
+    @property
+    def n_groups(self) -> int:
+        """Number of known groups of the attribute."""
+        return len(self.groups)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    def select(self, rows: Tensor) -> Any:
+        """Return the same object for some samples: `rows` is a bool [B] or int64 [K] tensor."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Batch(_Rows):
+    """One training batch, after augmentation.
+
+    images: float32 [B, 3, H, W] in [0, 1]; masks: int64 [B, h, w], class indices at the
+    resolution of the logits, 0 is background; groups: int64 [B], -1 is unknown (and all -1 for
+    a method that does not read the attribute); samples: int64 [B], row of the training table.
+    """
+
+    images: Tensor
+    masks: Tensor
+    groups: Tensor
+    samples: Tensor
+
+
+@dataclass(frozen=True)
+class Output(_Rows):
+    """What the backbone made of a batch.
+
+    logits: float32 [B, C, h, w]; features: float32 [B, D], pooled from the last features that
+    training changes; losses: float32 [B], the recipe's segmentation loss of each sample alone.
+    """
+
+    logits: Tensor
+    features: Tensor
+    losses: Tensor
+
+
+class Method(nn.Module, ABC):
+    """A fairness method: the only thing that varies on the board.
+
+    Subclass it in one file under `methods/`, give it a `card` and a `loss`. Hyper-parameters
+    are the keyword arguments of `__init__` and have defaults. Weights, buffers and adversaries
+    registered on the module are trained, moved, checkpointed and resumed by the harness.
+
+    Class attributes
+    ----------------
+    card : who made it.
+    reads_attribute : False lets one training serve every attribute; `batch.groups` is then -1.
+    starts_from : name of the method whose trained weights this one fine-tunes, or None.
+    sampler : how the harness draws training batches, "uniform" or "group-balanced".
+    """
+
+    card: ClassVar[Card]
+    reads_attribute: ClassVar[bool] = True
+    starts_from: ClassVar[str | None] = None
+    sampler: ClassVar[Sampler] = "uniform"
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+    @abstractmethod
+    def loss(self, batch: Batch, output: Output) -> Tensor:
+        """Return the scalar to minimise for this batch."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return torch parameter groups of the method's own weights.
+
+        A group may set `lr`; the recipe's schedule scales it as it scales the backbone's.
+        """
+        return [{"params": list(self.parameters())}]
+
+    def on_epoch_end(self, epoch: int) -> None:
+        """Called after each epoch (counted from 0), before the checkpoint is written."""

@@ -1,0 +1,1 @@
+"""Scores of one prediction against one truth: overlap and surface."""

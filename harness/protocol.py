@@ -1,0 +1,211 @@
+"""A protocol: everything a comparison holds fixed, as one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import HarnessError, did_you_mean
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Label = Annotated[int, Field(ge=1, le=255)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CohortSpec(BaseModel):
+    """`[cohort]`: where the samples come from. Further keys belong to the source."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    source: str
+    size: Annotated[int, Field(ge=16, le=4096)] = 256
+    """Side in pixels of the square grid that images and masks are brought to, and scored on."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that the source itself validates."""
+        return dict(self.model_extra or {})
+
+
+class SplitSpec(_Table):
+    """`[split]`: by patient, stratified by every attribute, unless the cohort brings its own."""
+
+    test: Fraction = 0.25
+    validation: Fraction = 0.0
+    """Share of the *training* patients held out for validation."""
+    seed: int = 0
+
+
+class AttributeSpec(_Table):
+    """`[attributes.NAME]`: how a column becomes groups."""
+
+    column: str | None = None
+    """Column of the cohort; the attribute's own name when not given."""
+    bins: tuple[float, ...] = ()
+    """Inner edges of a numeric column: `[60]` makes the groups "<60" and ">=60"."""
+    merge: dict[str, tuple[str, ...]] = {}
+    """Group name to the values it takes in; values not named keep their own name."""
+
+
+class BackboneSpec(_Table):
+    """`[backbone]`: the segmentation network and which part of it is trained."""
+
+    name: str
+    adapt: Literal["frozen", "lora", "full"] = "frozen"
+    variant: str = ""
+    """Size of the network where there are several: "vit_b", "resnet18"; empty is its default."""
+    rank: Annotated[int, Field(ge=1)] = 4
+    """Rank of the low-rank adapters (adapt = "lora")."""
+
+
+class FinetuneSpec(_Table):
+    """`[recipe.finetune]`: the further training of a method that starts from another's weights."""
+
+    epochs: Annotated[int, Field(ge=1)] = 5
+    planned_epochs: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class Recipe(_Table):
+    """`[recipe]`: how every method is trained. The method has no say in any of it."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    planned_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Horizon of the schedule when training stops before it (SAMed: 100 planned, 70 run)."""
+    batch_size: Annotated[int, Field(ge=1)]
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; AdamW keeps its betas of 0.9 and 0.999."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    schedule: Literal["polynomial", "constant"] = "polynomial"
+    power: Annotated[float, Field(gt=0)] = 0.9
+    augmentation: Literal["none", "flip", "dihedral", "fairseg"] = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    dice_weight: Annotated[float, Field(ge=0, le=1)] = 0.8
+    selection: Literal["last", "best-validation"] = "last"
+    threads: Annotated[int, Field(ge=1)] = 1
+    """CPU threads of one trial; part of the recipe because it changes the last bits."""
+    finetune: FinetuneSpec = FinetuneSpec()
+
+
+class Protocol(_Table):
+    """Everything held fixed: cohort, split, structures, attributes, backbone, recipe, seeds."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    title: str
+    description: str = ""
+    cohort: CohortSpec
+    split: SplitSpec = SplitSpec()
+    structures: Annotated[dict[str, Annotated[tuple[Label, ...], Field(min_length=1)]], Field(min_length=1)]
+    """Structure name to the mask labels that make it up; `disc = [1, 2]`."""
+    ranked_by: str
+    """The structure whose equity-scaled Dice ranks the board first."""
+    attributes: Annotated[dict[str, AttributeSpec], Field(min_length=1)]
+    backbone: BackboneSpec
+    recipe: Recipe
+    methods: dict[str, dict[str, Any]] = {}
+    """Hyper-parameters by method, where they differ from the method's own defaults."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if self.ranked_by not in self.structures:
+            raise ValueError(
+                f"ranked_by names '{self.ranked_by}'.{did_you_mean(self.ranked_by, self.structures)}"
+            )
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds has a value twice; list each seed once.")
+        if self.backbone.adapt == "frozen" and self.recipe.augmentation == "fairseg":
+            raise ValueError(
+                "recipe.augmentation 'fairseg' turns images by any angle, so no embedding of a frozen "
+                "backbone can be cached for it; use 'dihedral', or backbone.adapt = 'lora'."
+            )
+        if self.recipe.selection == "best-validation" and self.split.validation == 0:
+            raise ValueError("recipe.selection 'best-validation' needs split.validation above 0.")
+        return self
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The mask labels of all structures, sorted; label k is class `labels.index(k) + 1`."""
+        return tuple(sorted({label for labels in self.structures.values() for label in labels}))
+
+    @property
+    def n_classes(self) -> int:
+        """Background and one class for each label."""
+        return len(self.labels) + 1
+
+    def classes(self, structure: str) -> tuple[int, ...]:
+        """Return the class indices that make up a structure."""
+        return tuple(self.labels.index(label) + 1 for label in self.structures[structure])
+
+
+def shipped() -> dict[str, Path]:
+    """Return the protocols that come with the harness: name to file."""
+    folder = Path(str(resources.files("harness"))) / "protocols"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load(name_or_file: str | Path) -> Protocol:
+    """Read a protocol by the name of a shipped one or from a file.
+
+    Raises HarnessError, one sentence, for a file that is missing, is not TOML or does not fit.
+    """
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        known = shipped()
+        if str(name_or_file) not in known:
+            raise HarnessError(
+                f"There is no protocol '{name_or_file}'.{did_you_mean(str(name_or_file), known)} "
+                "Give a name or a .toml file."
+            )
+        path = known[str(name_or_file)]
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror}; give the path of a protocol file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: not TOML: {error}.") from None
+    return parse(table, str(path))
+
+
+def parse(table: dict[str, Any], where: str) -> Protocol:
+    """Validate a protocol's table; `where` is the file named in the error."""
+    try:
+        return Protocol.model_validate(table)
+    except ValidationError as error:
+        raise HarnessError(f"{where}: {explain(error, Protocol)}") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Turn pydantic's first complaint into one sentence that names the key and the fix."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"'{key}' is not a key here.{did_you_mean(str(first['loc'][-1]), _keys_at(model, first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"'{key}' is missing; every protocol needs it."
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    got = f" (got {first['input']!r})" if key else ""
+    return f"{key + ': ' if key else ''}{message}{got}."
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the table at `loc` may have."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if annotation is None or not isinstance(annotation, type):
+            return list(AttributeSpec.model_fields) if "attributes" in loc else []
+        model = annotation
+    return list(model.model_fields)
