@@ -1,0 +1,66 @@
+"""Group distributionally robust optimisation: minimise the loss of the worst group."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness import Batch, Card, Method, Output, Task, segmentation_loss
+
+
+class GroupDRO(Method):
+    """Weigh groups by exponentiated gradient ascent on their losses (Sagawa et al., Algorithm 1).
+
+    After a batch, `q_g` is multiplied by `exp(step_size * (L_g + adjustment / sqrt(n_g)))` for
+    the groups in it, and the loss is `sum_g q_g L_g`. `L_g` is the recipe's segmentation loss
+    over the group's samples of the batch, `n_g` its number of training samples (the group
+    adjustment of their section 3.3).
+
+    Differs from the authors' code in two ways: a group absent from the batch keeps its weight
+    exactly (there, its adjustment alone still moves it), and `q` is normalised over the groups
+    present with their total weight kept. Samples of unknown group are left out; a batch of
+    nothing else falls back to the plain loss.
+
+    Parameters
+    ----------
+    step_size : rate of the weights' ascent, eta_q in the paper.
+    adjustment : the constant C; 0 turns the adjustment off.
+    """
+
+    card = Card(
+        title="Group DRO",
+        authors="Shiori Sagawa, Pang Wei Koh, Tatsunori B. Hashimoto, Percy Liang",
+        paper="Distributionally Robust Neural Networks for Group Shifts, ICLR 2020",
+        url="https://arxiv.org/abs/1911.08731",
+        licence="MIT",
+    )
+
+    q: Tensor
+
+    def __init__(self, task: Task, step_size: float = 0.01, adjustment: float = 1.0) -> None:
+        super().__init__(task)
+        self.step_size = step_size
+        self.register_buffer("q", torch.full((task.n_groups,), 1 / max(task.n_groups, 1)))
+        counts = torch.tensor(task.group_counts, dtype=torch.float32)
+        self.register_buffer("margin", adjustment / counts.clamp(min=1).sqrt(), persistent=False)
+
+    def loss(self, batch: Batch, output: Output) -> Tensor:
+        """Return the weighted sum of the group losses, after moving the weights."""
+        present = batch.groups[batch.groups >= 0].unique()
+        if len(present) == 0:
+            return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+        losses = torch.stack([self._group_loss(batch, output, group) for group in present])
+        self._ascend(present, losses.detach())
+        # Divided by the weight present, so that the step size does not depend on who is absent.
+        weights = self.q[present]
+        return (weights * losses).sum() / weights.sum()
+
+    def _group_loss(self, batch: Batch, output: Output, group: Tensor) -> Tensor:
+        rows = batch.groups == group
+        return segmentation_loss(output.logits[rows], batch.masks[rows], self.task.dice_weight)
+
+    @torch.no_grad()
+    def _ascend(self, present: Tensor, losses: Tensor) -> None:
+        before = self.q[present]
+        raised = before * torch.exp(self.step_size * (losses + self.get_buffer("margin")[present]))
+        self.q[present] = raised * (before.sum() / raised.sum())
