@@ -27,10 +27,11 @@ from harness.errors import HarnessError
 
 SCHEMA_VERSION = 1
 
-SCORES = ("sample", "structure", "dice", "iou", "hd95", "asd", "nsd", "missed", "vcdr_error")
+SCORES = ("sample", "structure", "dice", "iou", "hd95", "hd95_max", "asd", "nsd", "missed", "vcdr_error")
 """Columns of scores.parquet: one row a test sample and structure. dice, iou, nsd: fractions;
-hd95, asd: pixels; missed: True where exactly one of truth and prediction is empty; vcdr_error:
-absolute error of the vertical cup-to-disc ratio, on the rows of `disc`, else missing."""
+hd95 (both directions pooled), hd95_max (the larger of the directed percentiles), asd: pixels;
+missed: True where exactly one of truth and prediction is empty; vcdr_error: absolute error of the
+vertical cup-to-disc ratio, on the rows of `disc`, else missing."""
 
 CURVE = ("epoch", "quantity", "attribute", "group", "value")
 """Columns of curve.csv: quantity is "loss" (training) or "validation_dice"; attribute and group
