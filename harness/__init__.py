@@ -22,9 +22,7 @@ __all__ = [
     "soft_dice_loss",
 ]
 
-_HOME = {name: "harness.method" for name in ("Batch", "Card", "Method", "Output", "Task")} | {
-    name: "harness.losses" for name in ("cross_entropy", "segmentation_loss", "soft_dice_loss")
-}
+_HOME = dict.fromkeys(("Batch", "Card", "Method", "Output", "Task"), "harness.method") | dict.fromkeys(("cross_entropy", "segmentation_loss", "soft_dice_loss"), "harness.losses")
 
 
 def __getattr__(name: str) -> Any:

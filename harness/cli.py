@@ -1,0 +1,373 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import __version__
+from harness.errors import HarnessError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.run import Outcome, Prepared
+
+
+class Group(click.Group):
+    """Commands in the order of the tour, with a suggestion for one that is misspelt."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands as they were added."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command named by the first argument."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"There is no command '{args[0]}'.{did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+def _cache_default() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("equity-leaderboard")
+
+
+_RUNS = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of records.",
+)
+_CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=_cache_default,
+    envvar="HARNESS_CACHE",
+    help="Folder of weights, cohorts and embeddings.  [default: the user's cache folder; env: HARNESS_CACHE]",
+)
+_PROTOCOL = click.option(
+    "--protocol", default="quick", show_default=True, help="Name of a shipped protocol, or a .toml file."
+)
+_DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder of the cohort's files.")
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+def cli() -> None:
+    """Train fairness methods under one protocol and compare them by equity-scaled scores."""
+
+
+@cli.command("run")
+@click.argument("methods", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every method that is found.")
+@_PROTOCOL
+@_DATA
+@click.option("--seeds", help="Seeds instead of the protocol's: 0,1,2.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Trials at a time.  [default: one a GPU, or by CPU cores]"
+)
+@click.option("--dry-run", is_flag=True, help="List the trials and their state, and stop.")
+@click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
+@_RUNS
+@_CACHE
+def run_command(
+    methods: tuple[str, ...],
+    everything: bool,
+    protocol: str,
+    data: Path | None,
+    seeds: str | None,
+    device: str,
+    jobs: int | None,
+    dry_run: bool,
+    retry_failed: bool,
+    runs: Path,
+    cache: Path,
+) -> None:
+    """Run METHODS (names or .py files) under a protocol; what is done is never repeated.
+
+    \b
+    harness run --all                          every method, the quick protocol
+    harness run erm febs --protocol mine.toml  two of them, your own protocol
+    harness run path/to/mine.py --seeds 0      a method from a file, one seed
+    """
+    if bool(methods) == everything:
+        raise HarnessError("Name the methods to run, or give --all (harness list methods shows them).")
+    from harness import executors, run
+    from harness.protocol import load
+    from harness.trial import Paths, resolve_device
+
+    console = _console()
+    chosen = load(protocol)
+    if seeds is not None:
+        chosen = chosen.model_copy(update={"seeds": _seeds(seeds)})
+    resolve_device(device)
+    with console.status("Reading the cohort ..."):
+        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol)
+    _print_broken(console, prepared)
+    if dry_run:
+        _print_plan(console, prepared)
+        sys.exit(1 if prepared.broken else 0)
+    run.write_protocol(prepared, _command(protocol, methods, seeds))
+    slots = executors.local.slots(device, jobs, chosen.recipe.threads)
+    outcome = _execute(console, prepared, slots, device, retry_failed)
+    _print_outcome(console, prepared, outcome)
+    sys.exit(0 if _all_well(prepared, outcome) else 1)
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["methods", "protocols", "trials"]))
+@_RUNS
+def list_command(what: str, runs: Path) -> None:
+    """List methods, shipped protocols, or the trials that have a record."""
+    lister: dict[str, Callable[[], int]] = {
+        "methods": _list_methods,
+        "protocols": _list_protocols,
+        "trials": lambda: _list_trials(runs),
+    }
+    sys.exit(lister[what]())
+
+
+@cli.command("show")
+@click.argument("trial")
+@_RUNS
+def show_command(trial: str, runs: Path) -> None:
+    """Show one trial's record; the first characters of its id are enough."""
+    from harness.records import Store
+
+    store = Store(runs)
+    matches = [name for name in store.ids() if name.startswith(trial)]
+    if len(matches) != 1:
+        found = "no record" if not matches else f"{len(matches)} records"
+        raise HarnessError(f"{runs}: {found} with an id that begins with '{trial}' (harness list trials).")
+    record = store.record(matches[0])
+    console = _console()
+    console.print_json(record.model_dump_json(exclude={"method": {"source"}}))
+    if record.status == "done":
+        scores = store.scores(record.id).drop(columns="sample").groupby("structure", sort=False).mean()
+        console.print(scores.round(4).to_string())
+    else:
+        console.print(store.log(record.id), markup=False, highlight=False)
+
+
+@cli.command("cohort")
+@click.argument("protocol", default="quick")
+@_DATA
+@click.option("--thumbnails", type=click.Path(path_type=Path), help="Also write a PNG with a few samples.")
+@_CACHE
+def cohort_command(protocol: str, data: Path | None, thumbnails: Path | None, cache: Path) -> None:
+    """Show who is in a protocol's cohort: samples and patients per group and split."""
+    from harness import cohorts
+    from harness.protocol import load
+
+    chosen = load(protocol)
+    cohort = cohorts.load(chosen, data, cache)
+    console = _console()
+    console.print(f"{cohort.title}: {len(cohort.subjects)} samples, digest {cohort.digest[:12]}")
+    _print_frame(console, cohorts.describe(cohort, chosen))
+    if thumbnails is not None:
+        cohorts.write_thumbnails(cohort, thumbnails)
+        console.print(f"Wrote {thumbnails}.")
+
+
+@cli.command("report")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("site"),
+    show_default=True,
+    help="Folder of the site.",
+)
+@click.option("--no-images", is_flag=True, help="Publish no image, whatever the cohort allows.")
+@click.option("--open", "open_it", is_flag=True, help="Open the site in a browser.")
+@_RUNS
+def report_command(out: Path, no_images: bool, open_it: bool, runs: Path) -> None:
+    """Build the leaderboard, a static site, from the records."""
+    began = time.monotonic()
+    _reporter("site")(runs, out, images=not no_images)
+    index = out / "index.html"
+    _console().print(f"Wrote {index} in {time.monotonic() - began:.1f} s.", highlight=False)
+    if open_it:
+        click.launch(str(index))
+
+
+@cli.group("weights")
+def weights_group() -> None:
+    """Pretrained weights: fetch them, or see which are here."""
+
+
+@weights_group.command("fetch")
+@click.argument("name")
+@click.option("--from", "source", help="A file or address to take it from instead of the known sources.")
+@_CACHE
+def weights_fetch(name: str, source: str | None, cache: Path) -> None:
+    """Fetch a checkpoint into the cache and check its SHA-256."""
+    from harness import weights
+
+    path = weights.fetch(name, cache, source)
+    _console().print(f"{name}: {path}, SHA-256 checked.", highlight=False, soft_wrap=True)
+
+
+@weights_group.command("list")
+@_CACHE
+def weights_list(cache: Path) -> None:
+    """List the known checkpoints and whether they are in the cache."""
+    from harness import weights
+
+    for name, checkpoint in weights.CHECKPOINTS.items():
+        state = "here" if weights.is_cached(name, cache) else "not fetched"
+        click.echo(f"{name:16} {checkpoint.size / 1e6:8.1f} MB  {state}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence and its exit status."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except HarnessError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Interrupted; the same command goes on where this one stopped.", err=True)
+        sys.exit(130)
+
+
+def _execute(
+    console: Console, prepared: Prepared, slots: list[dict[str, str]], device: str, retry_failed: bool
+) -> Outcome:
+    from harness import run
+    from harness.display import Display
+    from harness.executors.local import LocalExecutor
+
+    executor = LocalExecutor(slots, preload=["harness.trial"])
+    try:
+        with console.status("Computing the frozen backbone's embeddings ..."):
+            run.embed_cohort(prepared, executor, len(slots), device)
+        with Display(console) as display:
+            outcome = run.execute(prepared, executor, display, len(slots), device, retry_failed)
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
+    return outcome
+
+
+def _all_well(prepared: Prepared, outcome: Outcome) -> bool:
+    return not prepared.broken and outcome.count("done") == len(prepared.plan.trials)
+
+
+def _print_outcome(console: Console, prepared: Prepared, outcome: Outcome) -> None:
+    total = len(prepared.plan.trials)
+    if outcome.already == total:
+        console.print(f"Nothing to do: all {total} trials are done.")
+    else:
+        parts = [f"{len(trials)} {status}" for status, trials in outcome.by_status.items()]
+        console.print(f"{total} trials: {', '.join(parts)}; {outcome.already} of them were done before.")
+    for message in dict.fromkeys(outcome.errors):
+        console.print(f"[red]stopped[/] {message}", highlight=False)
+    for trial in outcome.by_status.get("failed", []):
+        error = prepared.store.record(trial.id).error
+        console.print(f"[red]failed[/] {trial.label}: ", end="")
+        console.print(error, markup=False, highlight=False, soft_wrap=True)
+    if outcome.count("failed"):
+        console.print("harness show ID has the traceback; --retry-failed runs them again.")
+
+
+def _print_broken(console: Console, prepared: Prepared) -> None:
+    for broken in prepared.broken:
+        console.print(f"[red]broken plugin[/] {broken.plugin.name}: ", end="")
+        console.print(broken.error, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_plan(console: Console, prepared: Prepared) -> None:
+    for trial in prepared.plan.trials.values():
+        state = prepared.store.record(trial.id).status if prepared.store.has(trial.id) else "to run"
+        origin = f"  starts from {trial.starts_from[:8]}" if trial.starts_from else ""
+        console.print(f"{trial.id[:8]}  {state:7} {trial.label}{origin}", highlight=False)
+    console.print(f"{len(prepared.plan.trials)} trials.")
+
+
+def _list_methods() -> int:
+    from harness import plugins
+
+    found = plugins.discover()
+    methods, broken = plugins.load_all(list(found.values()))
+    for name, method in methods.items():
+        values = plugins.hyper_parameters(method, found[name])
+        listed = ", ".join(f"{key}={value}" for key, value in values.items())
+        click.echo(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else ""))
+    for one in broken:
+        click.echo(f"{one.plugin.name:16} broken: {one.error}", err=True)
+    return 1 if broken else 0
+
+
+def _list_protocols() -> int:
+    from harness.protocol import load, shipped
+
+    for name in shipped():
+        click.echo(f"{name:16} {load(name).title}")
+    return 0
+
+
+def _list_trials(runs: Path) -> int:
+    from harness.records import Store
+
+    store = Store(runs)
+    for trial in store.ids():
+        record = store.record(trial)
+        where = f"{record.protocol} {record.method.name} {record.attribute or '-'} seed {record.seed}"
+        click.echo(f"{trial[:8]}  {record.status:6}  {where}")
+    return 0
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise HarnessError(f"--seeds {text}: give whole numbers with commas between them: 0,1,2.") from None
+
+
+def _command(protocol: str, methods: tuple[str, ...], seeds: str | None) -> str:
+    names = " ".join(Path(m).name if "/" in m else m for m in methods) or "--all"
+    given = f" --seeds {seeds}" if seeds else ""
+    return f"harness run {names} --protocol {Path(protocol).name}{given}"
+
+
+def _reporter(name: str) -> Any:
+    from importlib.metadata import entry_points
+
+    found = {entry.name: entry for entry in entry_points(group="harness.reporters")}
+    if name not in found:
+        raise HarnessError(f"No reporter '{name}' is installed; run `pip install -e .` in the clone.")
+    return found[name].load()
+
+
+def _print_frame(console: Console, frame: Any) -> None:
+    from rich.table import Table
+
+    table = Table(*map(str, frame.columns))
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(str, row))
+    console.print(table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()

@@ -1,0 +1,74 @@
+"""The samples of a cohort as tensors on a device: images, masks, and embeddings where cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# A split that takes more of the free GPU memory than this stays in the host's memory.
+_RESIDENT_SHARE = 0.4
+
+
+class Feed:
+    """Some rows of a cohort.
+
+    images: uint8 [N, S, S, 3]; masks: uint8 [N, S, S] or None where they must not be seen;
+    embeddings: one array [V, N, d, s, s] per map of a frozen encoder, or empty; rows: int64 [n].
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray | None,
+        embeddings: Sequence[np.ndarray],
+        rows: np.ndarray,
+        device: torch.device,
+    ) -> None:
+        self.rows = rows
+        self.device = device
+        self._images = _Rows(images, rows, 0, device)
+        self._masks = None if masks is None else _Rows(masks, rows, 0, device)
+        self._maps = [_Rows(maps, rows, 1, device) for maps in embeddings]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def images(self, picks: np.ndarray) -> Tensor:
+        """Return float32 [B, 3, S, S] in [0, 1]; `picks` counts from 0 within the rows."""
+        return self._images.take(picks).movedim(-1, 1).float() / 255
+
+    def masks(self, picks: np.ndarray) -> Tensor:
+        """Return uint8 [B, S, S], class indices."""
+        if self._masks is None:
+            raise RuntimeError("these rows came without masks")
+        return self._masks.take(picks)
+
+    def maps(self, picks: np.ndarray, variants: np.ndarray) -> tuple[Tensor, ...]:
+        """Return the cached encoder maps of each pick under its dihedral variant, float32."""
+        return tuple(maps.take(picks, variants).float() for maps in self._maps)
+
+
+class _Rows:
+    """Rows of an array, resident on the GPU where they fit, else fetched from the (mapped) array."""
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray, axis: int, device: torch.device) -> None:
+        self.device = device
+        self.array = array
+        self.rows = rows
+        self.resident: Tensor | None = None
+        size = array.nbytes // array.shape[axis] * len(rows)
+        if device.type == "cuda" and size < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self.resident = torch.from_numpy(np.take(array, rows, axis)).to(device)
+
+    def take(self, picks: np.ndarray, variants: np.ndarray | None = None) -> Tensor:
+        if self.resident is not None:
+            index = torch.from_numpy(picks).to(self.device)
+            if variants is None:
+                return self.resident[index]
+            return self.resident[torch.from_numpy(variants).to(self.device), index]
+        rows = self.rows[picks]
+        chosen = self.array[rows] if variants is None else self.array[variants, rows]
+        return torch.from_numpy(np.ascontiguousarray(chosen)).to(self.device)

@@ -1,0 +1,184 @@
+"""Protocol x methods -> a de-duplicated graph of trials, each with the hash of all it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import harness
+from harness import sources
+from harness.cohorts.cohort import Cohort
+from harness.plugins import Plugin, check_hyper_parameters
+from harness.protocol import Protocol
+from harness.records import PlanRow
+
+if TYPE_CHECKING:
+    from harness.method import Method
+
+# The libraries whose arithmetic ends up in a result.
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "segment-anything",
+    "segmentation-models-pytorch",
+    "timm",
+    "torch",
+    "torchvision",
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method that is to run: where it is from, its class, its hyper-parameters."""
+
+    plugin: Plugin
+    method: type[Method]
+    hyper_parameters: dict[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One method x attribute x seed under a protocol; `attribute` is None if it is not read."""
+
+    id: str
+    protocol: Protocol
+    plugin: Plugin
+    hyper_parameters: dict[str, Any]
+    attribute: str | None
+    seed: int
+    starts_from: str | None
+    identity: dict[str, Any] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: `groupdro race seed 0`."""
+        return " ".join(part for part in (self.plugin.name, self.attribute, f"seed {self.seed}") if part)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials in an order in which they can run, and the cells of the board that they fill."""
+
+    trials: dict[str, Trial]
+    rows: tuple[PlanRow, ...]
+
+
+def candidate(plugin: Plugin, method: type[Method], protocol: Protocol, where: str) -> Candidate:
+    """Return a method with the hyper-parameters that the protocol gives it.
+
+    Raises HarnessError for hyper-parameters that the method does not have.
+    """
+    given = dict(protocol.methods.get(plugin.name, {}))
+    values = check_hyper_parameters(method, plugin, given, where)
+    return Candidate(plugin, method, values, sources.method_digest(plugin.file))
+
+
+def build(
+    protocol: Protocol,
+    cohort: Cohort,
+    candidates: Mapping[str, Candidate],
+    wanted: Iterable[str],
+    weights_digest: str,
+) -> Plan:
+    """Return the plan for the `wanted` methods and those whose weights they start from."""
+    planner = _Planner(protocol, cohort, candidates, weights_digest)
+    rows = [
+        PlanRow(method=name, attribute=attribute, seed=seed, trial=planner.add(name, attribute, seed))
+        for name in _with_origins(wanted, candidates)
+        for attribute in protocol.attributes
+        for seed in protocol.seeds
+    ]
+    return Plan(planner.trials, tuple(rows))
+
+
+def _with_origins(wanted: Iterable[str], candidates: Mapping[str, Candidate]) -> list[str]:
+    """Put the methods that others start from first, and in."""
+    names: dict[str, None] = {}
+    for name in wanted:
+        chain = [name]
+        while (origin := candidates[chain[-1]].method.starts_from) is not None:
+            chain.append(origin)
+        names.update(dict.fromkeys(reversed(chain)))
+    return list(names)
+
+
+class _Planner:
+    def __init__(
+        self,
+        protocol: Protocol,
+        cohort: Cohort,
+        candidates: Mapping[str, Candidate],
+        weights_digest: str,
+    ) -> None:
+        self.protocol = protocol
+        self.cohort = cohort
+        self.candidates = candidates
+        self.common = _common_identity(protocol, cohort, weights_digest)
+        self.trials: dict[str, Trial] = {}
+
+    def add(self, name: str, attribute: str, seed: int) -> str:
+        """Add a trial and the one that it starts from; return its id."""
+        chosen = self.candidates[name]
+        origin = chosen.method.starts_from
+        starts_from = None if origin is None else self.add(origin, attribute, seed)
+        read = attribute if chosen.method.reads_attribute else None
+        identity = self.common | {
+            "recipe": _recipe(self.protocol, finetunes=origin is not None),
+            "method": {
+                "name": name,
+                "source": chosen.digest,
+                "hyper_parameters": chosen.hyper_parameters,
+            },
+            "attribute": None if read is None else _attribute_identity(self.cohort, read),
+            "seed": seed,
+            "starts_from": starts_from,
+        }
+        trial = _hash(identity)[:20]
+        self.trials[trial] = Trial(
+            id=trial,
+            protocol=self.protocol,
+            plugin=chosen.plugin,
+            hyper_parameters=chosen.hyper_parameters,
+            attribute=read,
+            seed=seed,
+            starts_from=starts_from,
+            identity=identity,
+        )
+        return trial
+
+
+def _common_identity(protocol: Protocol, cohort: Cohort, weights_digest: str) -> dict[str, Any]:
+    return {
+        "harness": {"version": harness.__version__, "engine": sources.engine_digest()},
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "cohort": cohort.digest,
+        "structures": {name: protocol.classes(name) for name in protocol.structures},
+        "backbone": protocol.backbone.model_dump() | {"weights": weights_digest},
+    }
+
+
+def _recipe(protocol: Protocol, finetunes: bool) -> dict[str, Any]:
+    """Return what is hashed of the recipe: the fine-tuning part only for who fine-tunes."""
+    return protocol.recipe.model_dump(exclude=None if finetunes else {"finetune"})
+
+
+def _attribute_identity(cohort: Cohort, attribute: str) -> dict[str, Any]:
+    codes = cohort.codes(attribute)[cohort.rows("train")]
+    groups = cohort.groups[attribute]
+    return {"name": attribute, "groups": groups, "codes": hashlib.sha256(codes.tobytes()).hexdigest()}
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

@@ -1,0 +1,92 @@
+"""The source that a result depends on: a Python file and the local modules that it imports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+HARNESS = Path(__file__).parent
+
+# Modules whose change cannot change a result: what they decide is hashed as data.
+_NOT_IN_A_RESULT = {"__init__", "errors", "records", "protocol", "sources"}
+
+
+def local_files(file: Path, roots: Iterable[Path]) -> list[Path]:
+    """Return `file` and every local file that it imports, directly or not, sorted.
+
+    A module is local if it is found under one of `roots`; imports anywhere in a file count.
+    Raises SyntaxError for a file that does not parse.
+    """
+    roots = [root.resolve() for root in roots]
+    found: set[Path] = set()
+    waiting = [file.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for name in _imports(path, roots):
+            waiting.extend(_resolve(name, roots))
+    return sorted(found)
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Return the SHA-256 over the files' names and contents, in the order of their names."""
+    sha = hashlib.sha256()
+    for path in sorted(files, key=lambda p: (p.name, str(p))):
+        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return sha.hexdigest()
+
+
+def method_digest(file: Path) -> str:
+    """Return the digest of a method's file and the local modules it imports, the harness aside."""
+    roots = [file.parent]
+    if (file.parent / "__init__.py").is_file():
+        roots.append(file.parent.parent)
+    harness = HARNESS.resolve()
+    return digest(f for f in local_files(file, roots) if harness not in f.parents)
+
+
+@cache
+def engine_digest() -> str:
+    """Return the digest of the harness's own code that a trial runs."""
+    files = set(local_files(HARNESS / "trial.py", [HARNESS.parent]))
+    files |= {path.resolve() for path in HARNESS.glob("backbones/*.py")}
+    cohorts = (HARNESS / "cohorts").resolve()
+    return digest(f for f in files if f.stem not in _NOT_IN_A_RESULT and cohorts not in f.parents)
+
+
+def _imports(file: Path, roots: list[Path]) -> Iterator[str]:
+    """Yield the dotted names that a file imports, relative ones made absolute."""
+    for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = _dotted(file.parents[node.level - 1], roots)
+                base = ".".join(part for part in (package, base) if part)
+            yield base
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+
+
+def _dotted(folder: Path, roots: list[Path]) -> str:
+    for root in sorted(roots, key=lambda r: len(r.parts)):
+        if folder.is_relative_to(root):
+            return ".".join(folder.relative_to(root).parts)
+    return ""
+
+
+def _resolve(name: str, roots: list[Path]) -> list[Path]:
+    """Return the file of a dotted name and the `__init__` files on the way to it."""
+    parts = [part for part in name.split(".") if part]
+    for root in roots:
+        module = root.joinpath(*parts)
+        hits = [p for p in (module.with_suffix(".py"), module / "__init__.py") if parts and p.is_file()]
+        if hits:
+            packages = [root.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts))]
+            return hits + [p for p in packages if p.is_file()]
+    return []

@@ -1,0 +1,385 @@
+"""One trial, top to bottom: fit, predict, score, commit."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# Read by cuBLAS when CUDA starts, so it must be there before torch touches a GPU.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save
+
+import harness
+from harness import backbones, cohorts, embed, metrics, plugins, sources, weights
+from harness.backbones.backbone import Backbone
+from harness.cohorts.cohort import Cohort
+from harness.errors import HarnessError, TrialError
+from harness.feed import Feed
+from harness.fit import CurveRow, Job, Schedule, fit, load_trained, trained_state
+from harness.method import Method, Task
+from harness.plan import LIBRARIES, Trial
+from harness.predict import predict
+from harness.records import CURVE, Cost, MethodInfo, Record, Store, write_json
+from harness.score import score, write_scores
+from harness.seeds import seed_everything
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a run reads and writes: records, the cohort's own files, the cache."""
+
+    runs: Path
+    data: Path | None
+    cache: Path
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    labels: np.ndarray
+    curve: list[CurveRow]
+    cost: Cost
+
+
+def run(trial: Trial, paths: Paths, device: str = "auto") -> str:
+    """Run a trial and commit its record; return "done" or "failed".
+
+    Whatever the method raises becomes a failed record with its traceback. Raises HarnessError
+    where the trial is not to blame: the cohort, the weights or the disk.
+    """
+    store = Store(paths.runs)
+    work = store.work(trial.id)
+    try:
+        fitted, cohort = _fit_and_predict(trial, paths, device, work)
+        _progress_file(work)("scoring", 0, 1)
+        started = time.monotonic()
+        scores = _score(trial, cohort, fitted.labels)
+        cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
+        _commit_done(store, trial, cohort, fitted, scores, cost)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise HarnessError(
+                f"{error.filename or paths.runs}: the disk is full; {trial.label} stopped and will resume "
+                "from its last checkpoint once there is room."
+            ) from None
+        if isinstance(error, HarnessError) and not isinstance(error, TrialError):
+            raise
+        message = plugins.describe_error(error, trial.plugin.file)
+        commit_failed(store, trial, message, traceback.format_exc())
+        return "failed"
+    return "done"
+
+
+def run_logged(trial: Trial, paths: Paths, device: str = "auto") -> str:
+    """Run a trial in a process of its own, whose output goes to the trial's log.
+
+    Returns "elsewhere" if another process has the trial's log locked: it is running it.
+    """
+    log = Store(paths.runs).work(trial.id) / "log.txt"
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "elsewhere"
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    return run(trial, paths, device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of `--device`: "auto" is a GPU where there is one.
+
+    Raises HarnessError for a device that this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise HarnessError(
+            f"--device {name}: {str(error).splitlines()[0]} Use --device auto or cpu."
+        ) from None
+    return torch.device(name)
+
+
+def prepare_torch(threads: int) -> None:
+    """Make torch deterministic, on as many CPU threads as the recipe says."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def build_backbone(protocol: Any, seed: int, cache: Path) -> Backbone:
+    """Return the protocol's backbone with the initial weights of a seed, the same for all methods."""
+    name = weights.required(protocol.backbone)
+    file = None if name is None else weights.find(name, cache)
+    seed_everything("backbone", seed)
+    return backbones.build(protocol.backbone, protocol.n_classes, protocol.cohort.size, file)
+
+
+def _fit_and_predict(trial: Trial, paths: Paths, name: str, work: Path) -> tuple[_Fitted, Cohort]:
+    protocol = trial.protocol
+    prepare_torch(protocol.recipe.threads)
+    device = resolve_device(name)
+    cohort = cohorts.load(protocol, paths.data, paths.cache)
+    maps = embed.open_embeddings(protocol, cohort, paths.cache) if protocol.backbone.adapt == "frozen" else []
+    backbone = build_backbone(protocol, trial.seed, paths.cache).to(device)
+    if trial.starts_from is not None:
+        load_trained(backbone, load_file(Store(paths.runs).weights(trial.starts_from)))
+    job = _job(trial, cohort, maps, backbone, device, work)
+    curve, fit_seconds = fit(job)
+    started = time.monotonic()
+    test = Feed(cohort.images, None, maps, cohort.rows("test"), device)
+    labels = predict(backbone, test, protocol.cohort.size, _bfloat16(trial), job.progress)
+    _save_weights(backbone, Store(paths.runs).weights(trial.id))
+    cost = Cost(
+        fit_seconds=round(fit_seconds, 3),
+        predict_seconds=round(time.monotonic() - started, 3),
+        peak_memory_bytes=_peak_memory(device),
+        device=_device_name(device),
+        trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
+    )
+    return _Fitted(labels, curve, cost), cohort
+
+
+def _job(
+    trial: Trial,
+    cohort: Cohort,
+    maps: Sequence[np.ndarray],
+    backbone: Backbone,
+    device: torch.device,
+    work: Path,
+) -> Job:
+    recipe = trial.protocol.recipe
+    rows = cohort.rows("train")
+    schedule = Schedule.of(recipe, finetunes=trial.starts_from is not None)
+    codes = {name: (groups, cohort.codes(name)[rows]) for name, groups in cohort.groups.items()}
+    groups, own = codes[trial.attribute] if trial.attribute else ((), np.full(len(rows), -1))
+    task = Task(
+        n_classes=trial.protocol.n_classes,
+        n_features=backbone.n_features,
+        attribute=trial.attribute,
+        groups=groups,
+        group_counts=tuple(int((own == code).sum()) for code in range(len(groups))),
+        steps=schedule.epochs * schedule.steps_per_epoch(len(rows)),
+        dice_weight=recipe.dice_weight,
+    )
+    return Job(
+        method=_build_method(trial, task).to(device),
+        backbone=backbone,
+        feed=Feed(cohort.images, cohort.masks, maps, rows, device),
+        recipe=recipe,
+        schedule=schedule,
+        groups=own,
+        codes=codes,
+        seed=trial.seed,
+        name=trial.plugin.name,
+        checkpoint=work / "checkpoint.pt",
+        progress=_progress_file(work),
+        validate=_validator(trial, cohort, maps, device),
+    )
+
+
+def _build_method(trial: Trial, task: Task) -> Method:
+    method = plugins.load(trial.plugin)
+    seed_everything("method", trial.plugin.name, trial.seed)
+    return method(task, **trial.hyper_parameters)
+
+
+def _validator(
+    trial: Trial, cohort: Cohort, maps: Sequence[np.ndarray], device: torch.device
+) -> Callable[[Backbone], float] | None:
+    """Return the mean Dice over validation samples and structures, as a function of the weights."""
+    rows = cohort.rows("validation")
+    if len(rows) == 0:
+        return None
+    feed = Feed(cohort.images, None, maps, rows, device)
+    protocol = trial.protocol
+    members = [protocol.classes(name) for name in protocol.structures]
+
+    def validate(backbone: Backbone) -> float:
+        labels = predict(backbone, feed, protocol.cohort.size, _bfloat16(trial), lambda *_: None)
+        dice = [
+            metrics.dice(np.isin(labels[i], classes), np.isin(cohort.masks[row], classes))
+            for i, row in enumerate(rows)
+            for classes in members
+        ]
+        return float(np.mean(dice))
+
+    return validate
+
+
+def _score(trial: Trial, cohort: Cohort, labels: np.ndarray) -> pd.DataFrame:
+    rows = cohort.rows("test")
+    structures = {name: trial.protocol.classes(name) for name in trial.protocol.structures}
+    samples = cohort.subjects["sample"].to_numpy()[rows]
+    return score(labels, np.asarray(cohort.masks[rows]), samples, structures)
+
+
+def _commit_done(
+    store: Store, trial: Trial, cohort: Cohort, fitted: _Fitted, scores: pd.DataFrame, cost: Cost
+) -> None:
+    samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")].astype(str)
+    with store.writing(store.path(trial.id)) as folder:
+        write_scores(scores, folder / "scores.parquet")
+        np.savez_compressed(folder / "predictions.npz", samples=samples, labels=fitted.labels)
+        pd.DataFrame(fitted.curve, columns=list(CURVE)).to_csv(folder / "curve.csv", index=False)
+        _copy_log(store, trial, folder, "")
+        groups = cohort.groups[trial.attribute] if trial.attribute else ()
+        record = _record(trial, "done", groups).model_copy(update={"cost": cost, "files": _digests(folder)})
+        write_json(folder / "record.json", record)
+    shutil.rmtree(store.work(trial.id))
+
+
+def commit_failed(store: Store, trial: Trial, error: str, trace: str) -> None:
+    """Commit the record of a trial that failed; its checkpoint stays for `--retry-failed`."""
+    with store.writing(store.path(trial.id)) as folder:
+        _copy_log(store, trial, folder, trace)
+        record = _record(trial, "failed", ()).model_copy(update={"error": error, "files": _digests(folder)})
+        write_json(folder / "record.json", record)
+
+
+def _record(trial: Trial, status: Any, groups: tuple[str, ...]) -> Record:
+    return Record(
+        id=trial.id,
+        status=status,
+        protocol=trial.protocol.name,
+        method=method_info(trial),
+        attribute=trial.attribute,
+        groups=groups,
+        seed=trial.seed,
+        started_from=trial.starts_from,
+        identity=trial.identity,
+        environment=_environment(trial),
+        provenance=_git(sources.HARNESS),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def method_info(trial: Trial) -> MethodInfo:
+    """Return a trial's method as its record describes it; of a plugin that no longer loads, its name."""
+    common = {
+        "name": trial.plugin.name,
+        "hyper_parameters": trial.hyper_parameters,
+        "source": trial.plugin.file.read_text(encoding="utf-8", errors="replace"),
+        "source_digest": trial.identity["method"]["source"],
+    }
+    loaded, _ = plugins.load_all([trial.plugin])
+    if not loaded:
+        return MethodInfo(title=trial.plugin.name, **common)
+    (method,) = loaded.values()
+    card = method.card
+    return MethodInfo(
+        title=card.title,
+        authors=card.authors,
+        paper=card.paper,
+        url=card.url,
+        licence=card.licence,
+        defaults=plugins.hyper_parameters(method, trial.plugin),
+        reads_attribute=method.reads_attribute,
+        starts_from=method.starts_from,
+        sampler=method.sampler,
+        **common,
+    )
+
+
+def _copy_log(store: Store, trial: Trial, folder: Path, trace: str) -> None:
+    log = store.work(trial.id) / "log.txt"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    (folder / "log.txt").write_text(text + trace, encoding="utf-8")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.iterdir() if path.name != "record.json")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _save_weights(backbone: Backbone, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(f".{os.getpid()}.part")
+    state = {key: value.contiguous().cpu() for key, value in trained_state(backbone).items()}
+    aside.write_bytes(save(state))
+    aside.replace(path)
+
+
+def _progress_file(work: Path) -> Progress:
+    """Return a callback that leaves the trial's progress in a file, a few times a second."""
+    path, aside = work / "progress.json", work / "progress.part"
+    last = 0.0
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.3 or done == total:
+            aside.write_text(json.dumps({"stage": stage, "done": done, "total": total}))
+            aside.replace(path)
+            last = time.monotonic()
+
+    return progress
+
+
+def _bfloat16(trial: Trial) -> bool:
+    return trial.protocol.recipe.precision == "bfloat16"
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
+
+
+def _environment(trial: Trial) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": trial.protocol.recipe.threads,
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "harness": harness.__version__,
+        "libraries": {name: trial.identity["libraries"][name] for name in LIBRARIES},
+    }
+
+
+def _git(folder: Path) -> dict[str, Any]:
+    """Return commit and cleanliness of the checkout that the harness runs from, where it is one."""
+
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *args], capture_output=True, text=True, check=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": None if commit is None else bool(git("status", "--porcelain"))}
