@@ -1,1 +1,82 @@
-"""Where samples come from: one file a source."""
+"""Where samples come from: one file a source, one cached form, one split and grouping for all."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+from pydantic import ValidationError
+
+from harness.cohorts import synthetic
+from harness.cohorts.cache import stored
+from harness.cohorts.cohort import SPLITS, Cohort
+from harness.cohorts.groups import make_groups
+from harness.cohorts.source import Source
+from harness.cohorts.split import make_split
+from harness.errors import HarnessError, did_you_mean
+from harness.protocol import Protocol, explain
+
+__all__ = ["SOURCES", "SPLITS", "Cohort", "describe", "load"]
+
+SOURCES: dict[str, ModuleType] = {"synthetic": synthetic}
+"""Name in `[cohort] source` to the module with its `Options` and `open_source`."""
+
+
+def load(protocol: Protocol, data: Path | None, cache: Path) -> Cohort:
+    """Return the protocol's cohort, decoded once under `cache` and memory-mapped after that.
+
+    `data` is the folder that a file-based source reads, instead of the one the protocol names.
+    Raises HarnessError, one sentence, for anything about protocol, files or split that does not fit.
+    """
+    source = _open(protocol, data)
+    entry = stored(source, protocol, cache)
+    attributes, groups = make_groups(entry.table, protocol.attributes, source.values)
+    subjects = pd.concat([entry.table[["sample", "patient", "split"]], attributes], axis=1)
+    subjects["split"] = make_split(subjects, groups, protocol.split)
+    digest = hashlib.sha256("\0".join([entry.digest, *subjects["split"]]).encode()).hexdigest()
+    return Cohort(
+        title=source.title,
+        licence=source.licence,
+        citation=source.citation,
+        publish_images=source.publish_images,
+        images=entry.images,
+        masks=entry.masks,
+        subjects=subjects,
+        groups=groups,
+        digest=digest,
+    )
+
+
+def describe(cohort: Cohort) -> pd.DataFrame:
+    """Return who is in a cohort: `attribute, group, split, samples, patients`, one row per combination.
+
+    Groups stand in their own order, then "unknown" where there are any, with group names as in
+    `cohort.groups`; splits in the order of SPLITS, those that are empty for everyone left out.
+    """
+    rows = []
+    for attribute, names in cohort.groups.items():
+        column = cohort.subjects[attribute].where(cohort.subjects[attribute].notna(), "unknown")
+        for group in [*names, *(["unknown"] if (column == "unknown").any() else [])]:
+            for split in [split for split in SPLITS if len(cohort.rows(split))]:
+                inside = cohort.subjects[(column == group) & (cohort.subjects["split"] == split)]
+                rows.append((attribute, group, split, len(inside), inside["patient"].nunique()))
+    return pd.DataFrame(rows, columns=["attribute", "group", "split", "samples", "patients"])
+
+
+def _open(protocol: Protocol, data: Path | None) -> Source:
+    name = protocol.cohort.source
+    if name not in SOURCES:
+        raise HarnessError(
+            f"Protocol '{protocol.name}': no cohort source '{name}'.{did_you_mean(name, SOURCES)}"
+        )
+    module = SOURCES[name]
+    try:
+        options = module.Options.model_validate(protocol.cohort.options)
+    except ValidationError as error:
+        raise HarnessError(
+            f"Protocol '{protocol.name}', [cohort]: {explain(error, module.Options)}"
+        ) from None
+    source: Source = module.open_source(options, protocol.cohort.size, data)
+    return source

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 SPLITS = ("train", "validation", "test")
+RESERVED = ("sample", "patient", "split")
+"""Columns of `subjects` that are no attribute."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,117 @@
+"""Turn a cohort's columns into the groups of a protocol's attributes: bins, merges, and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from harness.cohorts.cohort import RESERVED
+from harness.errors import HarnessError, did_you_mean
+from harness.protocol import AttributeSpec
+
+_UNKNOWN = {"", "na", "n/a", "nan", "null", "unknown"}
+
+
+def known(value: object) -> str | None:
+    """Return a cell as text, None for what means unknown (empty, NA, nan, null, unknown)."""
+    text = "" if value is None else str(value).strip()
+    return None if text.lower() in _UNKNOWN else text
+
+
+def make_groups(
+    table: pd.DataFrame, attributes: Mapping[str, AttributeSpec], values: Mapping[str, tuple[str, ...]]
+) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+    """Return one column per attribute (group name, None unknown) and each attribute's groups in order.
+
+    `table` has the raw columns, text or None; `values` names the whole coding of columns that
+    have a fixed one. Groups of a binned attribute stand by their edges, others by name; a binned
+    attribute also gets the column `<attribute>_value`, the number before binning (float64).
+    Raises HarnessError for a column that is missing or all unknown, a bin of something that is
+    not a number, a merge of a value that does not occur, an attribute with one group only.
+    """
+    columns: dict[str, pd.Series] = {}
+    groups: dict[str, tuple[str, ...]] = {}
+    for name, spec in attributes.items():
+        raw = _column(table, name, spec)
+        if spec.bins:
+            columns[f"{name}_value"] = _numbers(raw, name)
+            raw, order = _binned(columns[f"{name}_value"], spec.bins, name)
+            coding = order
+        else:
+            order = tuple(sorted(raw.dropna().unique()))
+            coding = tuple(values.get(spec.column or name, ())) + order
+        renamed = _merges(name, spec, coding)
+        columns[name] = raw.map(lambda value, renamed=renamed: renamed.get(value, value)).astype(object)
+        merged = tuple(dict.fromkeys(renamed.get(value, value) for value in order))
+        groups[name] = merged if spec.bins else tuple(sorted(merged))
+        if len(groups[name]) < 2:
+            raise HarnessError(
+                f"The attribute '{name}' has one group only, '{groups[name][0]}': there is nothing to compare; "
+                f"mend [attributes.{name}] or leave it out."
+            )
+    frame = pd.DataFrame(columns, index=table.index)
+    texts = list(attributes)
+    frame[texts] = frame[texts].astype(object).where(frame[texts].notna(), None)
+    return frame, groups
+
+
+def _column(table: pd.DataFrame, name: str, spec: AttributeSpec) -> pd.Series:
+    column = spec.column or name
+    if name in RESERVED:
+        raise HarnessError(
+            f"[attributes.{name}]: '{name}' is taken; name the attribute otherwise and set 'column'."
+        )
+    if column not in table.columns:
+        key = f"[attributes.{name}]" + (" column" if spec.column else "")
+        raise HarnessError(
+            f"{key}: the cohort has no column '{column}'.{did_you_mean(column, table.columns)}"
+        )
+    raw = table[column].map(known).astype(object)
+    if raw.isna().all():
+        raise HarnessError(
+            f"The attribute '{name}' is unknown for every sample: the column '{column}' is empty; "
+            f"fill it or leave [attributes.{name}] out."
+        )
+    return raw
+
+
+def _numbers(raw: pd.Series, name: str) -> pd.Series:
+    numbers = pd.to_numeric(raw, errors="coerce").astype(np.float64)
+    wrong = raw[raw.notna() & ~np.isfinite(numbers)]
+    if len(wrong):
+        raise HarnessError(
+            f"[attributes.{name}]: bins need numbers, but the cohort has '{wrong.iloc[0]}'; "
+            "mend the value or use merge instead of bins."
+        )
+    return numbers
+
+
+def _binned(numbers: pd.Series, edges: tuple[float, ...], name: str) -> tuple[pd.Series, tuple[str, ...]]:
+    if list(edges) != sorted(set(edges)):
+        raise HarnessError(
+            f"[attributes.{name}]: bins must rise, got {list(edges)}; sort the edges, each once."
+        )
+    texts = [f"{edge:g}" for edge in edges]
+    middle = [f"{low} to <{high}" for low, high in zip(texts, texts[1:], strict=False)]
+    names = (f"<{texts[0]}", *middle, f">={texts[-1]}")
+    codes = np.searchsorted(edges, numbers.to_numpy(), side="right")  # an edge belongs to the bin above it
+    binned = [names[code] if known else None for code, known in zip(codes, numbers.notna(), strict=True)]
+    return pd.Series(binned, index=numbers.index, dtype=object), names
+
+
+def _merges(name: str, spec: AttributeSpec, coding: tuple[str, ...]) -> dict[str, str]:
+    renamed: dict[str, str] = {}
+    for group, merged in spec.merge.items():
+        for value in merged:
+            if value not in coding:
+                raise HarnessError(
+                    f"[attributes.{name}] merge: no sample has the value '{value}'.{did_you_mean(value, coding)}"
+                )
+            if value in renamed:
+                raise HarnessError(
+                    f"[attributes.{name}] merge: '{value}' goes to both '{renamed[value]}' and '{group}'; keep one."
+                )
+            renamed[value] = group
+    return renamed

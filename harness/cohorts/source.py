@@ -1,0 +1,83 @@
+"""What a source of samples hands to the cache: who is in it, and a way to read one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from harness.errors import HarnessError
+
+
+class SourceOptions(BaseModel):
+    """The keys of `[cohort]` beside `source` and `size`; each source names its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileOptions(SourceOptions):
+    """What the sources that read files have in common."""
+
+    folder: Path | None = None
+    """Where the files are; `--data DIR` overrides it."""
+    publish_images: bool = False
+    """Whether the board may show images. Off unless the data's owners have agreed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample as read: a square image and its label mask of the same side.
+
+    image: uint8 [H, H] or [H, H, 3]; mask: integers [H, H], labels as the source has them;
+    columns: column name to value, None where unknown; split: the source's own, or None;
+    mask_file: what to name in an error about the mask.
+    """
+
+    patient: str
+    image: np.ndarray
+    mask: np.ndarray
+    mask_file: str
+    columns: dict[str, str | None]
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source.
+
+    samples: unique ids; read: row number (an index into `samples`) to the sample, raises
+    HarnessError; identity: JSON of everything that decides what `read` returns (options, and
+    names, sizes and times of the files); values: column to all values the source knows, for
+    columns whose coding is fixed, whether or not they occur.
+    """
+
+    title: str
+    licence: str
+    citation: str
+    publish_images: bool
+    samples: tuple[str, ...]
+    read: Callable[[int], Sample]
+    identity: dict[str, Any]
+    values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def existing_folder(options: FileOptions, data: Path | None, source: Literal["fairseg", "folder"]) -> Path:
+    """Return the folder to read: `data` (from `--data`) or the option `folder`."""
+    folder = data or options.folder
+    if folder is None:
+        raise HarnessError(
+            f"The cohort source '{source}' reads files: give --data DIR, or 'folder' in [cohort]."
+        )
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: not a folder; give the folder of the cohort with --data DIR.")
+    return folder
+
+
+def fingerprint(file: Path) -> list[Any]:
+    """Return name, size in bytes and modification time of a file: a change of content shows in them."""
+    stat = file.stat()
+    return [file.name, stat.st_size, stat.st_mtime_ns]

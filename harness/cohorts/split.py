@@ -1,0 +1,105 @@
+"""Split a cohort into training, validation and test by patient, balanced over every attribute."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from harness import seeds
+from harness.cohorts.cohort import SPLITS
+from harness.errors import HarnessError, did_you_mean
+from harness.protocol import SplitSpec
+
+_Stratum = tuple[tuple[str, str | None], ...]
+
+
+def make_split(samples: pd.DataFrame, groups: Mapping[str, tuple[str, ...]], spec: SplitSpec) -> np.ndarray:
+    """Return each sample's split, one of SPLITS: object [N].
+
+    `samples` has `sample`, `patient`, `split` (the source's own, or missing throughout) and a
+    column per attribute. A source's own split stands, but validation is cut from its training
+    patients where it has none and the protocol asks for one. Raises HarnessError for a split that
+    tears a patient apart or leaves a group without training or test samples.
+    """
+    strata = _strata(samples, sorted(groups))
+    own = samples["split"].notna().any()
+    assigned = _own_split(samples) if own else _hold_out(strata, spec.test, "test", spec.seed)
+    if spec.validation and "validation" not in assigned.values():
+        training = {patient: strata[patient] for patient, split in assigned.items() if split == "train"}
+        assigned |= _hold_out(training, spec.validation, "validation", spec.seed)
+    split = samples["patient"].map(assigned).to_numpy(dtype=object)
+    _check(samples, split, groups, own)
+    return split
+
+
+def _strata(samples: pd.DataFrame, attributes: list[str]) -> dict[str, _Stratum]:
+    """Return each patient's groups, those of its first sample by name."""
+    first = samples.sort_values("sample").drop_duplicates("patient")
+    rows = zip(first["patient"], first[attributes].itertuples(index=False, name=None), strict=True)
+    return {patient: tuple(zip(attributes, values, strict=True)) for patient, values in rows}
+
+
+def _hold_out(strata: Mapping[str, _Stratum], share: float, held: str, seed: int) -> dict[str, str]:
+    """Assign a share of the patients to `held` and the others to "train".
+
+    Minimisation (Pocock and Simon, Biometrics 1975) without its random element: patients come one
+    after another, those of the rarest groups first and by hash within; each goes where the held
+    shares of everyone, of its groups (unknown being one) and of their combination then
+    stay closest to `share`, a margin of n patients weighing 1/n. So rare groups are split as
+    evenly as their size allows, and neither rows nor attributes need a certain order.
+    """
+    margins = {patient: ["all", stratum, *stratum] for patient, stratum in strata.items()}
+    size = Counter(margin for own in margins.values() for margin in own)
+    rarest = {patient: min(size[group] for group in stratum) for patient, stratum in strata.items()}
+    order = sorted(strata, key=lambda patient: (rarest[patient], seeds.derive(held, seed, patient)))
+    excess: defaultdict[object, float] = defaultdict(float)
+    assigned = {}
+    for patient in order:
+        # (d + 1 - share)^2 < (d - share)^2, summed over margins, after division by what is common
+        pull = sum((excess[margin] + 0.5 - share) / size[margin] for margin in margins[patient])
+        assigned[patient] = held if pull < 0 else "train"
+        for margin in margins[patient]:
+            excess[margin] += (pull < 0) - share
+    return assigned
+
+
+def _own_split(samples: pd.DataFrame) -> dict[str, str]:
+    for sample, split in zip(samples["sample"], samples["split"], strict=True):
+        if split not in SPLITS:
+            said = "has no split" if split is None else f"has the split '{split}'"
+            raise HarnessError(
+                f"The sample '{sample}' {said}; every sample needs one of {', '.join(SPLITS)}."
+                f"{did_you_mean(split, SPLITS) if split else ''}"
+            )
+    pairs = samples[["patient", "split"]].drop_duplicates()
+    torn = pairs[pairs["patient"].duplicated()]
+    if len(torn):
+        patient = torn["patient"].iloc[0]
+        splits = " and ".join(sorted(pairs.loc[pairs["patient"] == patient, "split"]))
+        raise HarnessError(
+            f"The patient '{patient}' is in both {splits} ({len(torn)} such patients): "
+            "put all samples of a patient in one split."
+        )
+    return dict(zip(pairs["patient"], pairs["split"], strict=True))
+
+
+def _check(
+    samples: pd.DataFrame, split: np.ndarray, groups: Mapping[str, tuple[str, ...]], own: bool
+) -> None:
+    fix = "mend the source's own split" if own else "change [split]"
+    for part, word in (("train", "training"), ("test", "test")):
+        inside = samples[split == part]
+        if not len(inside):
+            raise HarnessError(f"The cohort has no {word} samples; {fix}.")
+        for attribute, names in groups.items():
+            missing = [name for name in names if not (inside[attribute] == name).any()]
+            if missing:
+                there = samples.loc[samples[attribute] == missing[0], "patient"].nunique()
+                raise HarnessError(
+                    f"The group '{missing[0]}' of the attribute '{attribute}' has no {word} samples "
+                    f"({there} patient{'s' if there != 1 else ''} in all): merge it with another in "
+                    f"[attributes.{attribute}], or {fix}."
+                )
