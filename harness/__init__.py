@@ -22,11 +22,12 @@ __all__ = [
     "soft_dice_loss",
 ]
 
-_HOME = dict.fromkeys(("Batch", "Card", "Method", "Output", "Task"), "harness.method") | dict.fromkeys(("cross_entropy", "segmentation_loss", "soft_dice_loss"), "harness.losses")
+_LOSSES = ("cross_entropy", "segmentation_loss", "soft_dice_loss")
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `harness --help` and the leaderboard never pay for (or need) torch.
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    home = "harness.losses" if name in _LOSSES else "harness.method"
+    return getattr(importlib.import_module(home), name)

@@ -100,7 +100,7 @@ def run_command(
     harness run --all                          every method, the quick protocol
     harness run erm febs --protocol mine.toml  two of them, your own protocol
     harness run path/to/mine.py --seeds 0      a method from a file, one seed
-    """
+    """  # noqa: D301 - click reads the escaped character itself
     if bool(methods) == everything:
         raise HarnessError("Name the methods to run, or give --all (harness list methods shows them).")
     from harness import executors, run

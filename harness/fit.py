@@ -59,8 +59,11 @@ class Schedule:
 
 @dataclass
 class Job:
-    """Everything that one training needs. `groups` are the codes of the method's attribute,
-    -1 throughout where it reads none; `codes` are those of every attribute, for the curve.
+    """Everything that one training needs.
+
+    groups: int64 [n], the codes of the method's attribute, -1 throughout where it reads none;
+    codes: groups and codes of every attribute, for the curve; checkpoint: the file to resume from;
+    validate: gives the validation score of the weights as they are, where there is a validation split.
     """
 
     method: Method

@@ -192,7 +192,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"'{key}' is not a key here.{did_you_mean(str(first['loc'][-1]), _keys_at(model, first['loc'][:-1]))}"
+        known = _keys_at(model, first["loc"][:-1])
+        return f"'{key}' is not a key here.{did_you_mean(str(first['loc'][-1]), known)}"
     if first["type"] == "missing":
         return f"'{key}' is missing; every protocol needs it."
     message = first["msg"].removeprefix("Value error, ").rstrip(".")

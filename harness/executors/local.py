@@ -1,4 +1,4 @@
-"""This machine's CPU cores or GPUs as an executor: one fresh process a task, one task a slot."""
+"""The CPU cores or GPUs of one machine as an executor: one fresh process a task, one task a slot."""
 
 from __future__ import annotations
 

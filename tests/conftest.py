@@ -1,0 +1,48 @@
+"""Fixtures that more than one folder of tests needs."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported anywhere: one thread, so that tests run beside each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+from harness import Batch, Output, Task
+from harness.losses import sample_losses
+
+
+def make_task(**changes) -> Task:
+    values = {
+        "n_classes": 3,
+        "n_features": 8,
+        "attribute": "race",
+        "groups": ("Asian", "Black", "White"),
+        "group_counts": (4, 16, 100),
+        "steps": 10,
+        "dice_weight": 0.8,
+    }
+    return Task(**(values | changes))
+
+
+def make_batch(groups: list[int], seed: int = 0) -> tuple[Batch, Output]:
+    """A random batch of 3 classes on an 8 x 8 grid, with logits and features that need gradients."""
+    rng = torch.Generator().manual_seed(seed)
+    size = len(groups)
+    logits = torch.randn(size, 3, 8, 8, generator=rng, requires_grad=True)
+    features = torch.randn(size, 8, generator=rng, requires_grad=True)
+    masks = torch.randint(0, 3, (size, 8, 8), generator=rng)
+    batch = Batch(
+        images=torch.rand(size, 3, 8, 8, generator=rng),
+        masks=masks,
+        groups=torch.tensor(groups),
+        samples=torch.arange(size),
+    )
+    return batch, Output(logits, features, sample_losses(logits, masks, 0.8))
+
+
+@pytest.fixture
+def task() -> Task:
+    return make_task()

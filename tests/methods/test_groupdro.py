@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from conftest import make_batch, make_task
+from reference import risk
+
+from methods.erm import ERM
+from methods.groupdro import GroupDRO
+
+
+def test_two_steps_agree_with_a_hand_calculation():
+    method = GroupDRO(make_task(), step_size=0.5, adjustment=2.0)
+    q = np.full(3, 1 / 3)
+    margin = 2.0 / np.sqrt([4, 16, 100])
+    for seed in (0, 1):
+        groups = [0, 1, 2, 2, 1]
+        batch, output = make_batch(groups, seed)
+        logits, masks, of = output.logits.detach().numpy(), batch.masks.numpy(), np.array(groups)
+        losses = np.array([risk(logits[of == g], masks[of == g]) for g in range(3)])
+        q = q * np.exp(0.5 * (losses + margin))
+        q /= q.sum()
+        assert method.loss(batch, output).item() == pytest.approx(float(q @ losses), abs=1e-6)
+        np.testing.assert_allclose(method.q.numpy(), q, atol=1e-6)
+
+
+def test_absent_group_keeps_its_weight_exactly():
+    method = GroupDRO(make_task(), step_size=1.0)
+    before = method.q.clone()
+    method.loss(*make_batch([0, 2, 2, 0]))
+    assert method.q[1] == before[1]
+    assert method.q[0] != before[0]
+    assert method.q.sum().item() == pytest.approx(1)
+
+
+def test_weight_moves_towards_the_group_with_the_higher_loss():
+    method = GroupDRO(make_task(group_counts=(10, 10, 10)), step_size=1.0)
+    batch, output = make_batch([0, 1, 2])
+    method.loss(batch, output)
+    logits, masks = output.logits.detach().numpy(), batch.masks.numpy()
+    losses = [risk(logits[g : g + 1], masks[g : g + 1]) for g in range(3)]
+    assert int(method.q.argmax()) == int(np.argmax(losses))
+
+
+def test_one_group_only_is_erm():
+    batch, output = make_batch([1, 1, 1])
+    expected = ERM(make_task()).loss(batch, output)
+    torch.testing.assert_close(GroupDRO(make_task()).loss(batch, output), expected)
+
+
+def test_unknown_samples_are_left_out_and_a_batch_of_them_is_erm():
+    batch, output = make_batch([0, -1, -1])
+    own = risk(output.logits.detach().numpy()[:1], batch.masks.numpy()[:1])
+    assert GroupDRO(make_task()).loss(batch, output).item() == pytest.approx(own, abs=1e-6)
+    batch, output = make_batch([-1, -1])
+    torch.testing.assert_close(
+        GroupDRO(make_task()).loss(batch, output), ERM(make_task()).loss(batch, output)
+    )
+
+
+def test_weights_survive_a_checkpoint():
+    method, other = GroupDRO(make_task(), step_size=1.0), GroupDRO(make_task())
+    method.loss(*make_batch([0, 1, 2]))
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(other.q, method.q)
