@@ -1,0 +1,99 @@
+import textwrap
+
+import pytest
+
+from harness import plugins
+from harness.errors import HarnessError
+from harness.plugins import Plugin
+
+GOOD = """
+from harness import Card, Method, segmentation_loss
+
+class Mine(Method):
+    card = Card(title="Mine")
+
+    def __init__(self, task, strength: float = 0.5):
+        super().__init__(task)
+        self.strength = strength
+
+    def loss(self, batch, output):
+        return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(name: str, source: str) -> Plugin:
+        file = tmp_path / name
+        file.write_text(textwrap.dedent(source))
+        return plugins.find(str(file))
+
+    return _write
+
+
+def test_the_shipped_methods_are_found_by_name():
+    assert {"erm", "erm-balanced", "groupdro", "adv", "febs", "febs-released"} <= set(plugins.discover())
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one():
+    with pytest.raises(HarnessError, match="no method 'gropdro'. Did you mean 'groupdro'?"):
+        plugins.find("gropdro")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(HarnessError, match="nowhere.py: no such file"):
+        plugins.find("nowhere.py")
+
+
+def test_a_file_given_by_path_is_a_method(write):
+    plugin = write("my_method.py", GOOD)
+    assert plugin.name == "my-method"
+    assert plugins.load(plugin).card.title == "Mine"
+    assert plugins.hyper_parameters(plugins.load(plugin), plugin) == {"strength": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def broken(:\n", r"bad.py:1: SyntaxError"),
+        ("\n\nimport no_such_module\n", r"bad.py:3: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("x = 1\nraise SystemExit(3)\n", r"bad.py:2: SystemExit: 3"),
+        ("x = 1\n", r"one subclass of Method, not none"),
+        (GOOD + "\nclass Other(Mine): pass\n", r"one subclass of Method, not Mine, Other"),
+        (GOOD.replace('card = Card(title="Mine")', "pass"), r"Mine has no card"),
+        (GOOD.replace("strength: float = 0.5", "strength"), r"takes 'strength' without a default"),
+    ],
+)
+def test_a_broken_plugin_is_reported_with_its_line_and_the_others_load(write, source, message):
+    good, bad = write("good.py", GOOD), write("bad.py", source)
+    methods, broken = plugins.load_all([bad, good])
+    assert list(methods) == ["good"]
+    (report,) = broken
+    assert report.plugin == bad
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(report.error)
+    assert "\n" not in report.error
+    assert "Traceback" in report.trace
+
+
+def test_two_folders_may_hold_helpers_of_the_same_name(tmp_path):
+    titles = {}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "helper.py").write_text(f"TITLE = {name!r}\n")
+        source = "from helper import TITLE\n" + GOOD.replace('"Mine"', "TITLE")
+        (tmp_path / name / "mine.py").write_text(source)
+        titles[name] = plugins.load(plugins.find(str(tmp_path / name / "mine.py"))).card.title
+    assert titles == {"one": "one", "two": "two"}
+
+
+def test_hyper_parameters_are_fitted_to_their_annotation(write):
+    plugin = write("mine.py", GOOD)
+    method = plugins.load(plugin)
+    values = plugins.check_hyper_parameters(method, plugin, {"strength": 2}, "p.toml")
+    assert values == {"strength": 2.0}
+    assert isinstance(values["strength"], float)
+    with pytest.raises(HarnessError, match="p.toml: mine has no 'strenth'. Did you mean 'strength'?"):
+        plugins.check_hyper_parameters(method, plugin, {"strenth": 2}, "p.toml")
+    with pytest.raises(HarnessError, match="p.toml: mine.strength = 'much'"):
+        plugins.check_hyper_parameters(method, plugin, {"strength": "much"}, "p.toml")
