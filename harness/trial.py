@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
-import platform
 import resource
 import shutil
-import subprocess
 import sys
 import time
 import traceback
@@ -28,17 +25,16 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save
 
-import harness
-from harness import backbones, cohorts, embed, metrics, plugins, sources, weights
+from harness import backbones, cohorts, embed, metrics, plugins, provenance, sources, weights
 from harness.backbones.backbone import Backbone
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, TrialError
 from harness.feed import Feed
 from harness.fit import CurveRow, Job, Schedule, fit, load_trained, trained_state
 from harness.method import Method, Task
-from harness.plan import LIBRARIES, Trial
+from harness.plan import Trial
 from harness.predict import predict
-from harness.records import CURVE, Cost, MethodInfo, Record, Store, write_json
+from harness.records import CURVE, Cost, Record, Store, write_json
 from harness.score import score, write_scores
 from harness.seeds import seed_everything
 
@@ -158,7 +154,7 @@ def _fit_and_predict(trial: Trial, paths: Paths, name: str, work: Path) -> tuple
         fit_seconds=round(fit_seconds, 3),
         predict_seconds=round(time.monotonic() - started, 3),
         peak_memory_bytes=_peak_memory(device),
-        device=_device_name(device),
+        device=provenance.device_name(device),
         trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
     )
     return _Fitted(labels, curve, cost), cohort
@@ -248,7 +244,9 @@ def _commit_done(
         pd.DataFrame(fitted.curve, columns=list(CURVE)).to_csv(folder / "curve.csv", index=False)
         _copy_log(store, trial, folder, "")
         groups = cohort.groups[trial.attribute] if trial.attribute else ()
-        record = _record(trial, "done", groups).model_copy(update={"cost": cost, "files": _digests(folder)})
+        record = _record(trial, "done", groups).model_copy(
+            update={"cost": cost, "files": provenance.digests(folder)}
+        )
         write_json(folder / "record.json", record)
     shutil.rmtree(store.work(trial.id))
 
@@ -257,7 +255,9 @@ def commit_failed(store: Store, trial: Trial, error: str, trace: str) -> None:
     """Commit the record of a trial that failed; its checkpoint stays for `--retry-failed`."""
     with store.writing(store.path(trial.id)) as folder:
         _copy_log(store, trial, folder, trace)
-        record = _record(trial, "failed", ()).model_copy(update={"error": error, "files": _digests(folder)})
+        record = _record(trial, "failed", ()).model_copy(
+            update={"error": error, "files": provenance.digests(folder)}
+        )
         write_json(folder / "record.json", record)
 
 
@@ -266,42 +266,15 @@ def _record(trial: Trial, status: Any, groups: tuple[str, ...]) -> Record:
         id=trial.id,
         status=status,
         protocol=trial.protocol.name,
-        method=method_info(trial),
+        method=provenance.method_info(trial),
         attribute=trial.attribute,
         groups=groups,
         seed=trial.seed,
         started_from=trial.starts_from,
         identity=trial.identity,
-        environment=_environment(trial),
-        provenance=_git(sources.HARNESS),
+        environment=provenance.environment(trial),
+        provenance=provenance.git_state(sources.HARNESS),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def method_info(trial: Trial) -> MethodInfo:
-    """Return a trial's method as its record describes it; of a plugin that no longer loads, its name."""
-    common = {
-        "name": trial.plugin.name,
-        "hyper_parameters": trial.hyper_parameters,
-        "source": trial.plugin.file.read_text(encoding="utf-8", errors="replace"),
-        "source_digest": trial.identity["method"]["source"],
-    }
-    loaded, _ = plugins.load_all([trial.plugin])
-    if not loaded:
-        return MethodInfo(title=trial.plugin.name, **common)
-    (method,) = loaded.values()
-    card = method.card
-    return MethodInfo(
-        title=card.title,
-        authors=card.authors,
-        paper=card.paper,
-        url=card.url,
-        licence=card.licence,
-        defaults=plugins.hyper_parameters(method, trial.plugin),
-        reads_attribute=method.reads_attribute,
-        starts_from=method.starts_from,
-        sampler=method.sampler,
-        **common,
     )
 
 
@@ -309,11 +282,6 @@ def _copy_log(store: Store, trial: Trial, folder: Path, trace: str) -> None:
     log = store.work(trial.id) / "log.txt"
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     (folder / "log.txt").write_text(text + trace, encoding="utf-8")
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.iterdir() if path.name != "record.json")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _save_weights(backbone: Backbone, path: Path) -> None:
@@ -348,38 +316,3 @@ def _peak_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()})"
-
-
-def _environment(trial: Trial) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": trial.protocol.recipe.threads,
-        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "harness": harness.__version__,
-        "libraries": {name: trial.identity["libraries"][name] for name in LIBRARIES},
-    }
-
-
-def _git(folder: Path) -> dict[str, Any]:
-    """Return commit and cleanliness of the checkout that the harness runs from, where it is one."""
-
-    def git(*args: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *args], capture_output=True, text=True, check=True, timeout=10
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    return {"commit": commit, "dirty": None if commit is None else bool(git("status", "--porcelain"))}

@@ -1,0 +1,48 @@
+"""A protocol small enough to train in a second: 80 images of 64 pixels and a U-Net from scratch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from harness import protocol, run
+from harness.plan import Trial
+from harness.run import Prepared
+from harness.trial import Paths
+
+PROTOCOL: dict[str, Any] = {
+    "name": "tiny",
+    "title": "Tiny",
+    "ranked_by": "cup",
+    "seeds": [0, 1],
+    "cohort": {"source": "synthetic", "size": 64, "samples": 80, "shift": 1.0, "seed": 0},
+    "split": {"test": 0.4},
+    "structures": {"cup": [2], "rim": [1], "disc": [1, 2]},
+    "attributes": {"race": {}, "gender": {}},
+    "backbone": {"name": "unet", "adapt": "full"},
+    "recipe": {
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "augmentation": "flip",
+        "finetune": {"epochs": 1, "learning_rate": 1e-4},
+    },
+}
+
+
+def parse(**changes: Any) -> protocol.Protocol:
+    """The tiny protocol with changes to its top level or its recipe."""
+    table = copy.deepcopy(PROTOCOL)
+    for key, value in changes.items():
+        (table if key in protocol.Protocol.model_fields else table["recipe"])[key] = value
+    return protocol.parse(table, "tiny.toml")
+
+
+def prepare(methods: Sequence[str], paths: Paths, **changes: Any) -> Prepared:
+    return run.prepare(parse(**changes), methods, paths, "tiny.toml")
+
+
+def trial_of(prepared: Prepared, method: str) -> Trial:
+    """The first trial of a method."""
+    return next(t for t in prepared.plan.trials.values() if t.plugin.name == method)
