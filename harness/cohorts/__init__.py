@@ -9,18 +9,19 @@ from types import ModuleType
 import pandas as pd
 from pydantic import ValidationError
 
-from harness.cohorts import synthetic
+from harness.cohorts import fairseg, folder, synthetic
 from harness.cohorts.cache import stored
 from harness.cohorts.cohort import SPLITS, Cohort
 from harness.cohorts.groups import make_groups
 from harness.cohorts.source import Source
 from harness.cohorts.split import make_split
+from harness.cohorts.thumbnails import write_thumbnails
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import Protocol, explain
 
-__all__ = ["SOURCES", "SPLITS", "Cohort", "describe", "load"]
+__all__ = ["SOURCES", "SPLITS", "Cohort", "describe", "load", "write_thumbnails"]
 
-SOURCES: dict[str, ModuleType] = {"synthetic": synthetic}
+SOURCES: dict[str, ModuleType] = {"fairseg": fairseg, "folder": folder, "synthetic": synthetic}
 """Name in `[cohort] source` to the module with its `Options` and `open_source`."""
 
 
@@ -49,14 +50,15 @@ def load(protocol: Protocol, data: Path | None, cache: Path) -> Cohort:
     )
 
 
-def describe(cohort: Cohort) -> pd.DataFrame:
+def describe(cohort: Cohort, protocol: Protocol) -> pd.DataFrame:
     """Return who is in a cohort: `attribute, group, split, samples, patients`, one row per combination.
 
-    Groups stand in their own order, then "unknown" where there are any, with group names as in
-    `cohort.groups`; splits in the order of SPLITS, those that are empty for everyone left out.
+    Attributes stand in the protocol's order, groups in theirs and then "unknown" where there are
+    any, splits in the order of SPLITS, those that are empty for everyone left out.
     """
     rows = []
-    for attribute, names in cohort.groups.items():
+    for attribute in protocol.attributes:
+        names = cohort.groups[attribute]
         column = cohort.subjects[attribute].where(cohort.subjects[attribute].notna(), "unknown")
         for group in [*names, *(["unknown"] if (column == "unknown").any() else [])]:
             for split in [split for split in SPLITS if len(cohort.rows(split))]:

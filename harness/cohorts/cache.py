@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ from harness.errors import HarnessError
 from harness.protocol import Protocol
 
 _FILES = ("images.npy", "masks.npy", "samples.parquet")
+_READ_AHEAD = 64  # samples
 _ABANDONED = 24 * 3600  # seconds after which a build that never ended is swept away
 
 
@@ -143,20 +145,34 @@ def _write(source: Source, protocol: Protocol, folder: Path) -> str:
     with (folder / "images.npy").open("wb") as images, (folder / "masks.npy").open("wb") as masks:
         _npy_header(images, (count, size, size, 3))
         _npy_header(masks, (count, size, size))
-        for row in sorted(range(count), key=lambda row: source.samples[row]):
-            sample = source.read(row)
-            image = grid.resize_image(sample.image, size).tobytes()
-            mask = grid.resize_mask(_classes(sample, protocol.labels), size).tobytes()
+        for record, image, mask in _decoded(source, protocol):
             images.write(image)
             masks.write(mask)
-            record = {"sample": source.samples[row], "patient": sample.patient, "split": sample.split}
-            sha.update(f"{record['sample']}\0{sample.patient}\0".encode() + image + mask)
-            rows.append(record | {k: v for k, v in sample.columns.items() if k not in RESERVED})
+            sha.update(f"{record['sample']}\0{record['patient']}\0".encode() + image + mask)
+            rows.append(record)
         for file in (images, masks):
             file.flush()
             os.fsync(file.fileno())
     pd.DataFrame(rows, dtype=object).to_parquet(folder / "samples.parquet", index=False)
     return sha.hexdigest()
+
+
+def _decoded(source: Source, protocol: Protocol) -> Iterator[tuple[dict[str, str | None], bytes, bytes]]:
+    """Yield row, image and mask of every sample by the order of the ids; a few are read ahead."""
+    size = protocol.cohort.size
+
+    def decode(row: int) -> tuple[dict[str, str | None], bytes, bytes]:
+        sample = source.read(row)
+        image = grid.resize_image(sample.image, size)
+        mask = grid.resize_mask(_classes(sample, protocol.labels), size)
+        record = {"sample": source.samples[row], "patient": sample.patient, "split": sample.split}
+        columns = {name: value for name, value in sample.columns.items() if name not in RESERVED}
+        return record | columns, image.tobytes(), mask.tobytes()
+
+    order = sorted(range(len(source.samples)), key=lambda row: source.samples[row])
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+        for batch in (order[at : at + _READ_AHEAD] for at in range(0, len(order), _READ_AHEAD)):
+            yield from pool.map(decode, batch)
 
 
 def _npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
@@ -171,9 +187,11 @@ def _classes(sample: Sample, labels: tuple[int, ...]) -> np.ndarray:
     if unknown:
         raise HarnessError(
             f"{sample.mask_file}: the mask has the label {unknown[0]}, which no structure declares "
-            f"(declared: {', '.join(map(str, labels))}); add it to a structure of the protocol, or mend the mask."
+            f"(declared: {', '.join(map(str, labels))}); add it to a structure of the protocol "
+            "or mend the mask."
         )
     table = np.zeros(int(present.max(initial=0)) + 1, dtype=np.uint8)
     for index, label in enumerate(labels, start=1):
         table[label : label + 1] = index
-    return table[sample.mask]
+    classes: np.ndarray = table[sample.mask]
+    return classes

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 RIM, CUP = 1, 2
+
+_REACH = np.array([-0.3, 0.3])  # no disc, nor the crescent at it, reaches further from its centre
 
 # All arithmetic is in float64: what libm or BLAS differ by between platforms (1e-16) then does
 # not survive rounding to 8 bits.
@@ -38,17 +41,25 @@ def draw(eye: Eye, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.
     centre = rng.uniform(0.42, 0.58, 2)
     radius = rng.uniform(0.13, 0.165)
     u, v = _disc_frame(x - centre[0], y - centre[1], radius, rng)
-    disc, cup = _outlines(u, v, side, eye, rng)
+    polar = _polar(u, v)
+    brightness = _retina(size, polar, rng)
 
-    brightness = _retina(size, u, v, rng)
-    brightness = brightness + _crescent(u, side, disc, rng)
-    brightness += rng.uniform(0.10, 0.2) * _inside(disc, rng.uniform(0.05, 0.12))
-    brightness += eye.contrast * _inside(cup, eye.blur)
+    near = (
+        slice(*np.searchsorted(axis, centre[1] + _REACH)),
+        slice(*np.searchsorted(axis, centre[0] + _REACH)),
+    )
+    u, v, polar = u[near], v[near], _Polar(polar.distance[near], polar.turn[near])
+    disc, cup = _outlines(polar, u, v, side, eye, rng)
+    brightness[near] += _crescent(u, side, disc, rng)
+    brightness[near] += rng.uniform(0.10, 0.2) * _inside(disc, rng.uniform(0.05, 0.12))
+    brightness[near] += eye.contrast * _inside(cup, eye.blur)
+    mask = np.zeros((size, size), dtype=np.uint8)
+    mask[near] = np.where(disc < 0, np.where(cup < 0, CUP, RIM), 0)
+
     vessels = _vessels(size, centre, radius, side, rng)
     brightness *= 1 - rng.uniform(0.4, 0.55) * vessels
     brightness = brightness.mean() + (1 - eye.haze) * (brightness - brightness.mean())
     image = _speckle(brightness * _illumination(x, y, size, rng), rng)
-    mask = np.where(disc < 0, np.where(cup < 0, CUP, RIM), 0).astype(np.uint8)
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8), mask
 
 
@@ -62,30 +73,39 @@ def _disc_frame(
 
 
 def _outlines(
-    u: np.ndarray, v: np.ndarray, side: float, eye: Eye, rng: np.random.Generator
+    disc: _Polar, u: np.ndarray, v: np.ndarray, side: float, eye: Eye, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how far each pixel is outside disc and cup, in disc radii, negative within."""
-    distance, wobble = _polar(u, v)
-    disc = distance - (1 + wobble(rng.normal(0, 0.025, 6)))
-    shift_u, shift_v = side * rng.uniform(0.0, 0.1), rng.normal(0, 0.03)
-    distance, wobble = _polar(u - shift_u, v - shift_v)
+    out_of_disc = disc.distance - _outline(disc, 1.0, rng.normal(0, 0.025, 6))
+    cup = _polar(u - side * rng.uniform(0.0, 0.1), v - rng.normal(0, 0.03))
     waves = rng.normal(0, eye.ragged, 6)
     waves[0] -= eye.notch  # cos 2t: narrower sideways, drawn out up and down
-    cup = distance - eye.cup * (1 + wobble(waves))
-    return disc, np.maximum(cup, disc + 0.08)  # some rim is left everywhere
+    out_of_cup = cup.distance - _outline(cup, eye.cup, waves)
+    return out_of_disc, np.maximum(out_of_cup, out_of_disc + 0.08)  # some rim is left everywhere
 
 
-def _polar(u: np.ndarray, v: np.ndarray):
-    """Return the distance from the origin and a function of six weights: waves of 2, 3 and 4 lobes."""
+class _Polar(NamedTuple):
+    """Distance from an origin, and the direction from it as a complex number of length 1: [H, W]."""
+
+    distance: np.ndarray
+    turn: np.ndarray
+
+
+def _polar(u: np.ndarray, v: np.ndarray) -> _Polar:
     distance = np.sqrt(u * u + v * v)
-    turn = (u + 1j * v) / np.maximum(distance, 1e-9)
-    two = turn * turn
-    lobes = (two, two * turn, two * two)
+    inverse = 1 / np.maximum(distance, 1e-9)
+    turn = np.empty(distance.shape, dtype=np.complex128)
+    turn.real, turn.imag = u * inverse, v * inverse
+    return _Polar(distance, turn)
 
-    def wobble(weights: np.ndarray) -> np.ndarray:
-        return sum(a * z.real + b * z.imag for z, (a, b) in zip(lobes, weights.reshape(3, 2), strict=True))
 
-    return distance, wobble
+def _outline(polar: _Polar, radius: float, weights: np.ndarray) -> np.ndarray:
+    """Return how far a closed curve is from the origin in each direction: a circle with 2, 3 and 4 lobes."""
+    two, three, four = (complex(a, -b) for a, b in weights.reshape(3, 2))  # Re(conj(w) z) = a cos + b sin
+    turn = polar.turn
+    lobes = turn * turn * (two + turn * (three + turn * four))
+    curve: np.ndarray = radius * (1 + lobes.real)
+    return curve
 
 
 def _inside(outside: np.ndarray, width: float) -> np.ndarray:
@@ -94,19 +114,17 @@ def _inside(outside: np.ndarray, width: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _retina(size: int, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _retina(size: int, disc: _Polar, rng: np.random.Generator) -> np.ndarray:
     """Return background brightness: choroidal mottle, and nerve fibres running out of the disc."""
     base = rng.uniform(0.34, 0.44) + _noise(size, 5, 0.03, rng) + _noise(size, 22, 0.018, rng)
-    distance = np.sqrt(u * u + v * v)
-    turn = (u + 1j * v) / np.maximum(distance, 1e-9)
+    sixteen = disc.turn
     for _ in range(4):
-        turn = turn * turn  # 16 lobes
-    weights = rng.normal(0, 0.012, 4)
-    waves = weights[0] * turn.real + weights[1] * turn.imag
-    turn = turn * turn
-    waves += weights[2] * turn.real + weights[3] * turn.imag
-    poles = np.abs(v) / np.maximum(distance, 1e-9)  # fibres are thickest above and below
-    return base + (waves + 0.05) * poles / (1 + 0.15 * distance * distance)
+        sixteen = sixteen * sixteen
+    a, b, c, d = rng.normal(0, 0.012, 4)
+    waves = (sixteen * (complex(a, b) + complex(c, d) * sixteen)).real
+    poles = np.abs(disc.turn.imag)  # fibres are thickest above and below
+    fibres: np.ndarray = (waves + 0.05) * poles / (1 + 0.15 * disc.distance * disc.distance)
+    return base + fibres
 
 
 def _crescent(u: np.ndarray, side: float, disc: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -127,7 +145,8 @@ def _noise(size: int, cells: int, strength: float, rng: np.random.Generator) -> 
     weights = np.zeros((size, cells + 1))
     weights[np.arange(size), low] = 1 - t
     weights[np.arange(size), low + 1] = t
-    return weights @ rng.normal(0, strength, (cells + 1, cells + 1)) @ weights.T
+    noise: np.ndarray = weights @ rng.normal(0, strength, (cells + 1, cells + 1)) @ weights.T
+    return noise
 
 
 def _vessels(
@@ -158,7 +177,7 @@ def _vessel_points(
     Four pairs of trunks leave the disc up and down, two bending towards the fovea and two
     away from it; each sends out branches.
     """
-    step *= 1.25
+    step *= 1.5
     trunks, length = 8, int(0.75 / step)
     start = (
         np.tile(centre, (trunks, 1)) + radius * rng.normal(0, 0.12, (trunks, 2)) - [side * 0.25 * radius, 0]
@@ -227,4 +246,5 @@ def _speckle(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     grain = rng.normal(0, 1, (size + 1, size + 1))
     grain = grain[1:, 1:] + 0.7 * grain[:-1, 1:] + 0.7 * grain[1:, :-1] + 0.49 * grain[:-1, :-1]
     strength = rng.uniform(0.05, 0.09)
-    return image * (1 + strength * grain + rng.normal(0, 0.008, (size, 1)))
+    speckled: np.ndarray = image * (1 + strength * grain + rng.normal(0, 0.008, (size, 1)))
+    return speckled

@@ -12,6 +12,22 @@ from harness.errors import HarnessError
 Fit = Literal["pad", "crop"]
 
 
+def to_image(array: np.ndarray, where: str) -> np.ndarray:
+    """Return any image as uint8 [H, W] or [H, W, 3]; alpha, the second or fourth channel, is dropped.
+
+    Raises HarnessError for any other shape, and where `to_uint8` does.
+    """
+    if array.ndim == 3 and array.shape[2] in (1, 2):
+        array = array[..., 0]
+    elif array.ndim == 3 and array.shape[2] == 4:
+        array = array[..., :3]
+    if array.ndim != 2 and array.shape[2:] != (3,):
+        raise HarnessError(
+            f"{where}: an image has the shape (height, width) or (height, width, 3), this one has {array.shape}."
+        )
+    return to_uint8(array, where)
+
+
 def to_uint8(image: np.ndarray, where: str) -> np.ndarray:
     """Return an image of any numeric type as uint8, same shape.
 
@@ -25,9 +41,7 @@ def to_uint8(image: np.ndarray, where: str) -> np.ndarray:
     if image.dtype == bool:
         return image.astype(np.uint8) * np.uint8(255)
     if not (np.issubdtype(image.dtype, np.integer) or np.issubdtype(image.dtype, np.floating)):
-        raise HarnessError(
-            f"{where}: pixels of type {image.dtype} are no image; give integers or real numbers."
-        )
+        raise HarnessError(f"{where}: pixels of type {image.dtype} are no image; give numbers.")
     values = image.astype(np.float64)
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -45,7 +59,7 @@ def to_labels(mask: np.ndarray, where: str) -> np.ndarray:
     Colour masks are accepted when their channels agree (a fourth, alpha, is dropped).
     """
     if mask.ndim == 3:
-        colour = mask[..., :3] if mask.shape[2] != 2 else mask[..., :1]
+        colour = mask[..., : 1 if mask.shape[2] == 2 else 3]
         if (colour != colour[..., :1]).any():
             raise HarnessError(
                 f"{where}: a colour image, not a label mask; save one channel of labels (0, 1, 2 ...)."
@@ -93,7 +107,7 @@ def centre_crop(array: np.ndarray, side: int) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 [H, H] or [H, H, 3] to uint8 [size, size, 3]: bilinear, averaging over area when it shrinks."""
+    """Resize uint8 [H, H] or [H, H, 3] to uint8 [size, size, 3]: bilinear, antialiased when it shrinks."""
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
     if image.shape[0] == size:

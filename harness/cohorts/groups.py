@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -48,8 +49,8 @@ def make_groups(
         groups[name] = merged if spec.bins else tuple(sorted(merged))
         if len(groups[name]) < 2:
             raise HarnessError(
-                f"The attribute '{name}' has one group only, '{groups[name][0]}': there is nothing to compare; "
-                f"mend [attributes.{name}] or leave it out."
+                f"The attribute '{name}' has one group only, '{groups[name][0]}', so there is "
+                f"nothing to compare; mend [attributes.{name}] or leave it out."
             )
     frame = pd.DataFrame(columns, index=table.index)
     texts = list(attributes)
@@ -94,7 +95,7 @@ def _binned(numbers: pd.Series, edges: tuple[float, ...], name: str) -> tuple[pd
             f"[attributes.{name}]: bins must rise, got {list(edges)}; sort the edges, each once."
         )
     texts = [f"{edge:g}" for edge in edges]
-    middle = [f"{low} to <{high}" for low, high in zip(texts, texts[1:], strict=False)]
+    middle = [f"{low} to <{high}" for low, high in itertools.pairwise(texts)]
     names = (f"<{texts[0]}", *middle, f">={texts[-1]}")
     codes = np.searchsorted(edges, numbers.to_numpy(), side="right")  # an edge belongs to the bin above it
     binned = [names[code] if known else None for code, known in zip(codes, numbers.notna(), strict=True)]
@@ -107,11 +108,13 @@ def _merges(name: str, spec: AttributeSpec, coding: tuple[str, ...]) -> dict[str
         for value in merged:
             if value not in coding:
                 raise HarnessError(
-                    f"[attributes.{name}] merge: no sample has the value '{value}'.{did_you_mean(value, coding)}"
+                    f"[attributes.{name}] merge: no sample has the value '{value}'."
+                    f"{did_you_mean(value, coding)}"
                 )
             if value in renamed:
                 raise HarnessError(
-                    f"[attributes.{name}] merge: '{value}' goes to both '{renamed[value]}' and '{group}'; keep one."
+                    f"[attributes.{name}] merge: '{value}' goes to both '{renamed[value]}' and '{group}'; "
+                    "keep one."
                 )
             renamed[value] = group
     return renamed

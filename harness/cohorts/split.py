@@ -25,7 +25,7 @@ def make_split(samples: pd.DataFrame, groups: Mapping[str, tuple[str, ...]], spe
     tears a patient apart or leaves a group without training or test samples.
     """
     strata = _strata(samples, sorted(groups))
-    own = samples["split"].notna().any()
+    own = bool(samples["split"].notna().any())
     assigned = _own_split(samples) if own else _hold_out(strata, spec.test, "test", spec.seed)
     if spec.validation and "validation" not in assigned.values():
         training = {patient: strata[patient] for patient, split in assigned.items() if split == "train"}

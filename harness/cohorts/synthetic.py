@@ -16,30 +16,30 @@ from harness.errors import HarnessError
 
 # Shares of groups in a public 5,000-row summary of Harvard-FairSeg, None being unknown.
 _RACE = {"White": 0.802, "Black": 0.122, "Asian": 0.076}
-_GENDER = {"Female": 0.583, "Male": 0.417}
+_GENDER = {"female": 0.583, "male": 0.417}
 _MARITAL = {
-    "Married or Partnered": 0.579,
-    "Single": 0.279,
-    "Divorced": 0.066,
-    "Widowed": 0.045,
+    "married or partnered": 0.579,
+    "single": 0.279,
+    "divorced": 0.066,
+    "widowed": 0.045,
     None: 0.023,
-    "Legally Separated": 0.007,
+    "legally separated": 0.007,
 }
 _GLAUCOMA = 0.628
 _GLAUCOMA_BY_RACE = {"White": 0.60, "Black": 0.73, "Asian": 0.76}
 _AGE_BY_RACE = {"White": 59.5, "Black": 55.7, "Asian": 54.7}
 _ENGLISH_BY_RACE = {"White": 0.95, "Black": 0.89, "Asian": 0.78}
 _HISPANIC_BY_RACE = {"White": 0.042, "Black": 0.026, "Asian": 0.005}
-_OTHER_LANGUAGES = {"Other": 0.048, "Spanish": 0.015, None: 0.008}  # of those who do not speak English
+_OTHER_LANGUAGES = {"other": 0.048, "Spanish": 0.015, None: 0.008}  # of those who do not speak English
 
 # How much harder a group's eyes are at shift = 1, on a scale where 1 halves the cup's contrast.
-_HARDER = {"Black": 0.9, "Asian": 0.55, "Male": 0.25}
+_HARDER = {"Black": 0.9, "Asian": 0.55, "male": 0.25}
 
 _VALUES = {
     "race": tuple(_RACE),
     "gender": tuple(_GENDER),
-    "ethnicity": ("Hispanic", "Non-Hispanic"),
-    "language": ("English", "Other", "Spanish"),
+    "ethnicity": ("Hispanic", "non-Hispanic"),
+    "language": ("English", "Spanish", "other"),
     "maritalstatus": tuple(name for name in _MARITAL if name),
 }
 
@@ -76,9 +76,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
         publish_images=True,
         samples=tuple(f"synthetic_{row:05d}" for row in range(options.samples)),
         read=lambda row: _sample(options, size, row),
-        identity={"name": "synthetic"}
-        | options.model_dump(exclude={"samples"})
-        | {"samples": options.samples},
+        identity={"name": "synthetic"} | options.model_dump(),
         values=_VALUES,
     )
 
@@ -106,7 +104,7 @@ def _person(options: Options, row: int, rng: np.random.Generator) -> tuple[dict[
     hispanic, english = _HISPANIC_BY_RACE[race], _ENGLISH_BY_RACE[race]
     rest = sum(_OTHER_LANGUAGES.values())
     languages = {"English": english} | {k: (1 - english) * v / rest for k, v in _OTHER_LANGUAGES.items()}
-    ethnicities = {"Hispanic": hispanic, None: 0.062, "Non-Hispanic": 1 - hispanic - 0.062}
+    ethnicities = {"Hispanic": hispanic, None: 0.062, "non-Hispanic": 1 - hispanic - 0.062}
     columns = {
         "race": race,
         "gender": _pick(_GENDER, gender_at),
