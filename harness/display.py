@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -44,11 +45,11 @@ class Display:
             skipped = f", {already} already done" if already else ""
             self.console.print(f"{self.total} trials to run{skipped}, {self.slots} at a time.")
 
-    def running(self, progress: dict[Trial, dict[str, object]]) -> None:
+    def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None:
         """Redraw the live lines."""
         if self.live:
             self.live.update(
-                Group(*(_bar(trial, state) for trial, state in progress.items()), self._footer())
+                Group(*(_bar(trial, state) for trial, state in progress), self._footer())
             )
 
     def finished(self, trial: Trial, status: str, seconds: float) -> None:
@@ -72,7 +73,7 @@ class Display:
         return Text(f"{self.ended} of {self.total} trials, {eta}", style="dim")
 
 
-def _bar(trial: Trial, state: dict[str, object]) -> Progress:
+def _bar(trial: Trial, state: dict[str, Any]) -> Progress:
     """Return one line: label, bar, stage and count."""
     bar = Progress(
         TextColumn("{task.description:32}"),
@@ -80,7 +81,7 @@ def _bar(trial: Trial, state: dict[str, object]) -> Progress:
         TextColumn("{task.fields[stage]}"),
         MofNCompleteColumn(),
     )
-    bar.add_task(trial.label, total=state["total"], completed=state["done"], stage=state["stage"])  # type: ignore[arg-type]
+    bar.add_task(trial.label, total=state["total"], completed=state["done"], stage=state["stage"])
     return bar
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -45,7 +46,7 @@ class Watcher(Interface):
     def begin(self, todo: Sequence[Trial], already: int, slots: int) -> None:
         """Before the first trial."""
 
-    def running(self, progress: dict[Trial, dict[str, object]]) -> None:
+    def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None:
         """A few times a second: the trials under way, each with its stage, done and total."""
 
     def finished(self, trial: Trial, status: str, seconds: float) -> None:
@@ -256,18 +257,18 @@ class _Schedule:
         began = self.started.get(trial.id, time.monotonic())
         self.watcher.finished(trial, status, time.monotonic() - began)
 
-    def _progress(self) -> dict[Trial, dict[str, object]]:
-        under_way = {}
+    def _progress(self) -> list[tuple[Trial, dict[str, Any]]]:
+        under_way = []
         for future, trial in self.futures.items():
             if future.running():
                 self.started.setdefault(trial.id, time.monotonic())
-                under_way[trial] = _read_progress(self.prepared.store, trial)
+                under_way.append((trial, _read_progress(self.prepared.store, trial)))
         return under_way
 
 
-def _read_progress(store: Store, trial: Trial) -> dict[str, object]:
+def _read_progress(store: Store, trial: Trial) -> dict[str, Any]:
     try:
-        read: dict[str, object] = json.loads((store.work(trial.id) / "progress.json").read_text())
+        read: dict[str, Any] = json.loads((store.work(trial.id) / "progress.json").read_text())
     except (OSError, json.JSONDecodeError):
         return {"stage": "starting", "done": 0, "total": 1}
     return read

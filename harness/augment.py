@@ -1,0 +1,85 @@
+"""Augmentation: the same random turn, flip or rotation of an image and its mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+VARIANTS = {"none": 1, "flip": 2, "dihedral": 8, "fairseg": 8}
+"""Augmentation to the number of dihedral variants it draws from."""
+
+
+def dihedral(maps: Tensor, variant: int) -> Tensor:
+    """Return maps [..., H, W] under one of the eight symmetries of the square.
+
+    0 is the identity and 1 the horizontal flip; variant v is the flip where v is odd, then
+    v // 2 quarter turns.
+    """
+    flipped = maps.flip(-1) if variant % 2 else maps
+    return torch.rot90(flipped, variant // 2, (-2, -1))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What was drawn for a batch. variants: int64 [B]; degrees: float64 [B], counter-clockwise."""
+
+    variants: np.ndarray
+    degrees: np.ndarray
+
+    def images(self, images: Tensor) -> Tensor:
+        """Return augmented images: float [B, C, S, S]."""
+        return self._rotate(_each(images, self.variants))
+
+    def masks(self, masks: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return augmented masks brought to `size` by the nearest pixel: int64 [B, h, w]."""
+        turned = self._rotate(_each(masks, self.variants)[:, None].float())
+        # Exact, so that the centre of the pixel decides and a mask does not move by half of one.
+        return F.interpolate(turned, size, mode="nearest-exact")[:, 0].long()
+
+    def _rotate(self, maps: Tensor) -> Tensor:
+        """Rotate by the nearest pixel (order 0 in the FairSeg scripts); what comes in is 0."""
+        turned = np.flatnonzero(self.degrees)
+        if len(turned) == 0:
+            return maps
+        angles = torch.from_numpy(np.deg2rad(self.degrees[turned])).to(maps)
+        cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
+        matrices = torch.stack([cos, -sin, zero, sin, cos, zero], 1).reshape(-1, 2, 3)
+        index = torch.from_numpy(turned).to(maps.device)
+        grid = F.affine_grid(matrices, [len(turned), *maps.shape[1:]], align_corners=False)
+        return maps.index_copy(0, index, F.grid_sample(maps[index], grid, mode="nearest", align_corners=False))
+
+
+def draw(
+    kind: Literal["none", "flip", "dihedral", "fairseg"], size: int, rng: np.random.Generator
+) -> Augmentation:
+    """Draw the augmentation of a batch.
+
+    "flip" mirrors half of the samples (a left eye is a mirrored right eye), "dihedral" draws
+    from the eight symmetries. "fairseg" is that of the FairSeg, SAMed and TransUNet scripts: with
+    probability 1/2 a random number of quarter turns and a flip, else with probability 1/2 a rotation by a whole
+    number of degrees in [-20, 20).
+    """
+    variants = rng.integers(VARIANTS[kind], size=size)
+    degrees = np.zeros(size)
+    if kind == "fairseg":
+        first, second = rng.random((2, size)) < 0.5
+        # A quarter turn and a flip, along either axis, is always one of the four mirror images.
+        variants = np.where(first, variants | 1, 0)
+        degrees = np.where(~first & second, rng.integers(-20, 20, size=size), 0).astype(float)
+    return Augmentation(variants, degrees)
+
+
+def _each(maps: Tensor, variants: np.ndarray) -> Tensor:
+    """Put every sample under its own variant."""
+    if not variants.any():
+        return maps
+    turned = maps.clone()
+    for variant in np.unique(variants):
+        rows = torch.from_numpy(np.flatnonzero(variants == variant)).to(maps.device)
+        turned[rows] = dihedral(maps[rows], int(variant))
+    return turned
