@@ -1,0 +1,48 @@
+"""Per-sample scores and groups in, tidy tables out: how equitable each method is, and how surely.
+
+    scores = Scores({"erm": dice_of_erm, "adv": dice_of_adv}, groups, patients)
+    draws = resample(scores, seed=0)
+    summarise(draws), noise_floor(draws), compare(draws, baseline="erm"), rank(draws)
+
+Needs numpy, pandas and scipy alone. docs/equity.md has a worked example and the measured calibration.
+"""
+
+from harness.equity.comparison import COMPARISON, compare
+from harness.equity.noise import NOISE, noise_floor
+from harness.equity.quantities import (
+    es_penalty,
+    es_std,
+    es_sum,
+    gap,
+    skewed_error_ratio,
+    spread,
+    sum_gap,
+)
+from harness.equity.ranking import RANKING, rank
+from harness.equity.resample import RESAMPLES, Draws, resample
+from harness.equity.scores import MIN_PATIENTS, Scores, from_frame
+from harness.equity.summary import SUMMARY, summarise
+
+__all__ = [
+    "COMPARISON",
+    "MIN_PATIENTS",
+    "NOISE",
+    "RANKING",
+    "RESAMPLES",
+    "SUMMARY",
+    "Draws",
+    "Scores",
+    "compare",
+    "es_penalty",
+    "es_std",
+    "es_sum",
+    "from_frame",
+    "gap",
+    "noise_floor",
+    "rank",
+    "resample",
+    "skewed_error_ratio",
+    "spread",
+    "sum_gap",
+    "summarise",
+]

@@ -1,0 +1,155 @@
+"""Every method against the baseline, and whether a gap closed from above or from below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from harness.equity.pairs import Difference, Pair, difference, pairs
+from harness.equity.quantities import Quantity, quantities
+from harness.equity.resample import Draws
+from harness.equity.summary import TOO_FEW
+from harness.errors import HarnessError, did_you_mean
+
+COMPARISON = (
+    "method", "baseline", "quantity", "group", "difference", "low", "high", "p", "p_holm", "better", "verdict",
+    "note",
+)  # fmt: skip
+"""Columns of `compare`: difference is method minus baseline with its 95% interval; p: two-sided, unadjusted;
+p_holm: adjusted over the methods of this table, within each quantity; better: True or False where p_holm is
+at most 0.05, else None; verdict: on the rows of `gap`, what became of it in words."""
+
+ALPHA = 0.05
+
+
+def compare(draws: Draws, baseline: str = "erm") -> pd.DataFrame:
+    """Return the differences of every other method from the baseline; columns are `COMPARISON`.
+
+    Paired by patient and seed. The p-value exchanges the two methods' scores at random for each patient
+    (a permutation test) and adds the deviations by seeds, so it speaks of the methods and not of
+    these trainings alone; with one seed in common it can speak of these trainings only, and the note
+    says so. Raises HarnessError for an unknown baseline.
+    """
+    methods = draws.scores.methods
+    if baseline not in methods:
+        raise HarnessError(
+            f"There is no method '{baseline}' to compare with.{did_you_mean(baseline, methods)}"
+        )
+    base = methods.index(baseline)
+    others = [i for i in range(len(methods)) if i != base]
+    paired = [i for i in others if _common(draws, i, base)]
+    prepared = dict(zip(paired, pairs(draws, [(i, base) for i in paired]), strict=True)) if paired else {}
+    rng = draws.random(5)
+    rows = [row for i in others for row in _rows(draws, i, base, prepared.get(i), rng)]
+    frame = pd.DataFrame(rows, columns=list(COMPARISON))
+    if frame.empty:
+        return frame
+    frame["p_holm"] = frame.groupby(["quantity", "group"])["p"].transform(holm)
+    frame["better"] = [_better(draws, row) for row in frame.itertuples()]
+    return _with_verdicts(frame)
+
+
+def holm(p: pd.Series | np.ndarray) -> np.ndarray:
+    """Return Holm's step-down adjusted p-values (Scand. J. Stat. 1979); NaN stays and does not count."""
+    values = np.asarray(p, dtype=float)
+    adjusted = np.full(len(values), np.nan)
+    order = [i for i in np.argsort(values) if not math.isnan(values[i])]
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def _common(draws: Draws, one: int, other: int) -> bool:
+    seeds = draws.scores.units.seeds
+    return bool(np.isin(seeds[one], seeds[other]).any())
+
+
+def _rows(
+    draws: Draws, method: int, base: int, pair: Pair | None, rng: np.random.Generator
+) -> Iterator[dict[str, object]]:
+    scores = draws.scores
+    note = _note(draws, method, base, pair)
+    for name, group, quantity in _measured(draws):
+        result = Difference(math.nan, math.nan, math.nan, math.nan)
+        if quantity is not None and pair is not None:
+            result = difference(draws, pair, quantity, rng)
+        yield {
+            "method": scores.methods[method],
+            "baseline": scores.methods[base],
+            "quantity": name,
+            "group": group,
+            "difference": result.estimate,
+            "low": result.low,
+            "high": result.high,
+            "p": result.p,
+            "note": note if quantity is not None else TOO_FEW,
+        }
+
+
+def _measured(draws: Draws) -> Iterator[tuple[str, str, Quantity | None]]:
+    yield "overall", "", lambda overall, groups: overall
+    kept = draws.scores.kept
+    for group in draws.scores.order:
+        yield "group", group, _one(kept.index(group)) if group in kept else None
+    for name, quantity in quantities(draws.scores.higher_is_better).items():
+        yield name, "", quantity if len(kept) > 1 else None
+
+
+def _one(group: int) -> Quantity:
+    return lambda overall, groups: groups[..., group]
+
+
+def _note(draws: Draws, method: int, base: int, pair: Pair | None) -> str:
+    seeds = draws.scores.units.seeds
+    if pair is None:
+        return "no seed in common"
+    parts = []
+    if pair.seeds < max(len(seeds[method]), len(seeds[base])):
+        parts.append(f"on the {pair.seeds} seeds that both have")
+    if pair.seeds < 2:
+        parts.append("one seed: says nothing about another training")
+    return "; ".join(parts)
+
+
+_LOWER_IS_FAIRER = ("gap", "sum_gap", "spread", "skewed_error_ratio")
+
+
+def _better(draws: Draws, row: object) -> bool | None:
+    p, name, change = (getattr(row, key) for key in ("p_holm", "quantity", "difference"))
+    if math.isnan(p) or p > ALPHA:
+        return None
+    higher = draws.scores.higher_is_better and name not in _LOWER_IS_FAIRER
+    return bool((change > 0) == higher)
+
+
+def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
+    verdicts = {method: _verdict(rows.set_index("quantity")) for method, rows in frame.groupby("method")}
+    of_gap = frame["quantity"] == "gap"
+    frame["verdict"] = ""
+    frame.loc[of_gap, "verdict"] = frame.loc[of_gap, "method"].map(verdicts)
+    return frame
+
+
+def _verdict(rows: pd.DataFrame) -> str:
+    """Say what became of the gap: levelling up, levelling down, both, or nothing beyond chance."""
+    gap, worst, best = (rows.loc[name, "better"] for name in ("gap", "worst_group", "best_group"))
+    if rows.loc["gap", "note"] == TOO_FEW:
+        return TOO_FEW
+    if gap is None:
+        return "no change of the gap beyond chance"
+    moves = [
+        f"{end} {'better' if moved else 'worse'}"
+        for end, moved in (("worst group", worst), ("best group", best))
+        if moved is not None
+    ]
+    how = ", ".join(moves) or "neither end moved beyond chance by itself"
+    if not gap:
+        return f"gap wider: {how}"
+    if best is False:
+        return f"levelling down: {how}" if not worst else f"gap narrower, partly levelling down: {how}"
+    return f"levelling up: {how}" if worst else f"gap narrower: {how}"

@@ -1,0 +1,125 @@
+"""The noise floor: the gaps that chance alone makes in groups of these sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from harness.equity.quantities import es_penalty, gap, sum_gap
+from harness.equity.resample import Draws
+from harness.equity.summary import TOO_FEW
+
+NOISE = (
+    "method", "quantity", "group", "patients", "observed", "floor", "floor_95", "p", "detectable", "note",
+)  # fmt: skip
+"""Columns of `noise_floor`: floor and floor_95 are the median and 95th percentile under random relabelling; p: share of relabellings with at least the observed value; detectable: smallest true gap of one group
+from all others that this test set shows above floor_95 with probability 0.8, for each group and (group
+"") for whichever group is hardest to see."""
+
+POWER = 0.8
+_CHUNK_CELLS = 4_000_000
+
+
+def noise_floor(draws: Draws) -> pd.DataFrame:
+    """Return the noise floor of each method's gap, sum_gap and es_penalty; columns are `NOISE`.
+
+    Group labels are dealt anew to the patients of known group, in groups of the same sizes, as many times as
+    there are resamples, the same deals for all methods. The models stay as trained: the p-value says whether
+    they treat these groups differently, not whether another seed would.
+    """
+    scores = draws.scores
+    if draws.n_groups < 2:
+        rows: Iterator[dict[str, object]] = (_too_few(draws, method) for method in range(len(scores.methods)))
+    else:
+        dealt = relabelled(draws)
+        rows = (
+            row for method in range(len(scores.methods)) for row in _rows(draws, method, dealt[:, method])
+        )
+    return pd.DataFrame(rows, columns=list(NOISE))
+
+
+def relabelled(draws: Draws) -> np.ndarray:
+    """Return the groups' means under random relabelling: float [R, M, G]."""
+    units = draws.scores.units
+    known = units.stratum < draws.n_groups
+    labels, samples = units.stratum[known].astype(np.uint8), units.samples[known]
+    average = np.stack([sums.mean(axis=0)[known] for sums in units.sums], axis=1)
+    middle = average.sum(axis=0) / samples.sum()
+    columns = np.column_stack([average - middle * samples[:, None], samples]).astype(np.float32)
+    rng = draws.random(3)
+    blocks = []
+    for start in range(0, draws.resamples, step := max(1, _CHUNK_CELLS // len(labels))):
+        rows = min(step, draws.resamples - start)
+        dealt = rng.permuted(np.broadcast_to(labels, (rows, len(labels))), axis=1)
+        sums = np.stack([(dealt == g).astype(np.float32) @ columns for g in range(draws.n_groups)], axis=-1)
+        blocks.append(sums[:, :-1] / sums[:, -1:])
+    return np.asarray(np.concatenate(blocks).astype(float) + middle[:, None])
+
+
+def p_value(null: np.ndarray, observed: float) -> float:
+    """Return the share of the null draws, the observed one among them, at least as large as observed."""
+    return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
+
+
+def detectable(dealt: np.ndarray, group: int) -> float:
+    """Return the shift of one group that puts the gap above its floor_95 with probability `POWER`.
+
+    dealt: float [R, G], groups' means under relabelling, in which there is no true gap.
+    """
+    limit = np.quantile(dealt.max(axis=1) - dealt.min(axis=1), 0.95)
+    others = np.delete(dealt, group, axis=1)
+    highest, lowest, mine = others.max(axis=1), others.min(axis=1), dealt[:, group]
+
+    def power(shift: float) -> float:
+        moved = mine - shift
+        return float((np.maximum(highest, moved) - np.minimum(lowest, moved) > limit).mean())
+
+    low, high = 0.0, 2 * float(limit) + 8 * float(mine.std())
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+    return high
+
+
+def _rows(draws: Draws, method: int, dealt: np.ndarray) -> Iterator[dict[str, object]]:
+    scores = draws.scores
+    overall = draws.means[method] @ draws.weights
+    by_group = {group: detectable(dealt, g) for g, group in enumerate(scores.kept)}
+    named = {"gap": gap, "sum_gap": sum_gap, "es_penalty": es_penalty}
+    for name in named if scores.higher_is_better else ("gap",):
+        floor = named[name](np.full(len(dealt), overall), dealt)
+        observed = float(named[name](overall, draws.means[method, :-1]))
+        yield _row(draws, method, name) | {
+            "observed": observed,
+            "floor": float(np.median(floor)),
+            "floor_95": float(np.quantile(floor, 0.95)),
+            "p": p_value(floor, observed),
+            "detectable": max(by_group.values()) if name == "gap" else math.nan,
+        }
+    for group in scores.order:
+        few = {} if group in by_group else {"note": TOO_FEW}
+        yield _row(draws, method, "gap", group) | {"detectable": by_group.get(group, math.nan)} | few
+
+
+def _too_few(draws: Draws, method: int) -> dict[str, object]:
+    return _row(draws, method, "gap") | {"note": TOO_FEW}
+
+
+def _row(draws: Draws, method: int, quantity: str, group: str = "") -> dict[str, object]:
+    scores = draws.scores
+    left_out = f"without {', '.join(scores.left_out)} (too few patients)" if scores.left_out else ""
+    return {
+        "method": scores.methods[method],
+        "quantity": quantity,
+        "group": group,
+        "patients": scores.counts[group][1],
+        "observed": math.nan,
+        "floor": math.nan,
+        "floor_95": math.nan,
+        "p": math.nan,
+        "detectable": math.nan,
+        "note": "" if group else left_out,
+    }

@@ -1,0 +1,127 @@
+"""Two methods on the same patients and seeds: what differs, how surely, and by chance how often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.equity.noise import p_value
+from harness.equity.quantities import Quantity
+from harness.equity.resample import Draws, Parts, spread_of_seeds, tails, take_apart
+from harness.equity.summary import gradient
+
+_CHUNK_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Method `one` against method `other` on the seeds that both have.
+
+    centre, difference: float [K], mean of and difference between the two methods' strata means;
+    part: variance of the difference; drawn, drawn_centre: float [R, K], deviations over resamples;
+    swapped: float [R, K], differences when the two methods' scores are exchanged at random for each
+    patient, with the deviations by seeds on top.
+    """
+
+    seeds: int
+    centre: np.ndarray
+    difference: np.ndarray
+    part: Parts
+    drawn: np.ndarray
+    drawn_centre: np.ndarray
+    swapped: np.ndarray
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A quantity's difference between two methods: 95% interval and p-value, two-sided."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
+    """Prepare pairs of methods, given by position, with one set of swaps shared by all of them."""
+    units = draws.scores.units
+    apart = [_differences(draws, one, other) for one, other in which]
+    swaps = _swaps(draws, np.stack([sums.mean(axis=0) for sums, _ in apart], axis=1))
+    result = []
+    for i, (one, other) in enumerate(which):
+        sums, common = apart[i]
+        part = take_apart(sums, units.stratum, units.samples, len(draws.weights))
+        by_seeds = spread_of_seeds(part.by_seed, draws.seeds_normal[:, common])
+        mean_one, mean_other = _mean(draws, one, common), _mean(draws, other, common)
+        centre_seeds = (draws.by_seeds(one, common) + draws.by_seeds(other, common)) / 2
+        result.append(
+            Pair(
+                len(common),
+                (mean_one + mean_other) / 2,
+                mean_one - mean_other,
+                part,
+                (draws.plain[:, one] - draws.plain[:, other]) * part.share + by_seeds,
+                (draws.plain[:, one] + draws.plain[:, other]) / 2 + centre_seeds,
+                swaps[:, i] * part.share + by_seeds,
+            )
+        )
+    return result
+
+
+def difference(draws: Draws, pair: Pair, quantity: Quantity, rng: np.random.Generator) -> Difference:
+    """Return one quantity's difference; `quantity` takes the overall score and the groups' scores."""
+
+    def value(centre: np.ndarray, apart: np.ndarray) -> np.ndarray:
+        one, other = centre + apart / 2, centre - apart / 2
+        return quantity(one @ draws.weights, one[..., :-1]) - quantity(other @ draws.weights, other[..., :-1])
+
+    wide = tails(_freedom(draws, pair, quantity), draws.resamples, rng)[:, None]
+    estimate = float(value(pair.centre, pair.difference))
+    around = value(pair.centre + pair.drawn_centre, pair.difference + wide * pair.drawn)
+    null = value(pair.centre, wide * pair.swapped)
+    low, high = np.quantile(around, [0.025, 0.975])
+    return Difference(estimate, float(low), float(high), p_value(np.abs(null), abs(estimate)))
+
+
+def _freedom(draws: Draws, pair: Pair, quantity: Quantity) -> float:
+    """Return Satterthwaite's degrees of freedom of the difference, along the quantity's slopes."""
+    n = pair.part.by_seed.shape[0]
+    sides = [gradient(quantity, draws.weights, pair.centre + sign * pair.difference / 2) for sign in (1, -1)]
+    slopes = (sides[0] + sides[1]) / 2
+    by_patient = slopes**2 * pair.part.patients
+    seeds = float(np.var(pair.part.by_seed @ slopes, ddof=1)) / n if n > 1 else 0.0
+    squares = float((by_patient**2 / np.maximum(draws.patients - 1, 1)).sum()) + seeds**2 / max(n - 1, 1)
+    return math.inf if squares <= 0 else (float(by_patient.sum()) + seeds) ** 2 / squares
+
+
+def _differences(draws: Draws, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the units' differences under each seed that both methods have, and these seeds."""
+    units = draws.scores.units
+    common, mine, yours = np.intersect1d(units.seeds[one], units.seeds[other], return_indices=True)
+    return units.sums[one][mine] - units.sums[other][yours], common
+
+
+def _mean(draws: Draws, method: int, seeds: np.ndarray) -> np.ndarray:
+    rows = np.isin(draws.scores.units.seeds[method], seeds)
+    return np.asarray(draws.parts[method].by_seed[rows].mean(axis=0))
+
+
+def _swaps(draws: Draws, apart: np.ndarray) -> np.ndarray:
+    """Return differences of strata means, float [R, P, K], with random signs for each unit of `apart`."""
+    stratum, samples = draws.scores.units.stratum, draws.scores.units.samples
+    rng = draws.random(4)
+    n_strata = len(draws.weights)
+    size = np.maximum(np.bincount(stratum, samples, n_strata), 1)
+    columns = (apart / size[stratum][:, None]).astype(np.float32)
+    blocks = []
+    for start in range(0, draws.resamples, step := max(1, _CHUNK_CELLS // len(stratum))):
+        rows = min(step, draws.resamples - start)
+        bits = rng.integers(0, 2, (rows, len(stratum)), dtype=np.int8)
+        signs = (2 * bits - 1).astype(np.float32)
+        blocks.append(
+            np.stack([signs[:, stratum == k] @ columns[stratum == k] for k in range(n_strata)], axis=-1)
+        )
+    return np.asarray(np.concatenate(blocks).astype(float))

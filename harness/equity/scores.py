@@ -1,0 +1,177 @@
+"""What equity is computed from: per-sample scores of several methods, with groups and patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import HarnessError, did_you_mean
+
+MIN_PATIENTS = 10
+"""Groups with fewer patients get "too few" instead of a number (docs/equity.md measures why)."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Samples gathered into what is resampled: a patient (a patient in two groups counts in both).
+
+    stratum: int [U], index of the group among those with enough patients, the number of groups for all
+    other samples (unknown, too few); samples: float [U], how many each holds; sums: one float [S, U]
+    a method, the sum of its samples' scores under each of its seeds; seeds: which positions these are.
+    """
+
+    stratum: np.ndarray
+    samples: np.ndarray
+    sums: tuple[np.ndarray, ...]
+    seeds: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one structure under one metric and attribute, method by method.
+
+    by_method: method to float [S, N], a row a seed, paired across methods by position; a row that is all
+    NaN is a seed this method does not have, as is a row beyond its last. groups: [N], group name or
+    None (any missing value) for unknown. patients: [N]. order: the groups as they should be listed,
+    by name when empty. higher_is_better: True for fractions (Dice, IoU, NSD), False for distances.
+
+    Raises HarnessError where shapes, values or names do not fit.
+    """
+
+    by_method: Mapping[str, np.ndarray]
+    groups: np.ndarray
+    patients: np.ndarray
+    order: Sequence[str] = ()
+    higher_is_better: bool = True
+    min_patients: int = MIN_PATIENTS
+
+    def __post_init__(self) -> None:
+        known = np.array([None if pd.isna(group) else str(group) for group in self.groups], dtype=object)
+        object.__setattr__(self, "groups", known)
+        object.__setattr__(self, "patients", np.asarray(self.patients))
+        rows = {name: np.atleast_2d(np.asarray(s, dtype=float)) for name, s in self.by_method.items()}
+        object.__setattr__(self, "by_method", rows)
+        object.__setattr__(
+            self, "order", tuple(self.order) or tuple(sorted({g for g in known if g is not None}))
+        )
+        _check(self)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods' names, in the order given."""
+        return tuple(self.by_method)
+
+    @cached_property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Samples and patients of each group, and under "" of all together (unknown groups included)."""
+        rows = {"": np.ones(len(self.groups), bool)} | {group: self.groups == group for group in self.order}
+        return {
+            name: (int(mine.sum()), len(set(self.patients[mine].tolist()))) for name, mine in rows.items()
+        }
+
+    @cached_property
+    def kept(self) -> tuple[str, ...]:
+        """The groups with at least `min_patients` patients: those that gaps and ES are taken over."""
+        return tuple(g for g in self.order if self.counts[g][1] >= self.min_patients)
+
+    @cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """The groups with too few patients to say anything."""
+        return tuple(g for g in self.order if g not in self.kept)
+
+    @cached_property
+    def units(self) -> Units:
+        """Return the samples gathered by patient."""
+        index = {group: i for i, group in enumerate(self.kept)}
+        stratum = np.array([index.get(group, len(index)) for group in self.groups])
+        _, patient = np.unique(self.patients.astype(str), return_inverse=True)
+        keys, unit = np.unique(patient * (len(index) + 1) + stratum, return_inverse=True)
+        there = tuple(np.flatnonzero(~np.isnan(s).all(axis=1)) for s in self.by_method.values())
+        sums = tuple(
+            np.stack([np.bincount(unit, row, len(keys)) for row in s[seeds]])
+            for s, seeds in zip(self.by_method.values(), there, strict=True)
+        )
+        return Units(keys % (len(index) + 1), np.bincount(unit).astype(float), sums, there)
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    *,
+    score: str,
+    group: str,
+    patient: str = "patient",
+    sample: str = "sample",
+    method: str = "method",
+    seed: str = "seed",
+    **options: Any,
+) -> Scores:
+    """Read a tidy frame, one row a method, seed and sample, into `Scores`.
+
+    The arguments name its columns; `options` are the further fields of `Scores`. A frame without the
+    method, seed or patient column has one method ("method"), one seed, or one patient a sample. Raises
+    HarnessError for a missing column, a sample scored twice, or samples that a method did not score.
+    """
+    for column in (score, group, sample):
+        if column not in frame.columns:
+            raise HarnessError(
+                f"The frame has no column '{column}'.{did_you_mean(column, map(str, frame.columns))}"
+            )
+    frame = frame.copy(deep=False)
+    for name, value in ((method, "method"), (seed, 0), (patient, frame[sample])):
+        if name not in frame.columns:
+            frame[name] = value
+    twice = frame.duplicated([method, seed, sample])
+    if twice.any():
+        row = frame[twice].iloc[0]
+        raise HarnessError(
+            f"Sample '{row[sample]}' is there twice for method '{row[method]}', seed {row[seed]}."
+        )
+    about = frame.drop_duplicates(sample).set_index(sample)
+    seeds = sorted(frame[seed].unique())
+    by_method = {}
+    for name, rows in frame.groupby(method, sort=False):
+        table = rows.pivot(index=seed, columns=sample, values=score)
+        by_method[str(name)] = table.reindex(index=seeds, columns=about.index).to_numpy(float)
+    return Scores(by_method, about[group].to_numpy(object), about[patient].to_numpy(), **options)
+
+
+def _check(scores: Scores) -> None:
+    n = len(scores.groups)
+    if not scores.by_method or n == 0:
+        raise HarnessError("There is nothing to compare: give at least one method and one sample.")
+    if len(scores.patients) != n:
+        raise HarnessError(f"{n} groups but {len(scores.patients)} patients; give one of each per sample.")
+    for name, rows in scores.by_method.items():
+        _check_rows(name, rows, n, scores.higher_is_better)
+    named = {group for group in scores.groups if group is not None}
+    if not named:
+        raise HarnessError("Every sample's group is unknown; give the group of at least some samples.")
+    for group in sorted(named - set(scores.order)):
+        raise HarnessError(
+            f"Group '{group}' is not in the order of groups.{did_you_mean(group, scores.order)}"
+        )
+
+
+def _check_rows(name: str, rows: np.ndarray, n: int, fractions: bool) -> None:
+    if rows.ndim != 2 or rows.shape[1] != n:
+        raise HarnessError(f"Method '{name}' has scores of shape {rows.shape}; give [seeds, {n}].")
+    gaps = np.isnan(rows)
+    if (gaps.any(axis=1) != gaps.all(axis=1)).any() or gaps.all():
+        raise HarnessError(
+            f"Method '{name}' has NaN scores; a seed scores every sample or is NaN throughout."
+        )
+    values = rows[~gaps]
+    if not np.isfinite(values).all():
+        raise HarnessError(
+            f"Method '{name}' has an infinite score; a missed structure scores the image diagonal."
+        )
+    if fractions and (values.min() < 0 or values.max() > 1):
+        raise HarnessError(
+            f"Method '{name}' has scores from {values.min():g} to {values.max():g}; ES is defined on "
+            "fractions in [0, 1] (divide percentages by 100), and distances need higher_is_better=False."
+        )

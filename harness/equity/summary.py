@@ -1,0 +1,134 @@
+"""Every quantity of every method with its interval, as one tidy table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from harness.equity.intervals import Interval, invert, linear
+from harness.equity.quantities import BOUNDED, Quantity, quantities
+from harness.equity.resample import Draws, tails
+
+SUMMARY = (
+    "method",
+    "quantity",
+    "group",
+    "patients",
+    "samples",
+    "estimate",
+    "low",
+    "high",
+    "corrected",
+    "note",
+)
+"""Columns of `summarise`: group is "" except in the rows of quantity "group"; low, high: 95% interval of the
+true value; corrected: the estimate freed of the bias that noise gives gaps and ES; note: why a number
+is missing or how to read it, else empty."""
+
+TOO_FEW = "too few"
+
+
+def summarise(draws: Draws) -> pd.DataFrame:
+    """Return one row a method and quantity, and a method and group; columns are `SUMMARY`.
+
+    Quantities: `overall` (all samples, unknown group included), `group`, and as `quantities` defines them
+    es_sum, es_std, worst_group, best_group, gap, sum_gap, spread and skewed_error_ratio (distances have
+    worst_group, best_group and gap). They are the method's, averaged over its seeds. A group with
+    fewer than `scores.min_patients` patients has "too few" instead of numbers and is left out
+    of the others, whose note names it.
+    """
+    rows = [row for method in range(len(draws.scores.methods)) for row in _rows(draws, method)]
+    return pd.DataFrame(rows, columns=list(SUMMARY))
+
+
+def gradient(quantity: Quantity, weights: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return the derivative of a quantity by each stratum's mean, float [K]."""
+    step = 1e-5 * np.eye(len(means))
+    moved = np.stack([means + step, means - step])
+    values = quantity(moved @ weights, moved[..., :-1])
+    return np.asarray((values[0] - values[1]) / 2e-5)
+
+
+def freedom(slopes: np.ndarray, patients: np.ndarray, by_seed: np.ndarray) -> float:
+    """Return Satterthwaite's degrees of freedom of a sum of variances by patients and by seeds.
+
+    slopes: float [K]; patients: float [K], variances; by_seed: float [S, K]. Patients count as known.
+    """
+    n = len(by_seed)
+    if n < 2:
+        return math.inf
+    seeds = float(np.var(by_seed @ slopes, ddof=1)) / n
+    total = float(slopes**2 @ patients) + seeds
+    return math.inf if seeds <= 0 else (total / seeds) ** 2 * (n - 1)
+
+
+def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
+    scores = draws.scores
+    note = _note(draws, method)
+    yield _row(draws, method, "overall", "", _mean(draws, method, draws.weights), note)
+    for group in scores.order:
+        if group in scores.kept:
+            one = np.zeros(len(draws.weights))
+            one[scores.kept.index(group)] = 1
+            yield _row(draws, method, "group", group, _mean(draws, method, one), note)
+        else:
+            yield _row(draws, method, "group", group, None, TOO_FEW)
+    for name, quantity in quantities(scores.higher_is_better).items():
+        if draws.n_groups < 2:
+            yield _row(draws, method, name, "", None, TOO_FEW)
+        else:
+            yield _row(draws, method, name, "", _attribute_level(draws, method, name, quantity), note)
+
+
+def _mean(draws: Draws, method: int, weights: np.ndarray) -> Interval:
+    deviations = draws.around(method) @ weights
+    part = draws.parts[method]
+    wide = tails(freedom(weights, part.patients, part.by_seed), draws.resamples, draws.random(2))
+    return linear(float(draws.means[method] @ weights), deviations * wide)
+
+
+def _attribute_level(draws: Draws, method: int, name: str, quantity: Quantity) -> Interval:
+    means, part = draws.means[method], draws.parts[method]
+    slopes = gradient(quantity, draws.weights, means)
+    wide = tails(freedom(slopes, part.patients, part.by_seed), draws.resamples, draws.random(2))
+    around = draws.around(method) * wide[:, None]
+    overall, deviations = float(means @ draws.weights), around @ draws.weights
+    return invert(
+        quantity,
+        overall,
+        means[:-1] - overall,
+        deviations,
+        around[:, :-1] - deviations[:, None],
+        bounded=name in BOUNDED,
+    )
+
+
+def _note(draws: Draws, method: int) -> str:
+    parts = []
+    if draws.scores.left_out:
+        parts.append(f"without {', '.join(draws.scores.left_out)} (too few patients)")
+    if len(draws.scores.units.seeds[method]) < 2:
+        parts.append("one seed: the interval does not cover another training")
+    return "; ".join(parts)
+
+
+def _row(
+    draws: Draws, method: int, quantity: str, group: str, interval: Interval | None, note: str
+) -> dict[str, object]:
+    samples, patients = draws.scores.counts[group]
+    numbers = interval or Interval(math.nan, math.nan, math.nan, math.nan)
+    return {
+        "method": draws.scores.methods[method],
+        "quantity": quantity,
+        "group": group,
+        "patients": patients,
+        "samples": samples,
+        "estimate": numbers.estimate,
+        "low": numbers.low,
+        "high": numbers.high,
+        "corrected": numbers.corrected,
+        "note": note,
+    }
