@@ -67,7 +67,8 @@ def to_labels(mask: np.ndarray, where: str) -> np.ndarray:
         mask = colour[..., 0]
     if mask.ndim != 2:
         raise HarnessError(f"{where}: a mask has height and width, this one has the shape {mask.shape}.")
-    labels = mask.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        labels = mask.astype(np.int64)
     if (labels != mask).any():
         raise HarnessError(
             f"{where}: labels are whole numbers, this mask has others (a soft or resampled mask?)."

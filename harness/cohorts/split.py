@@ -69,10 +69,11 @@ def _hold_out(strata: Mapping[str, _Stratum], share: float, held: str, seed: int
 def _own_split(samples: pd.DataFrame) -> dict[str, str]:
     for sample, split in zip(samples["sample"], samples["split"], strict=True):
         if split not in SPLITS:
-            said = "has no split" if split is None else f"has the split '{split}'"
+            named = isinstance(split, str)
+            said = f"has the split '{split}'" if named else "has no split"
             raise HarnessError(
                 f"The sample '{sample}' {said}; every sample needs one of {', '.join(SPLITS)}."
-                f"{did_you_mean(split, SPLITS) if split else ''}"
+                f"{did_you_mean(split, SPLITS) if named else ''}"
             )
     pairs = samples[["patient", "split"]].drop_duplicates()
     torn = pairs[pairs["patient"].duplicated()]
