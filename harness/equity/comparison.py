@@ -15,9 +15,9 @@ from harness.equity.summary import TOO_FEW
 from harness.errors import HarnessError, did_you_mean
 
 COMPARISON = (
-    "method", "baseline", "quantity", "group", "difference", "low", "high", "p", "p_holm", "better", "verdict",
-    "note",
-)  # fmt: skip
+    *("method", "baseline", "quantity", "group"),
+    *("difference", "low", "high", "p", "p_holm", "better", "verdict", "note"),
+)
 """Columns of `compare`: difference is method minus baseline with its 95% interval; p: two-sided, unadjusted;
 p_holm: adjusted over the methods of this table, within each quantity; better: True or False where p_holm is
 at most 0.05, else None; verdict: on the rows of `gap`, what became of it in words."""

@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from harness.equity.quantities import Quantity
 
 LEVEL = 0.95
-_STEPS = np.linspace(-7.0, 7.0, 29)
+_STEPS = np.linspace(-6.0, 6.0, 17)
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,19 @@ def invert(
     overall: the estimate; pattern: float [G], the groups' scores minus overall; deviations: float [R] and
     by_pattern: float [R, G], draws of both about their estimates.
     """
-
-    def at(shift: np.ndarray, stretch: np.ndarray, noise: bool) -> np.ndarray:
-        centre = overall + shift[:, None] + (deviations if noise else np.zeros(1))
-        moved = stretch[:, None, None] * pattern + (by_pattern if noise else np.zeros((1, len(pattern))))
-        return quantity(centre, centre[..., None] + moved)
-
     shift, stretch = _line(quantity, overall, pattern, deviations, by_pattern)
-    observed = float(quantity(np.array(overall), overall + pattern))
-    values = at(shift, stretch, noise=False)[:, 0]
-    simulated = at(shift, stretch, noise=True)
+    observed = np.float32(quantity(np.array(overall), overall + pattern))
+    values = _along(quantity, overall, pattern, shift, stretch, np.zeros(1), np.zeros((1, len(pattern))))[
+        :, 0
+    ]
+    simulated = _along(quantity, overall, pattern, shift, stretch, deviations, by_pattern)
     below = (simulated < observed).mean(axis=1) + (simulated == observed).mean(axis=1) / 2
     lower, upper = _tails(simulated, stretch, bounded)
     resolution = 0.5 / simulated.shape[1]
     score = ndtri(np.clip(below, resolution, 1 - resolution))
     low = _crossing(score - ndtri(upper), values)
     high = _crossing(score - ndtri(np.maximum(lower, resolution)), values)
-    return Interval(observed, low, high, _crossing(score, values))
+    return Interval(float(observed), low, high, _crossing(score, values))
 
 
 def _line(
@@ -82,28 +78,48 @@ def _line(
     distance = max(float(np.sqrt(((pattern / spread) ** 2).sum())), 1e-9)
 
     def value(shift: float, stretch: float) -> float:
-        centre = overall + shift
-        return float(quantity(np.array(centre), centre + stretch * pattern))
+        return float(quantity(np.array(overall + shift), overall + shift + stretch * pattern))
 
     small = 1e-4
     by_shift = (value(small * scale, 1) - value(-small * scale, 1)) / small
     by_stretch = (value(0, 1 + small / distance) - value(0, 1 - small / distance)) / small
     length = max(float(np.hypot(by_shift, by_stretch)), 1e-300)
-    stretch = 1 + _STEPS * by_stretch / length / distance
-    shift = _STEPS * by_shift / length
-    if by_stretch != 0:
-        # Past the point where all groups are equal, only the overall score can move on.
-        equal = -length * distance / by_stretch
-        shift = np.where(stretch < 0, equal * by_shift / length + (_STEPS - equal) * np.sign(by_shift), shift)
-    return shift * scale, np.maximum(stretch, 0)
+    if by_stretch == 0:
+        return _STEPS * by_shift / length * scale, np.ones(len(_STEPS))
+    # Past the point where all groups are equal, only the overall score can move on.
+    equal = -length * distance / by_stretch
+    steps = np.sort(np.append(_STEPS, equal))
+    past = steps * np.sign(equal) > abs(equal)
+    shift = np.where(
+        past, equal * by_shift / length + (steps - equal) * np.sign(by_shift), steps * by_shift / length
+    )
+    return shift * scale, np.where(past, 0, 1 - steps / equal)
+
+
+def _along(
+    quantity: Quantity,
+    overall: float,
+    pattern: np.ndarray,
+    shift: np.ndarray,
+    stretch: np.ndarray,
+    deviations: np.ndarray,
+    by_pattern: np.ndarray,
+) -> np.ndarray:
+    """Return the quantity at each step and draw: float32 [steps, R]."""
+    centre = ((overall + shift)[:, None] + deviations).astype(np.float32)
+    # Groups come first in memory and last in the index: reductions over them then run at full speed.
+    groups = (pattern[:, None] * stretch).astype(np.float32)[..., None] + by_pattern.T.astype(np.float32)[
+        :, None
+    ]
+    groups += centre
+    return quantity(centre, np.moveaxis(groups, 0, -1))
 
 
 def _tails(simulated: np.ndarray, stretch: np.ndarray, bounded: bool) -> tuple[np.ndarray, np.ndarray]:
     tail = (1 - LEVEL) / 2
     if not bounded:
         return np.full(len(stretch), tail), np.full(len(stretch), 1 - tail)
-    start = int(np.argmin(stretch))
-    limit = np.quantile(simulated[np.flatnonzero(stretch == stretch[start])[-1]], LEVEL)
+    limit = np.quantile(simulated[int(np.argmin(stretch))], LEVEL)
     power = np.maximum.accumulate((simulated > limit).mean(axis=1))
     lower = tail * np.clip((power - (1 - LEVEL)) / LEVEL, 0, 1)
     return lower, LEVEL + lower

@@ -13,11 +13,13 @@ from harness.equity.resample import Draws
 from harness.equity.summary import TOO_FEW
 
 NOISE = (
-    "method", "quantity", "group", "patients", "observed", "floor", "floor_95", "p", "detectable", "note",
-)  # fmt: skip
-"""Columns of `noise_floor`: floor and floor_95 are the median and 95th percentile under random relabelling; p: share of relabellings with at least the observed value; detectable: smallest true gap of one group
-from all others that this test set shows above floor_95 with probability 0.8, for each group and (group
-"") for whichever group is hardest to see."""
+    *("method", "quantity", "group", "patients"),
+    *("observed", "floor", "floor_95", "p", "detectable", "note"),
+)
+"""Columns of `noise_floor`: floor and floor_95 are the median and the 95th percentile under random
+relabelling; p: share of relabellings with at least the observed value; detectable: smallest true gap of one
+group from all others that this test set shows above floor_95 with probability 0.8, for each group and
+(group "") for whichever group is hardest to see."""
 
 POWER = 0.8
 _CHUNK_CELLS = 4_000_000

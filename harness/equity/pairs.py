@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 from harness.equity.noise import p_value
 from harness.equity.quantities import Quantity
 from harness.equity.resample import Draws, Parts, spread_of_seeds, tails, take_apart
-from harness.equity.summary import gradient
+from harness.equity.summary import freedom, gradient
 
 _CHUNK_CELLS = 4_000_000
 
@@ -21,7 +20,7 @@ class Pair:
     """Method `one` against method `other` on the seeds that both have.
 
     centre, difference: float [K], mean of and difference between the two methods' strata means;
-    part: variance of the difference; drawn, drawn_centre: float [R, K], deviations over resamples;
+    part: variance of the difference; drawn: float [R, K], its deviations over resamples;
     swapped: float [R, K], differences when the two methods' scores are exchanged at random for each
     patient, with the deviations by seeds on top.
     """
@@ -31,7 +30,6 @@ class Pair:
     difference: np.ndarray
     part: Parts
     drawn: np.ndarray
-    drawn_centre: np.ndarray
     swapped: np.ndarray
 
 
@@ -56,7 +54,6 @@ def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
         part = take_apart(sums, units.stratum, units.samples, len(draws.weights))
         by_seeds = spread_of_seeds(part.by_seed, draws.seeds_normal[:, common])
         mean_one, mean_other = _mean(draws, one, common), _mean(draws, other, common)
-        centre_seeds = (draws.by_seeds(one, common) + draws.by_seeds(other, common)) / 2
         result.append(
             Pair(
                 len(common),
@@ -64,7 +61,6 @@ def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
                 mean_one - mean_other,
                 part,
                 (draws.plain[:, one] - draws.plain[:, other]) * part.share + by_seeds,
-                (draws.plain[:, one] + draws.plain[:, other]) / 2 + centre_seeds,
                 swaps[:, i] * part.share + by_seeds,
             )
         )
@@ -75,26 +71,21 @@ def difference(draws: Draws, pair: Pair, quantity: Quantity, rng: np.random.Gene
     """Return one quantity's difference; `quantity` takes the overall score and the groups' scores."""
 
     def value(centre: np.ndarray, apart: np.ndarray) -> np.ndarray:
-        one, other = centre + apart / 2, centre - apart / 2
+        one, other = (np.asfortranarray(centre + side * apart / 2) for side in (1, -1))
         return quantity(one @ draws.weights, one[..., :-1]) - quantity(other @ draws.weights, other[..., :-1])
 
     wide = tails(_freedom(draws, pair, quantity), draws.resamples, rng)[:, None]
     estimate = float(value(pair.centre, pair.difference))
-    around = value(pair.centre + pair.drawn_centre, pair.difference + wide * pair.drawn)
+    around = value(pair.centre, wide * pair.drawn)
     null = value(pair.centre, wide * pair.swapped)
-    low, high = np.quantile(around, [0.025, 0.975])
+    low, high = estimate - np.quantile(around, [0.975, 0.025])
     return Difference(estimate, float(low), float(high), p_value(np.abs(null), abs(estimate)))
 
 
 def _freedom(draws: Draws, pair: Pair, quantity: Quantity) -> float:
-    """Return Satterthwaite's degrees of freedom of the difference, along the quantity's slopes."""
-    n = pair.part.by_seed.shape[0]
+    """Return the degrees of freedom of the difference, along the mean of both methods' slopes."""
     sides = [gradient(quantity, draws.weights, pair.centre + sign * pair.difference / 2) for sign in (1, -1)]
-    slopes = (sides[0] + sides[1]) / 2
-    by_patient = slopes**2 * pair.part.patients
-    seeds = float(np.var(pair.part.by_seed @ slopes, ddof=1)) / n if n > 1 else 0.0
-    squares = float((by_patient**2 / np.maximum(draws.patients - 1, 1)).sum()) + seeds**2 / max(n - 1, 1)
-    return math.inf if squares <= 0 else (float(by_patient.sum()) + seeds) ** 2 / squares
+    return freedom((sides[0] + sides[1]) / 2, pair.part, draws.patients)
 
 
 def _differences(draws: Draws, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:

@@ -134,8 +134,8 @@ def from_frame(
     about = frame.drop_duplicates(sample).set_index(sample)
     seeds = sorted(frame[seed].unique())
     by_method = {}
-    for name, rows in frame.groupby(method, sort=False):
-        table = rows.pivot(index=seed, columns=sample, values=score)
+    for name in frame[method].unique():
+        table = frame[frame[method] == name].pivot(index=seed, columns=sample, values=score)
         by_method[str(name)] = table.reindex(index=seeds, columns=about.index).to_numpy(float)
     return Scores(by_method, about[group].to_numpy(object), about[patient].to_numpy(), **options)
 

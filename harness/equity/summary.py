@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.equity.intervals import Interval, invert, linear
 from harness.equity.quantities import BOUNDED, Quantity, quantities
-from harness.equity.resample import Draws, tails
+from harness.equity.resample import Draws, Parts, tails
 
 SUMMARY = (
     "method",
@@ -52,17 +52,21 @@ def gradient(quantity: Quantity, weights: np.ndarray, means: np.ndarray) -> np.n
     return np.asarray((values[0] - values[1]) / 2e-5)
 
 
-def freedom(slopes: np.ndarray, patients: np.ndarray, by_seed: np.ndarray) -> float:
-    """Return Satterthwaite's degrees of freedom of a sum of variances by patients and by seeds.
+def freedom(slopes: np.ndarray, part: Parts, patients: np.ndarray | None = None) -> float:
+    """Return degrees of freedom for the variance of a sum over strata; `slopes`: float [K].
 
-    slopes: float [K]; patients: float [K], variances; by_seed: float [S, K]. Patients count as known.
+    Satterthwaite's formula with the seeds' share counted twice: as it stands, it takes a seeds' variance
+    that came out small for a sure one, and with 3 seeds covers 92.2% at worst; counted twice, 93.8% to
+    95.6% whatever the share (docs/equity.md). `patients`: int [K], numbers of patients, where the
+    uncertainty of their variance counts too (studentised draws have it in them).
     """
-    n = len(by_seed)
-    if n < 2:
-        return math.inf
-    seeds = float(np.var(by_seed @ slopes, ddof=1)) / n
-    total = float(slopes**2 @ patients) + seeds
-    return math.inf if seeds <= 0 else (total / seeds) ** 2 * (n - 1)
+    n = len(part.by_seed)
+    by_patient = slopes**2 * part.patients
+    seeds = 2 * float(np.var(part.by_seed @ slopes, ddof=1)) / n if n > 1 else 0.0
+    squares = seeds**2 / max(n - 1, 1)
+    if patients is not None:
+        squares += float((by_patient**2 / np.maximum(patients - 1, 1)).sum())
+    return (float(by_patient.sum()) + seeds) ** 2 / squares if squares > 0 else math.inf
 
 
 def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
@@ -86,14 +90,14 @@ def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
 def _mean(draws: Draws, method: int, weights: np.ndarray) -> Interval:
     deviations = draws.around(method) @ weights
     part = draws.parts[method]
-    wide = tails(freedom(weights, part.patients, part.by_seed), draws.resamples, draws.random(2))
+    wide = tails(freedom(weights, part), draws.resamples, draws.random(2))
     return linear(float(draws.means[method] @ weights), deviations * wide)
 
 
 def _attribute_level(draws: Draws, method: int, name: str, quantity: Quantity) -> Interval:
     means, part = draws.means[method], draws.parts[method]
     slopes = gradient(quantity, draws.weights, means)
-    wide = tails(freedom(slopes, part.patients, part.by_seed), draws.resamples, draws.random(2))
+    wide = tails(freedom(slopes, part), draws.resamples, draws.random(2))
     around = draws.around(method) * wide[:, None]
     overall, deviations = float(means @ draws.weights), around @ draws.weights
     return invert(
