@@ -1,0 +1,257 @@
+"""Boards -> tables: what `harness.equity` says of each method under an attribute and structure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import equity
+from harness.records import Cost, Record
+from leaderboard.data import Board
+
+FRACTIONS = ("dice", "iou", "nsd")
+DISTANCES = ("hd95", "asd")
+BASELINE = "erm"
+RESAMPLES = {"dice": 4_000}
+"""Of the metric that ranks; the others are shown beside it and take `FEWER`."""
+FEWER = 1_000
+
+
+@dataclass(frozen=True)
+class Number:
+    """An estimate with its 95% interval; `note` says why it is missing or how to read it."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    note: str = ""
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a number at all."""
+        return not math.isnan(self.value)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What chance alone makes of a gap in groups of these sizes."""
+
+    floor: float = math.nan
+    floor_95: float = math.nan
+    p: float = math.nan
+    detectable: float = math.nan
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's ES-Dice minus the baseline's, and what became of the gap."""
+
+    number: Number = Number()
+    p: float = math.nan
+    better: bool | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's line in a section. `rank` is None for a method that has no finished trial."""
+
+    method: str
+    title: str
+    status: str
+    done: int
+    planned: int
+    seeds: tuple[int, ...] = ()
+    errors: tuple[Record, ...] = ()
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    p_best: float = math.nan
+    letters: str = ""
+    metrics: dict[str, dict[str, Number]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Number]] = field(default_factory=dict)
+    noise: dict[str, Noise] = field(default_factory=dict)
+    versus: Difference | None = None
+    missed: int = 0
+    scored: int = 0
+    cost: Cost | None = None
+
+    def number(self, metric: str, quantity: str) -> Number:
+        """Return one number, empty where there is none."""
+        return self.metrics.get(metric, {}).get(quantity, Number())
+
+    def group(self, metric: str, group: str) -> Number:
+        """Return a group's score, empty where there is none."""
+        return self.groups.get(metric, {}).get(group, Number())
+
+    @property
+    def best(self) -> bool:
+        """Whether the word "best" may be written."""
+        return self.p_best >= 0.95
+
+
+@dataclass(frozen=True)
+class Section:
+    """The table of one attribute and structure, rows in order of rank.
+
+    tidy: metric to {"summary", "noise", "comparison", "ranking"}, the tables as `harness.equity` gave them.
+    """
+
+    attribute: str
+    structure: str
+    groups: tuple[str, ...]
+    counts: dict[str, tuple[int, int]]
+    """Group to its test samples and patients; "" is all together, unknown included."""
+    rows: list[Row]
+    tidy: dict[str, dict[str, pd.DataFrame]] = field(default_factory=dict, repr=False)
+    too_few: bool = False
+    baseline: str | None = None
+
+    @property
+    def ranked(self) -> list[Row]:
+        """The rows that have a rank."""
+        return [row for row in self.rows if row.rank is not None]
+
+
+def sections(board: Board) -> list[Section]:
+    """Return the board's sections, the ranking structure of each attribute first."""
+    return [section(board, a, s) for a in board.attributes for s in board.structures]
+
+
+def section(board: Board, attribute: str, structure: str) -> Section:
+    """Compute the table of one attribute and structure."""
+    groups = board.record.groups[attribute]
+    known = board.test[attribute].notna()
+    tidy = {
+        metric: tables
+        for metric in FRACTIONS + DISTANCES
+        if known.any() and (tables := _tables(board, attribute, structure, metric))
+    }
+    rows = [_row(board, name, attribute, structure, tidy) for name in board.entries]
+    rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
+    return Section(
+        attribute,
+        structure,
+        groups,
+        _counts(board, attribute),
+        rows,
+        tidy,
+        baseline=BASELINE if BASELINE in board.entries else None,
+    )
+
+
+def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
+    test = board.test
+    counts = {"": (len(test), int(test["patient"].nunique()))}
+    for group in board.record.groups[attribute]:
+        own = test[test[attribute] == group]
+        counts[group] = (len(own), int(own["patient"].nunique()))
+    unknown = test[test[attribute].isna()]
+    if len(unknown):
+        counts["unknown"] = (len(unknown), int(unknown["patient"].nunique()))
+    return counts
+
+
+def _tables(board: Board, attribute: str, structure: str, metric: str) -> dict[str, pd.DataFrame]:
+    scores = {
+        name: values
+        for name in board.entries
+        if (values := board.matrix(name, attribute, structure, metric)) is not None
+    }
+    if not scores:
+        return {}
+    fraction = metric in FRACTIONS
+    draws = equity.resample(
+        equity.Scores(
+            scores,
+            board.test[attribute].to_numpy(object),
+            board.test["patient"].to_numpy(),
+            order=board.record.groups[attribute],
+            higher_is_better=fraction,
+        ),
+        resamples=RESAMPLES.get(metric, FEWER),
+    )
+    tables = {"summary": equity.summarise(draws), "noise": equity.noise_floor(draws)}
+    if metric == "dice":
+        tables["ranking"] = equity.rank(draws, by="es_sum")
+        if BASELINE in scores and len(scores) > 1:
+            tables["comparison"] = equity.compare(draws, baseline=BASELINE)
+    return tables
+
+
+def _row(
+    board: Board, name: str, attribute: str, structure: str, tidy: dict[str, dict[str, pd.DataFrame]]
+) -> Row:
+    entry = board.entries[name]
+    done = entry.done(attribute)
+    common: dict[str, Any] = {
+        "method": name,
+        "title": entry.info.title,
+        "status": entry.status(attribute),
+        "done": len(done),
+        "planned": len(entry.under(attribute)),
+        "seeds": tuple(record.seed for record in done),
+        "errors": tuple(entry.failed(attribute)),
+    }
+    if not done or not tidy:
+        return Row(**common)
+    missed = board.matrix(name, attribute, structure, "missed")
+    assert missed is not None
+    return Row(
+        **common,
+        **_rank(tidy["dice"]["ranking"], name),
+        metrics={metric: _quantities(t["summary"], name) for metric, t in tidy.items()},
+        groups={metric: _groups(t["summary"], name) for metric, t in tidy.items()},
+        noise={metric: _noise(t["noise"], name) for metric, t in tidy.items()},
+        versus=_versus(tidy["dice"].get("comparison"), name),
+        missed=int(np.nansum(missed)),
+        scored=int((~np.isnan(missed)).sum()),
+        cost=board.cost(name, attribute),
+    )
+
+
+def _rank(ranking: pd.DataFrame, name: str) -> dict[str, Any]:
+    (row,) = ranking[ranking["method"] == name].to_dict("records")
+    if pd.isna(row["rank"]):
+        return {}
+    return {
+        "rank": int(row["rank"]),
+        "rank_low": int(row["rank_low"]),
+        "rank_high": int(row["rank_high"]),
+        "p_best": float(row["p_best"]),
+        "letters": str(row["letters"]),
+    }
+
+
+def _number(row: dict[str, Any]) -> Number:
+    return Number(float(row["estimate"]), float(row["low"]), float(row["high"]), str(row["note"]))
+
+
+def _quantities(summary: pd.DataFrame, name: str) -> dict[str, Number]:
+    rows = summary[(summary["method"] == name) & (summary["group"] == "")]
+    return {row["quantity"]: _number(row) for row in rows.to_dict("records")}
+
+
+def _groups(summary: pd.DataFrame, name: str) -> dict[str, Number]:
+    rows = summary[(summary["method"] == name) & (summary["quantity"] == "group")]
+    return {row["group"]: _number(row) for row in rows.to_dict("records")}
+
+
+def _noise(noise: pd.DataFrame, name: str) -> Noise:
+    rows = noise[(noise["method"] == name) & (noise["quantity"] == "gap") & (noise["group"] == "")]
+    (row,) = rows.to_dict("records")
+    return Noise(*(float(row[key]) for key in ("floor", "floor_95", "p", "detectable")))
+
+
+def _versus(comparison: pd.DataFrame | None, name: str) -> Difference | None:
+    if comparison is None or name == BASELINE:
+        return None
+    own = comparison[comparison["method"] == name].set_index("quantity")
+    es, gap = own.loc["es_sum"], own.loc["gap"]
+    number = Number(float(es["difference"]), float(es["low"]), float(es["high"]), str(es["note"]))
+    better = None if es["better"] is None else bool(es["better"])
+    return Difference(number, float(es["p_holm"]), better, str(gap["verdict"]))

@@ -1,0 +1,147 @@
+"""Numbers and findings as a person reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from leaderboard.tables import BASELINE, Number, Row, Section
+
+MISSING = "–"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a fraction with three digits, or a dash."""
+    return MISSING if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a difference with its sign, a true minus among them."""
+    return MISSING if math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval(n: Number, digits: int = 3) -> str:
+    """Return "low–high", or why there is none."""
+    if not n.there:
+        return n.note
+    low, high = number(n.low, digits), number(n.high, digits)
+    return f"{low} to {high}"
+
+
+def p_value(p: float) -> str:
+    """Return "p = 0.03" with two digits, or "p < 0.001"."""
+    if math.isnan(p):
+        return ""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.2g}"
+
+
+def percent(share: float) -> str:
+    """Return a probability; never 0% or 100%, which no resampling can show."""
+    if math.isnan(share):
+        return MISSING
+    if share < 0.01:
+        return "<1%"
+    return ">99%" if share > 0.99 else f"{100 * share:.0f}%"
+
+
+def rank(row: Row) -> str:
+    """Return a rank as a range."""
+    if row.rank is None or row.rank_low is None:
+        return MISSING
+    return f"{row.rank_low}" if row.rank_low == row.rank_high else f"{row.rank_low}–{row.rank_high}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds, minutes or hours."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def size(n_bytes: float) -> str:
+    """Return bytes as MB or GB."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Return "a, b and c", or "a, b, c and 9 others"."""
+    shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} others"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def headline(section: Section) -> str:
+    """Say which method is fairest and how sure we are."""
+    ranked = section.ranked
+    if not ranked:
+        return _nothing(section)
+    top = ranked[0]
+    es = top.number("dice", "es_sum")
+    score = f"ES-Dice {number(es.value)} (95% interval {interval(es)})"
+    if len(ranked) == 1:
+        return f"Only {top.title} has finished: {score}. There is nothing to compare it with yet."
+    tied = [row.title for row in ranked[1:] if set(row.letters) & set(top.letters)]
+    sure = f"first in {percent(top.p_best)} of resamples of patients and seeds"
+    if top.best and not tied:
+        return f"{top.title} is best: {score}, {sure}, and better than every other method in paired tests."
+    if top.best:
+        return (
+            f"{top.title} is best with probability {percent(top.p_best)}: {score}. "
+            f"Paired tests corrected for the number of methods do not separate it from {listed(tied)}."
+        )
+    if tied:
+        return (
+            f"No method is shown to be the fairest. {top.title} has the highest {score} and is {sure}, "
+            f"but cannot be told apart from {listed(tied)}."
+        )
+    return f"{top.title} has the highest {score} and is {sure}."
+
+
+def _nothing(section: Section) -> str:
+    if any(row.done for row in section.rows):
+        return "Too few patients in the groups of this test set to rank anything."
+    return "No trial has finished yet."
+
+
+def short_headline(section: Section) -> str:
+    """Say in a few words how sure the first place is."""
+    ranked = section.ranked
+    if not ranked:
+        return "nothing to rank"
+    if ranked[0].best:
+        return f"{ranked[0].title} is best"
+    if len(ranked) == 1:
+        return "one method only"
+    return "No method is shown to be the fairest"
+
+
+def gap_finding(row: Row) -> str:
+    """Say whether a method's gap is more than chance makes."""
+    noise, gap = row.noise.get("dice"), row.number("dice", "gap")
+    if noise is None or not gap.there or math.isnan(noise.p):
+        return ""
+    if gap.value > noise.floor_95:
+        return f"above chance ({p_value(noise.p)})"
+    return f"within chance ({p_value(noise.p)})"
+
+
+def difference_finding(row: Row) -> str:
+    """Say whether a method is better than the baseline."""
+    if row.versus is None:
+        return "the baseline" if row.method == BASELINE else ""
+    if row.versus.better is None:
+        return "not told apart from ERM"
+    return "better than ERM" if row.versus.better else "worse than ERM"
+
+
+def status(row: Row) -> str:
+    """Say what became of a method's trials."""
+    if row.status == "done":
+        return f"{row.done} seeds" if row.done != 1 else "1 seed"
+    if row.status == "not run yet":
+        return "not run yet"
+    failed = f", {len(row.errors)} failed" if row.errors else ""
+    waiting = row.planned - row.done - len(row.errors)
+    more = f", {waiting} not run yet" if waiting else ""
+    return f"{row.done} of {row.planned} seeds{failed}{more}"
