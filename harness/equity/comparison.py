@@ -42,8 +42,7 @@ def compare(draws: Draws, baseline: str = "erm") -> pd.DataFrame:
     others = [i for i in range(len(methods)) if i != base]
     paired = [i for i in others if _common(draws, i, base)]
     prepared = dict(zip(paired, pairs(draws, [(i, base) for i in paired]), strict=True)) if paired else {}
-    rng = draws.random(5)
-    rows = [row for i in others for row in _rows(draws, i, base, prepared.get(i), rng)]
+    rows = [row for i in others for row in _rows(draws, i, base, prepared.get(i))]
     frame = pd.DataFrame(rows, columns=list(COMPARISON))
     if frame.empty:
         return frame
@@ -69,15 +68,13 @@ def _common(draws: Draws, one: int, other: int) -> bool:
     return bool(np.isin(seeds[one], seeds[other]).any())
 
 
-def _rows(
-    draws: Draws, method: int, base: int, pair: Pair | None, rng: np.random.Generator
-) -> Iterator[dict[str, object]]:
+def _rows(draws: Draws, method: int, base: int, pair: Pair | None) -> Iterator[dict[str, object]]:
     scores = draws.scores
     note = _note(draws, method, base, pair)
     for name, group, quantity in _measured(draws):
         result = Difference(math.nan, math.nan, math.nan, math.nan)
         if quantity is not None and pair is not None:
-            result = difference(draws, pair, quantity, rng)
+            result = difference(draws, pair, quantity)
         yield {
             "method": scores.methods[method],
             "baseline": scores.methods[base],

@@ -55,10 +55,10 @@ def invert(
     by_pattern: float [R, G], draws of both about their estimates.
     """
     shift, stretch = _line(quantity, overall, pattern, deviations, by_pattern)
-    observed = np.float32(quantity(np.array(overall), overall + pattern))
-    values = _along(quantity, overall, pattern, shift, stretch, np.zeros(1), np.zeros((1, len(pattern))))[
-        :, 0
-    ]
+    centres = overall + shift
+    values = quantity(centres, centres[:, None] + stretch[:, None] * pattern)
+    estimate = float(quantity(np.array(overall), overall + pattern))
+    observed = np.float32(estimate)
     simulated = _along(quantity, overall, pattern, shift, stretch, deviations, by_pattern)
     below = (simulated < observed).mean(axis=1) + (simulated == observed).mean(axis=1) / 2
     lower, upper = _tails(simulated, stretch, bounded)
@@ -66,7 +66,7 @@ def invert(
     score = ndtri(np.clip(below, resolution, 1 - resolution))
     low = _crossing(score - ndtri(upper), values)
     high = _crossing(score - ndtri(np.maximum(lower, resolution)), values)
-    return Interval(float(observed), low, high, _crossing(score, values))
+    return Interval(estimate, low, high, _crossing(score, values))
 
 
 def _line(

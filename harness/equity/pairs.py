@@ -67,14 +67,14 @@ def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
     return result
 
 
-def difference(draws: Draws, pair: Pair, quantity: Quantity, rng: np.random.Generator) -> Difference:
+def difference(draws: Draws, pair: Pair, quantity: Quantity) -> Difference:
     """Return one quantity's difference; `quantity` takes the overall score and the groups' scores."""
 
     def value(centre: np.ndarray, apart: np.ndarray) -> np.ndarray:
         one, other = (np.asfortranarray(centre + side * apart / 2) for side in (1, -1))
         return quantity(one @ draws.weights, one[..., :-1]) - quantity(other @ draws.weights, other[..., :-1])
 
-    wide = tails(_freedom(draws, pair, quantity), draws.resamples, rng)[:, None]
+    wide = tails(_freedom(draws, pair, quantity), draws.resamples, draws.random(5))[:, None]
     estimate = float(value(pair.centre, pair.difference))
     around = value(pair.centre, wide * pair.drawn)
     null = value(pair.centre, wide * pair.swapped)

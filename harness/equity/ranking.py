@@ -71,8 +71,7 @@ def _beats(draws: Draws, quantity: Quantity, higher: bool) -> np.ndarray:
     which = [(i, j) for i, j in combinations(range(len(seeds)), 2) if np.isin(seeds[i], seeds[j]).any()]
     if not which:
         return beats
-    rng = draws.random(6)
-    found = [difference(draws, pair, quantity, rng) for pair in pairs(draws, which)]
+    found = [difference(draws, pair, quantity) for pair in pairs(draws, which)]
     adjusted = holm(np.array([each.p for each in found]))
     for (i, j), each, p in zip(which, found, adjusted, strict=True):
         if p <= ALPHA:

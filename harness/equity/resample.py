@@ -115,7 +115,7 @@ def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Dr
         np.bincount(units.stratum, minlength=n_strata),
         plain,
         studentised,
-        np.random.default_rng([seed, 1]).standard_normal((resamples, most_seeds)),
+        np.random.default_rng([seed, 1]).standard_normal((most_seeds, resamples)).T,
     )
 
 

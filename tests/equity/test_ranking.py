@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from harness.equity import Scores, rank, resample
+from harness.equity.ranking import _letters
+from harness.errors import HarnessError
+
+
+def test_methods_that_differ_clearly_have_a_rank_each(make_scores):
+    worse = {f"m{i}": {"g0": -0.05 * i, "g1": -0.05 * i} for i in range(3)}
+    table = rank(resample(make_scores([200, 200], methods=tuple(worse), shifts=worse), resamples=2000))
+    assert list(table["method"]) == ["m0", "m1", "m2"]
+    assert list(table["rank_low"]) == list(table["rank_high"]) == [1, 2, 3]
+    assert list(table["letters"]) == ["a", "b", "c"]
+    assert table["p_best"].to_list() == [1, 0, 0]
+
+
+def test_methods_that_cannot_be_told_apart_share_a_letter_and_every_rank(make_scores):
+    table = rank(resample(make_scores([60, 60], methods=("a", "b", "c", "d")), resamples=2000))
+    assert set(table["letters"]) == {"a"}
+    assert set(table["rank_low"]) == {1}
+    assert set(table["rank_high"]) == {4}
+    assert table["p_best"].sum() == pytest.approx(1)
+    assert table["estimate"].is_monotonic_decreasing
+
+
+def test_letters_are_the_largest_sets_without_a_difference():
+    # a and c differ, b is like both: two letters, b has both.
+    apart = np.zeros((3, 3), bool)
+    apart[0, 2] = apart[2, 0] = True
+    assert _letters(apart, np.arange(3)) == ["a", "ab", "b"]
+    # Four in a row, each like its neighbours only.
+    apart = np.abs(np.subtract.outer(range(4), range(4))) > 1
+    assert _letters(apart, np.arange(4)) == ["a", "ab", "bc", "c"]
+    assert _letters(~np.eye(3, dtype=bool), np.array([2, 0, 1])) == ["b", "c", "a"]
+
+
+def test_smaller_gaps_rank_first(make_scores):
+    shifts = {"wide": {"g0": -0.1}, "narrow": {}}
+    draws = resample(make_scores([100, 100], methods=tuple(shifts), shifts=shifts), resamples=500)
+    assert list(rank(draws, by="gap")["method"]) == ["narrow", "wide"]
+    assert list(rank(draws, by="worst_group")["method"]) == ["narrow", "wide"]
+
+
+def test_distances_rank_from_below():
+    rng = np.random.default_rng(0)
+    near = 2 + rng.gamma(4, 1, 80)
+    scores = Scores({"far": near + 3, "near": near}, ["a", "b"] * 40, np.arange(80), higher_is_better=False)
+    assert list(rank(resample(scores, resamples=500), by="worst_group")["method"]) == ["near", "far"]
+
+
+def test_too_few_patients_are_not_ranked(make_scores):
+    table = rank(resample(make_scores([50, 5]), resamples=50))
+    assert set(table["note"]) == {"too few"}
+
+
+def test_a_misspelt_quantity_is_suggested(make_scores):
+    with pytest.raises(HarnessError, match="Did you mean 'es_sum'"):
+        rank(resample(make_scores([20, 20]), resamples=10), by="es_sm")
