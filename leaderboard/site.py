@@ -17,8 +17,8 @@ import jinja2
 
 from harness.errors import HarnessError
 from harness.records import Store
-from leaderboard import data, tables, words
-from leaderboard.data import Board
+from leaderboard import data, exports, pages, tables, words
+from leaderboard.data import Board, Entry
 from leaderboard.tables import Section
 
 HERE = Path(__file__).parent
@@ -56,13 +56,14 @@ def build(runs: Path, out: Path, images: bool = True) -> None:
     """
     boards = data.load(Store(runs))
     single = len(boards) == 1
-    pages = [
+    built = [
         BoardPage(board, tables.sections(board), "index.html" if single else f"{slug(board.name)}.html")
         for board in boards
     ]
     with replacing(out) as folder:
         shutil.copytree(HERE / "assets", folder / "assets")
-        _write_pages(folder, pages, images)
+        _write_pages(folder, built)
+        exports.write(folder, [(page.board, page.sections) for page in built])
 
 
 def slug(name: str) -> str:
@@ -110,12 +111,53 @@ def environment() -> jinja2.Environment:
     return env
 
 
-def _write_pages(folder: Path, pages: list[BoardPage], images: bool) -> None:
+def _write_pages(folder: Path, built: list[BoardPage]) -> None:
     env = environment()
-    for page in pages:
-        _render(env, "board.html.j2", folder / page.url, page=page, pages=pages, root="")
-    if len(pages) > 1:
-        _render(env, "overview.html.j2", folder / "index.html", pages=pages, root="")
+    for page in built:
+        _render(env, "board.html.j2", folder / page.url, page=page, pages=built, root="")
+        _render(env, "protocol.html.j2", folder / page.protocol_url, root="../", **_protocol_values(page))
+        for entry in page.board.entries.values():
+            path = folder / page.method_url(entry.name)
+            _render(env, "method.html.j2", path, root="../", **_method_values(page, entry))
+    if len(built) > 1:
+        _render(env, "overview.html.j2", folder / "index.html", pages=built, root="")
+
+
+def _protocol_values(page: BoardPage) -> dict[str, Any]:
+    board = page.board
+    return {
+        "page": page,
+        "demographics": pages.demographics(board),
+        "splits": pages.splits(board),
+        "limits": pages.limits(board),
+        "fixed": list(pages.flat(board.record.protocol)),
+        "environments": pages.environments(board),
+        "identity": pages.identity(board),
+    }
+
+
+def _method_values(page: BoardPage, entry: Entry) -> dict[str, Any]:
+    board, ranked_by = page.board, page.board.structures[0]
+    attributes = []
+    for attribute in board.attributes:
+        own = [section for section in page.sections if section.attribute == attribute]
+        attributes.append(
+            {
+                "attribute": attribute,
+                "sections": own,
+                "rows": [section.row(entry.name) for section in own],
+                "seeds": pages.seed_rows(board, entry, attribute, ranked_by),
+            }
+        )
+    return {
+        "page": page,
+        "info": entry.info,
+        "address": pages.web_address(entry.info.url),
+        "hyper_parameters": pages.hyper_parameters(entry.info),
+        "command": pages.command(board, entry.name),
+        "rows": [s.row(entry.name) for s in page.sections if s.structure == ranked_by],
+        "attributes": attributes,
+    }
 
 
 def _render(env: jinja2.Environment, template: str, path: Path, **values: Any) -> None:

@@ -108,13 +108,16 @@ class Section:
     """Group to its test samples and patients; "" is all together, unknown included."""
     rows: list[Row]
     tidy: dict[str, dict[str, pd.DataFrame]] = field(default_factory=dict, repr=False)
-    too_few: bool = False
     baseline: str | None = None
 
     @property
     def ranked(self) -> list[Row]:
         """The rows that have a rank."""
         return [row for row in self.rows if row.rank is not None]
+
+    def row(self, method: str) -> Row:
+        """Return a method's row."""
+        return next(row for row in self.rows if row.method == method)
 
 
 def sections(board: Board) -> list[Section]:
@@ -215,7 +218,7 @@ def _row(
 
 
 def _rank(ranking: pd.DataFrame, name: str) -> dict[str, Any]:
-    (row,) = ranking[ranking["method"] == name].to_dict("records")
+    (row,) = _records(ranking[ranking["method"] == name])
     if pd.isna(row["rank"]):
         return {}
     return {
@@ -233,25 +236,29 @@ def _number(row: dict[str, Any]) -> Number:
 
 def _quantities(summary: pd.DataFrame, name: str) -> dict[str, Number]:
     rows = summary[(summary["method"] == name) & (summary["group"] == "")]
-    return {row["quantity"]: _number(row) for row in rows.to_dict("records")}
+    return {row["quantity"]: _number(row) for row in _records(rows)}
 
 
 def _groups(summary: pd.DataFrame, name: str) -> dict[str, Number]:
     rows = summary[(summary["method"] == name) & (summary["quantity"] == "group")]
-    return {row["group"]: _number(row) for row in rows.to_dict("records")}
+    return {row["group"]: _number(row) for row in _records(rows)}
 
 
 def _noise(noise: pd.DataFrame, name: str) -> Noise:
     rows = noise[(noise["method"] == name) & (noise["quantity"] == "gap") & (noise["group"] == "")]
-    (row,) = rows.to_dict("records")
+    (row,) = _records(rows)
     return Noise(*(float(row[key]) for key in ("floor", "floor_95", "p", "detectable")))
 
 
 def _versus(comparison: pd.DataFrame | None, name: str) -> Difference | None:
     if comparison is None or name == BASELINE:
         return None
-    own = comparison[comparison["method"] == name].set_index("quantity")
-    es, gap = own.loc["es_sum"], own.loc["gap"]
+    own = {row["quantity"]: row for row in _records(comparison[comparison["method"] == name])}
+    es = own["es_sum"]
     number = Number(float(es["difference"]), float(es["low"]), float(es["high"]), str(es["note"]))
     better = None if es["better"] is None else bool(es["better"])
-    return Difference(number, float(es["p_holm"]), better, str(gap["verdict"]))
+    return Difference(number, float(es["p_holm"]), better, str(own["gap"]["verdict"]))
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]

@@ -92,8 +92,8 @@ def headline(section: Section) -> str:
         )
     if tied:
         return (
-            f"No method is shown to be the fairest. {top.title} has the highest {score} and is {sure}, "
-            f"but cannot be told apart from {listed(tied)}."
+            f"{top.title} has the highest {score} and is {sure}, but cannot be told apart from "
+            f"{listed(tied)}."
         )
     return f"{top.title} has the highest {score} and is {sure}."
 
@@ -108,11 +108,11 @@ def short_headline(section: Section) -> str:
     """Say in a few words how sure the first place is."""
     ranked = section.ranked
     if not ranked:
-        return "nothing to rank"
+        return "Nothing to rank"
     if ranked[0].best:
         return f"{ranked[0].title} is best"
     if len(ranked) == 1:
-        return "one method only"
+        return "Only one method has finished"
     return "No method is shown to be the fairest"
 
 
@@ -145,3 +145,23 @@ def status(row: Row) -> str:
     waiting = row.planned - row.done - len(row.errors)
     more = f", {waiting} not run yet" if waiting else ""
     return f"{row.done} of {row.planned} seeds{failed}{more}"
+
+
+def maybe(value: float | None) -> str:
+    """Return a fraction, or a dash where there is none."""
+    return MISSING if value is None else number(value)
+
+
+def standing(row: Row, section: Section) -> str:
+    """Say where a method stands in a section, in one sentence."""
+    if row.rank is None:
+        return f"{status(row)}." if not row.done else "too few patients in the groups to rank it."
+    es = row.number("dice", "es_sum")
+    place = f"rank {rank(row)} of {len(section.ranked)}"
+    said = f"{place}, ES-Dice {number(es.value)} (95% interval {interval(es)}), {status(row)}"
+    gap = row.number("dice", "gap")
+    if gap.there:
+        said += f"; gap {number(gap.value)}, {gap_finding(row)}"
+    if row.versus is not None:
+        said += f"; {difference_finding(row)}"
+    return said + "."

@@ -1,0 +1,223 @@
+"""The tables as files to take away: leaderboard.csv, leaderboard.json and the schema of both."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+from pydantic import BaseModel, ConfigDict, Field
+
+from leaderboard.data import Board
+from leaderboard.tables import Number, Row, Section
+
+SCHEMA_VERSION = 1
+
+_FROM_SUMMARY = ("estimate", "low", "high", "corrected")
+_FROM_NOISE = ("floor", "floor_95", "p", "detectable")
+_FROM_COMPARISON = ("difference", "difference_low", "difference_high", "p_holm", "better", "verdict")
+_FROM_RANKING = ("rank", "rank_low", "rank_high", "p_best", "letters")
+_WORDS = ("quantity", "group", "metric", "verdict", "letters", "note")
+_COUNTS = ("patients", "samples", "rank", "rank_low", "rank_high")
+
+CSV = (
+    *("protocol", "attribute", "structure", "metric", "method", "status", "quantity", "group"),
+    *("patients", "samples"),
+    *_FROM_SUMMARY,
+    *_FROM_NOISE,
+    *_FROM_COMPARISON,
+    *_FROM_RANKING,
+    "note",
+)
+"""Columns of leaderboard.csv: one row a method, metric, quantity and group; a method without a finished
+trial has one row with its status. The numbers are those of `harness.equity` to six significant digits."""
+
+
+class _Json(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="null")
+
+
+class Value(_Json):
+    """A number with its 95% interval; null where there is none, and then `note` says why."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+class MethodResult(_Json):
+    """A method under one attribute and structure."""
+
+    method: str
+    title: str
+    status: str = Field(description="done, partial, failed or not run yet")
+    seeds: list[int] = Field(description="seeds of the finished trials")
+    trials_planned: int
+    errors: dict[int, str] = Field(description="seed to the sentence of its failed trial")
+    rank: int | None
+    rank_low: int | None = Field(description="best rank that cannot be excluded")
+    rank_high: int | None = Field(description="worst rank that cannot be excluded")
+    p_best: float | None = Field(description="share of resamples in which the method is first")
+    letters: str = Field(description="methods that share a letter cannot be told apart")
+    scores: dict[str, dict[str, Value]] = Field(description="metric to quantity to value")
+    groups: dict[str, dict[str, Value]] = Field(description="metric to group to its mean score")
+    gap_noise_floor: float | None = Field(description="95th percentile of the Dice gap under relabelling")
+    gap_p: float | None
+    es_dice_minus_baseline: Value | None
+    es_dice_p_holm: float | None
+    gap_verdict: str
+    missed: int = Field(description="cases where just one of truth and prediction is empty, over all seeds")
+    scored: int
+    fit_seconds: float | None = Field(description="mean over seeds")
+    peak_memory_bytes: int | None
+
+
+class SectionResult(_Json):
+    """One attribute and structure; methods in order of ES-Dice (sum), those without a rank last."""
+
+    attribute: str
+    structure: str
+    group_samples: dict[str, int]
+    group_patients: dict[str, int]
+    baseline: str | None
+    methods: list[MethodResult]
+
+
+class ProtocolResult(_Json):
+    """One board."""
+
+    name: str
+    title: str
+    digest: str
+    cohort: dict[str, Any]
+    protocol: dict[str, Any]
+    command: str
+    broken: dict[str, str] = Field(description="plugins that could not be imported, and why")
+    sections: list[SectionResult]
+
+
+class Export(_Json):
+    """leaderboard.json."""
+
+    schema_version: int = SCHEMA_VERSION
+    protocols: list[ProtocolResult]
+
+
+def write(folder: Path, boards: Sequence[tuple[Board, list[Section]]]) -> None:
+    """Write leaderboard.csv, leaderboard.json and leaderboard.schema.json into the folder."""
+    frames = [csv_rows(board, section) for board, sections in boards for section in sections]
+    table = pa.Table.from_pandas(pd.concat(frames)[list(CSV)], preserve_index=False)
+    pyarrow.csv.write_csv(table, folder / "leaderboard.csv")
+    export = Export(protocols=[_protocol(board, sections) for board, sections in boards])
+    (folder / "leaderboard.json").write_text(export.model_dump_json() + "\n", encoding="utf-8")
+    schema = json.dumps(Export.model_json_schema(), indent=1, sort_keys=True)
+    (folder / "leaderboard.schema.json").write_text(schema + "\n", encoding="utf-8")
+
+
+def csv_rows(board: Board, section: Section) -> pd.DataFrame:
+    """Return a section's rows of leaderboard.csv."""
+    parts = [_joined(tables).assign(metric=metric) for metric, tables in section.tidy.items()]
+    idle = [row.method for row in section.rows if not row.metrics]
+    parts.append(pd.DataFrame({"method": idle}, dtype=object))
+    frame = pd.concat(parts).reindex(columns=list(CSV))
+    status = {row.method: row.status for row in section.rows}
+    frame = frame.assign(
+        protocol=board.name,
+        attribute=section.attribute,
+        structure=section.structure,
+        status=frame["method"].map(status),
+    )
+    for column in _WORDS:
+        frame[column] = frame[column].fillna("").astype(str)
+    for column in (*_FROM_SUMMARY, *_FROM_NOISE, *_FROM_COMPARISON[:4], "p_best"):
+        frame[column] = [_digits(value) for value in frame[column].astype(float)]
+    frame["better"] = [None if pd.isna(value) else bool(value) for value in frame["better"]]
+    return frame.astype(dict.fromkeys(_COUNTS, "Int64"))
+
+
+def _joined(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    keys = ["method", "quantity", "group"]
+    noise = tables["noise"].drop(columns=["patients", "observed", "note"])
+    frame = tables["summary"].merge(noise, on=keys, how="outer", sort=False)
+    if "comparison" in tables:
+        names = {"low": "difference_low", "high": "difference_high"}
+        compared = tables["comparison"].drop(columns=["baseline", "p", "note"]).rename(columns=names)
+        frame = frame.merge(compared, on=keys, how="left", sort=False)
+    if "ranking" in tables:
+        ranking = tables["ranking"].drop(columns=["estimate", "note"]).assign(group="")
+        frame = frame.merge(ranking, on=keys, how="left", sort=False)
+    return frame
+
+
+def _digits(value: float) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.6g}")
+
+
+def _protocol(board: Board, sections: list[Section]) -> ProtocolResult:
+    record = board.record
+    return ProtocolResult(
+        name=record.name,
+        title=record.protocol["title"],
+        digest=record.digest,
+        cohort=record.cohort,
+        protocol=record.protocol,
+        command=record.command,
+        broken={plugin.name: plugin.error for plugin in record.broken},
+        sections=[_section(section) for section in sections],
+    )
+
+
+def _section(section: Section) -> SectionResult:
+    counts = {group: count for group, count in section.counts.items() if group}
+    return SectionResult(
+        attribute=section.attribute,
+        structure=section.structure,
+        group_samples={group: count[0] for group, count in counts.items()},
+        group_patients={group: count[1] for group, count in counts.items()},
+        baseline=section.baseline,
+        methods=[_method(row) for row in section.rows],
+    )
+
+
+def _method(row: Row) -> MethodResult:
+    noise = row.noise.get("dice")
+    return MethodResult(
+        method=row.method,
+        title=row.title,
+        status=row.status,
+        seeds=list(row.seeds),
+        trials_planned=row.planned,
+        errors={record.seed: record.error for record in row.errors},
+        rank=row.rank,
+        rank_low=row.rank_low,
+        rank_high=row.rank_high,
+        p_best=_digits(row.p_best),
+        letters=row.letters,
+        scores={metric: _values(numbers) for metric, numbers in row.metrics.items()},
+        groups={metric: _values(numbers) for metric, numbers in row.groups.items()},
+        gap_noise_floor=None if noise is None else _digits(noise.floor_95),
+        gap_p=None if noise is None else _digits(noise.p),
+        es_dice_minus_baseline=None if row.versus is None else _value(row.versus.number),
+        es_dice_p_holm=None if row.versus is None else _digits(row.versus.p),
+        gap_verdict="" if row.versus is None else row.versus.verdict,
+        missed=row.missed,
+        scored=row.scored,
+        fit_seconds=None if row.cost is None else _digits(row.cost.fit_seconds),
+        peak_memory_bytes=None if row.cost is None else row.cost.peak_memory_bytes,
+    )
+
+
+def _values(numbers: dict[str, Number]) -> dict[str, Value]:
+    return {name: _value(number) for name, number in numbers.items()}
+
+
+def _value(number: Number) -> Value:
+    return Value(
+        estimate=_digits(number.value), low=_digits(number.low), high=_digits(number.high), note=number.note
+    )

@@ -1,0 +1,168 @@
+"""What the method and protocol pages show beyond the board's tables."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from harness import equity
+from harness.records import MethodInfo, Record
+from leaderboard.data import Board, Entry
+
+
+@dataclass(frozen=True)
+class HyperParameter:
+    """A keyword argument of the method as it ran."""
+
+    name: str
+    value: str
+    default: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class SeedRow:
+    """One trial under an attribute: its Dice by group, or what became of it."""
+
+    seed: int
+    record: Record | None
+    overall: float | None
+    es: float | None
+    groups: tuple[float | None, ...]
+
+
+def hyper_parameters(info: MethodInfo) -> list[HyperParameter]:
+    """Return the hyper-parameters, those that differ from their default marked."""
+    return [
+        HyperParameter(
+            name, repr(value), repr(info.defaults.get(name)), value != info.defaults.get(name, value)
+        )
+        for name, value in info.hyper_parameters.items()
+    ]
+
+
+def web_address(url: str) -> str:
+    """Return the address if a click on it is safe (http, https), else nothing."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def command(board: Board, method: str) -> str:
+    """Return the command that runs a method's trials again."""
+    return f"harness run {shlex.quote(method)} --protocol {shlex.quote(board.name)}"
+
+
+def seed_rows(board: Board, entry: Entry, attribute: str, structure: str) -> list[SeedRow]:
+    """Return a row a planned seed, with the structure's mean Dice of that seed alone."""
+    values = board.matrix(entry.name, attribute, structure, "dice")
+    by_seed = dict(zip(board.seeds, values if values is not None else [], strict=False))
+    groups = board.record.groups[attribute]
+    masks = [(board.test[attribute] == group).to_numpy(bool) for group in groups]
+    rows = []
+    for seed, record in entry.under(attribute).items():
+        dice = by_seed.get(seed)
+        if dice is None or np.isnan(dice).all():
+            rows.append(SeedRow(seed, record, None, None, (None,) * len(groups)))
+            continue
+        means = [float(dice[mask].mean()) if mask.any() else None for mask in masks]
+        there = np.array([mean for mean in means if mean is not None])
+        es = float(equity.es_sum(dice.mean(), there)) if len(there) > 1 else None
+        rows.append(SeedRow(seed, record, float(dice.mean()), es, tuple(means)))
+    return rows
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Return the leaves of nested tables as (`recipe.finetune.epochs`, "3")."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "–"
+    return str(value) if value != "" else "–"
+
+
+def demographics(board: Board) -> dict[str, list[tuple[str, list[tuple[int, int]]]]]:
+    """Return attribute -> (group, samples and patients for each split of `splits`)."""
+    tables = {}
+    for attribute, groups in board.record.groups.items():
+        column = board.subjects[attribute]
+        masks = [(group, column == group) for group in groups] + [("unknown", column.isna())]
+        tables[attribute] = [
+            (group, [_counts(board, mask, split) for split in splits(board)]) for group, mask in masks
+        ]
+    return tables
+
+
+def splits(board: Board) -> list[str]:
+    """Return the splits that there are, training first."""
+    found = set(board.subjects["split"])
+    return [split for split in ("train", "validation", "test") if split in found]
+
+
+def _counts(board: Board, mask: Any, split: str) -> tuple[int, int]:
+    own = board.subjects[mask & (board.subjects["split"] == split)]
+    return len(own), int(own["patient"].nunique())
+
+
+def environments(board: Board) -> list[tuple[str, list[str]]]:
+    """Return each fact of the environment and provenance with the values that the trials had."""
+    facts: dict[str, dict[str, None]] = {}
+    for entry in board.entries.values():
+        for record in entry.records.values():
+            if record is not None:
+                for key, value in flat({"": record.environment, "git": record.provenance}):
+                    facts.setdefault(key.removeprefix("."), {})[value] = None
+    return [(key, sorted(values)) for key, values in facts.items()]
+
+
+def identity(board: Board) -> list[tuple[str, str]]:
+    """Return what is hashed into the id of the board's first trial."""
+    for entry in board.entries.values():
+        for record in entry.records.values():
+            if record is not None:
+                return list(flat(record.identity))
+    return []
+
+
+def limits(board: Board) -> list[str]:
+    """Return what the board cannot say."""
+    found = []
+    if len(board.seeds) < 5:
+        found.append(
+            f"{len(board.seeds)} seeds: the variance between trainings is estimated from few values, and the "
+            "intervals are widened for it."
+        )
+    few = [
+        f"{group} ({attribute}, {count} patients)"
+        for attribute, rows in demographics(board).items()
+        for group, counts in rows
+        if group != "unknown" and (count := counts[splits(board).index("test")][1]) < equity.MIN_PATIENTS
+    ]
+    if few:
+        found.append(f"Too few test patients to say anything about: {', '.join(few)}.")
+    if (
+        board.record.cohort.get("source") == "synthetic"
+        or board.record.protocol["cohort"]["source"] == "synthetic"
+    ):
+        found.append("The cohort is synthetic: it tests the methods' mechanics and says nothing of patients.")
+    found.append(
+        "The test set is one sample of one population; intervals speak of patients like these and not of "
+        "other hospitals, devices or annotators."
+    )
+    found.append("Groups are as the cohort recorded them; nobody was asked again.")
+    return found
