@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from string import ascii_letters
 
 import numpy as np
 import pandas as pd
@@ -109,4 +110,4 @@ def _letters(apart: np.ndarray, order: np.ndarray) -> list[str]:
 
 
 def _letter(n: int) -> str:
-    return chr(ord("a") + n) if n < 26 else f"({n + 1})"
+    return ascii_letters[n] if n < len(ascii_letters) else chr(ord("α") + n - len(ascii_letters))

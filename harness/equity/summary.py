@@ -29,6 +29,7 @@ true value; corrected: the estimate freed of the bias that noise gives gaps and 
 is missing or how to read it, else empty."""
 
 TOO_FEW = "too few"
+BIASED = "noise alone moves the estimate out of its interval; see corrected"
 _CAUTION = 2.5
 
 
@@ -125,6 +126,8 @@ def _row(
 ) -> dict[str, object]:
     samples, patients = draws.scores.counts[group]
     numbers = interval or Interval(math.nan, math.nan, math.nan, math.nan)
+    if numbers.estimate > numbers.high or numbers.estimate < numbers.low:
+        note = "; ".join(filter(None, [note, BIASED]))
     return {
         "method": draws.scores.methods[method],
         "quantity": quantity,
