@@ -51,7 +51,9 @@ class Augmentation:
         matrices = torch.stack([cos, -sin, zero, sin, cos, zero], 1).reshape(-1, 2, 3)
         index = torch.from_numpy(turned).to(maps.device)
         grid = F.affine_grid(matrices, [len(turned), *maps.shape[1:]], align_corners=False)
-        return maps.index_copy(0, index, F.grid_sample(maps[index], grid, mode="nearest", align_corners=False))
+        return maps.index_copy(
+            0, index, F.grid_sample(maps[index], grid, mode="nearest", align_corners=False)
+        )
 
 
 def draw(

@@ -21,7 +21,7 @@ from harness.executors.local import WorkerDied
 from harness.plan import Plan, Trial
 from harness.protocol import Protocol
 from harness.records import BrokenPlugin, PlanRow, ProtocolRecord, Store, write_json
-from harness.trial import Paths, commit_failed, run_logged
+from harness.trial import Paths, commit_failed, embed_shard, run_logged
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,16 @@ def execute(
 
 def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: str) -> None:
     """Compute the embeddings of a frozen backbone that are not cached yet, a shard a slot."""
-    protocol, paths = prepared.protocol, prepared.paths
-    if protocol.backbone.adapt != "frozen" or embed.are_cached(protocol, prepared.cohort, paths.cache):
+    protocol, cohort, cache = prepared.protocol, prepared.cohort, prepared.paths.cache
+    if protocol.backbone.adapt != "frozen" or embed.are_cached(protocol, cohort, cache):
         return
-    shards = [executor.submit(embed.embed_shard, protocol, paths, i, slots, device) for i in range(slots)]
+    embed.prepare(protocol, cohort, cache)
+    shards = [
+        executor.submit(embed_shard, protocol, prepared.paths, shard, slots, device) for shard in range(slots)
+    ]
     for shard in shards:
         shard.result()
-    embed.finish(protocol, prepared.cohort, paths.cache)
+    embed.finish(protocol, cohort, cache)
 
 
 def write_protocol(prepared: Prepared, command: str) -> None:

@@ -34,6 +34,7 @@ from harness.fit import CurveRow, Job, Schedule, fit, load_trained, trained_stat
 from harness.method import Method, Task
 from harness.plan import Trial
 from harness.predict import predict
+from harness.protocol import Protocol
 from harness.records import CURVE, Cost, Record, Store, write_json
 from harness.score import score, write_scores
 from harness.seeds import seed_everything
@@ -102,6 +103,13 @@ def run_logged(trial: Trial, paths: Paths, device: str = "auto") -> str:
     return run(trial, paths, device)
 
 
+def embed_shard(protocol: Protocol, paths: Paths, shard: int, shards: int, device: str) -> None:
+    """Compute one shard of a frozen backbone's embeddings, in a process of its own."""
+    prepare_torch(protocol.recipe.threads)
+    cohort = cohorts.load(protocol, paths.data, paths.cache)
+    embed.embed_shard(protocol, cohort, paths.cache, shard, shards, resolve_device(device))
+
+
 def resolve_device(name: str) -> torch.device:
     """Return the device of `--device`: "auto" is a GPU where there is one.
 
@@ -127,7 +135,7 @@ def prepare_torch(threads: int) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def build_backbone(protocol: Any, seed: int, cache: Path) -> Backbone:
+def build_backbone(protocol: Protocol, seed: int, cache: Path) -> Backbone:
     """Return the protocol's backbone with the initial weights of a seed, the same for all methods."""
     name = weights.required(protocol.backbone)
     file = None if name is None else weights.find(name, cache)

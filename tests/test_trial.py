@@ -87,7 +87,9 @@ def test_same_trial_twice_gives_identical_bytes(paths, tmp_path):
     for runs in (tmp_path / "first", tmp_path / "second"):
         assert trial.run(one, Paths(runs, None, paths.cache), "cpu") == "done"
         folder = runs / "records" / one.id
-        files.append({n: (folder / n).read_bytes() for n in ("scores.parquet", "predictions.npz", "curve.csv")})
+        files.append(
+            {n: (folder / n).read_bytes() for n in ("scores.parquet", "predictions.npz", "curve.csv")}
+        )
     assert files[0] == files[1]
 
 

@@ -1,0 +1,87 @@
+"""MobileSAM: a TinyViT image encoder under SAM's own prompt encoder and mask decoder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from segment_anything.modeling.common import LayerNorm2d
+from timm.models.tiny_vit import TinyVit
+from torch import Tensor, nn
+
+from harness.backbones.lora import LoRAQKV
+from harness.backbones.prompt_free import WIDTH, PromptFreeSAM, check_size
+from harness.protocol import BackboneSpec
+
+
+class TinyViTEncoder(nn.Module):
+    """The image encoder of MobileSAM (Zhang et al., 2023), for images of any size.
+
+    timm's TinyViT-5M holds its weights; it differs in that the last stage does not halve the
+    grid, and in the convolutional neck to 256 channels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vit = TinyVit(
+            num_classes=0,
+            embed_dims=(64, 128, 160, 320),
+            depths=(2, 2, 6, 2),
+            num_heads=(2, 4, 5, 10),
+            window_sizes=(7, 7, 14, 7),
+            drop_path_rate=0.0,
+        )
+        self.vit.head = nn.Identity()
+        self.vit.stages[3].downsample.conv2.conv.stride = (1, 1)
+        self.neck = nn.Sequential(
+            nn.Conv2d(320, WIDTH, 1, bias=False),
+            LayerNorm2d(WIDTH),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False),
+            LayerNorm2d(WIDTH),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return [B, 256, S / 16, S / 16] of normalised images [B, 3, S, S]."""
+        embedding: Tensor = self.neck(self.vit.forward_features(images))
+        return embedding
+
+    def add_lora(self, rank: int) -> None:
+        """Put adapters on q and v of every attention block."""
+        for stage in list(self.vit.stages)[1:]:
+            for block in stage.blocks:
+                block.attn.qkv = LoRAQKV(block.attn.qkv, block.attn.num_heads, rank)
+
+
+def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -> PromptFreeSAM:
+    """Return MobileSAM with the official weights, or with initial ones where `weights` is None."""
+    check_size(size)
+    network = PromptFreeSAM(TinyViTEncoder(), n_classes, size)
+    if weights is not None:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        network.encoder.load_state_dict(_encoder_state(state))
+        network.load_decoder(state)
+    if spec.adapt == "lora":
+        network.encoder.add_lora(spec.rank)
+    network.adapt(spec.adapt)
+    return network
+
+
+def _encoder_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the encoder's weights under timm's names; index tables that timm computes are left out."""
+    prefix = "image_encoder."
+    renamed = {_rename(k.removeprefix(prefix)): v for k, v in state.items() if k.startswith(prefix)}
+    skipped = ("vit.norm_head.", "vit.head.")
+    return {k: v for k, v in renamed.items() if not k.startswith(skipped) and "attention_bias_idxs" not in k}
+
+
+def _rename(key: str) -> str:
+    if key.startswith("neck."):
+        return key
+    # There a stage ends with the downsampling to the next one; in timm the next one begins with it.
+    key = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"stages.{int(m[1]) + 1}.downsample", key)
+    key = re.sub(r"^layers\.", "stages.", key)
+    key = key.replace("patch_embed.seq.0.", "patch_embed.conv1.").replace(
+        "patch_embed.seq.2.", "patch_embed.conv2."
+    )
+    return "vit." + re.sub(r"\.c\.", ".conv.", key)
