@@ -156,7 +156,7 @@ def _entries(plan: tuple[PlanRow, ...], records: dict[str, Record]) -> dict[str,
 
 
 def _scores(store: Store, trial: str, board: Board) -> np.ndarray:
-    frame = store.scores(trial)
+    frame = _read_scores(store, trial)
     rows = pd.Index(board.test["sample"]).get_indexer(pd.Index(frame["sample"]))
     columns = pd.Index(board.structures).get_indexer(pd.Index(frame["structure"]))
     values = np.full((len(board.structures), len(METRICS), len(board.test)), np.nan)
@@ -167,3 +167,13 @@ def _scores(store: Store, trial: str, board: Board) -> np.ndarray:
         )
     values[columns, :, rows] = frame[list(METRICS)].to_numpy(float)
     return values
+
+
+def _read_scores(store: Store, trial: str) -> pd.DataFrame:
+    try:
+        return store.scores(trial)[["sample", "structure", *METRICS]]
+    except (OSError, ValueError, KeyError) as error:
+        raise HarnessError(
+            f"{store.path(trial) / 'scores.parquet'}: cannot be read ({error}); delete this record's "
+            "folder and run the trial again."
+        ) from None

@@ -134,7 +134,7 @@ def csv_rows(board: Board, section: Section) -> pd.DataFrame:
         status=frame["method"].map(status),
     )
     for column in _WORDS:
-        frame[column] = frame[column].fillna("").astype(str)
+        frame[column] = frame[column].astype(object).fillna("").astype(str)
     for column in (*_FROM_SUMMARY, *_FROM_NOISE, *_FROM_COMPARISON[:4], "p_best"):
         frame[column] = [_digits(value) for value in frame[column].astype(float)]
     frame["better"] = [None if pd.isna(value) else bool(value) for value in frame["better"]]

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import leaderboard
 from harness.records import (
     CURVE,
     SCORES,
@@ -278,6 +279,25 @@ def _write_cases(path: Path, subjects: pd.DataFrame) -> None:
     masks = np.stack([_mask(i, 1.0) for i in range(len(test))])
     shade = (120 + 50 * masks[..., None] * np.array([1.0, 0.7, 0.4])).clip(0, 255).astype(np.uint8)
     np.savez_compressed(path, samples=test["sample"].to_numpy().astype(str), images=shade, masks=masks)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A built site and what it was built from."""
+
+    runs: Store
+    world: World
+    out: Path
+
+    def page(self, name: str) -> str:
+        return (self.out / name).read_text(encoding="utf-8")
+
+
+def make_site(folder: Path, world: World | None = None) -> Site:
+    """Write the world's records and build the site from them."""
+    store = make_store(folder / "runs", world)
+    leaderboard.build(store.root, folder / "site")
+    return Site(store, world or World(), folder / "site")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,191 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from make_records import World, make_site, make_store
+
+import leaderboard
+from harness.errors import HarnessError
+from harness.records import BrokenPlugin
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_same_records_give_the_same_bytes(small, tmp_path):
+    leaderboard.build(small.runs.root, tmp_path / "again")
+    assert files(tmp_path / "again") == files(small.out)
+
+
+def test_building_needs_no_torch(small, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from leaderboard import build; "
+        "build(Path(sys.argv[1]), Path(sys.argv[2])); assert 'torch' not in sys.modules"
+    )
+    run = [sys.executable, "-c", code, str(small.runs.root), str(tmp_path / "site")]
+    assert subprocess.run(run, check=False).returncode == 0
+
+
+def test_failed_partial_missing_and_broken_are_all_on_the_board(small):
+    text = Page(small.page("index.html")).text
+    assert f"seed 1 failed: {small.world.error}" in text
+    assert "1 of 2 seeds, 1 failed" in text
+    assert "not run yet" in text
+    assert "line 3: invalid syntax" in text
+
+
+def test_board_shows_the_es_dice_that_a_hand_calculation_gives(small):
+    trials = [id_ for id_ in small.runs.ids() if small.runs.record(id_).method.name == "groupdro"]
+    mine = pd.concat(small.runs.scores(id_) for id_ in trials)
+    mine = mine[mine["structure"] == "cup"].merge(small.runs.subjects("quick")[["sample", "race"]])
+    overall, groups = mine["dice"].mean(), mine.groupby("race")["dice"].mean()
+    expected = overall / (1 + (groups - overall).abs().sum())
+    export = json.loads(small.page("leaderboard.json"))
+    row = next(m for m in export["protocols"][0]["sections"][0]["methods"] if m["method"] == "groupdro")
+    assert row["scores"]["dice"]["es_sum"]["estimate"] == pytest.approx(expected, abs=1e-5)
+    assert f"{expected:.3f}" in Page(small.page("index.html")).text
+
+
+def test_best_is_written_where_the_probability_of_being_best_is_high(tmp_path):
+    world = World(
+        methods=("erm", "febs"), attributes=("race",), structures=("cup",), samples=200,
+        gaps={"erm": 0.3, "febs": 0.0}, noise=0.03,
+    )  # fmt: skip
+    text = Page(make_site(tmp_path, world).page("index.html")).text
+    assert "Fair error-bound scaling is best" in text
+
+
+def test_best_is_not_written_where_methods_are_alike(tmp_path):
+    world = World(
+        methods=("erm", "febs"), attributes=("race",), structures=("cup",), samples=100,
+        gaps={"erm": 0.1, "febs": 0.1},
+    )  # fmt: skip
+    text = Page(make_site(tmp_path, world).page("index.html")).text
+    assert "No method is shown to be the fairest" in text
+    assert not re.search(r"\bis best\b", text)
+    assert "cannot be told apart from" in text
+
+
+def test_a_cohort_with_too_small_groups_says_so_instead_of_ranking(tmp_path):
+    world = World(attributes=("race",), structures=("cup",), samples=16)
+    page = make_site(tmp_path, world).page("index.html")
+    assert "Too few patients" in Page(page).text
+
+
+def test_an_empty_store_says_what_to_run(tmp_path):
+    with pytest.raises(HarnessError, match="harness run --all"):
+        leaderboard.build(tmp_path / "runs", tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_that_is_no_site_is_never_replaced(small, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(HarnessError, match="not a site"):
+        leaderboard.build(small.runs.root, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_scores_of_other_samples_are_refused_by_name(tmp_path):
+    store = make_store(tmp_path / "runs", World(attributes=("race",), structures=("cup",), samples=40))
+    trial = store.ids()[0]
+    store.scores(trial).iloc[:-1].to_parquet(store.path(trial) / "scores.parquet")
+    with pytest.raises(HarnessError, match=trial):
+        leaderboard.build(store.root, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_record_without_its_scores_is_named(tmp_path):
+    store = make_store(tmp_path / "runs", World(attributes=("race",), structures=("cup",), samples=40))
+    trial = store.ids()[0]
+    (store.path(trial) / "scores.parquet").write_bytes(b"PAR1 cut off")
+    with pytest.raises(HarnessError, match=f"{trial}/scores.parquet"):
+        leaderboard.build(store.root, tmp_path / "site")
+
+
+HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>‮drol'
+
+
+def test_strangers_text_is_shown_as_text(tmp_path):
+    world = World(
+        methods=("erm", HOSTILE), attributes=("race",), structures=("cup",), seeds=(0,), samples=60,
+        failed=frozenset({(HOSTILE, "race", 0)}), error=HOSTILE,
+        broken=(BrokenPlugin(name=HOSTILE, file=HOSTILE, error=HOSTILE),),
+        info={HOSTILE: {
+            "title": HOSTILE, "authors": HOSTILE, "paper": HOSTILE, "url": "javascript:alert(1)",
+            "licence": HOSTILE, "source": HOSTILE, "hyper_parameters": {HOSTILE: HOSTILE}, "defaults": {},
+        }},
+    )  # fmt: skip
+    site = make_site(tmp_path, world)
+    for path in site.out.rglob("*.html"):
+        page = Page(path.read_text(encoding="utf-8"))
+        assert "onerror" not in [name for _, attrs in page.tags for name in attrs]
+        assert all("src" in attrs for tag, attrs in page.tags if tag == "script")
+        assert not [a for _, a in page.tags if str(a.get("href", "")).lower().startswith("javascript")]
+    shown = [path for path in site.out.glob("quick/*.html") if "onerror" in Page(path.read_text()).text]
+    assert len(shown) == 1
+
+
+def test_no_page_asks_another_host_for_anything(small):
+    for path in small.out.rglob("*.html"):
+        page = Page(path.read_text(encoding="utf-8"))
+        loaded = [a.get("src") or a.get("href") for tag, a in page.tags if tag in ("link", "script", "img")]
+        assert not [url for url in loaded if url and re.match(r"(?i)[a-z]+:|//", url)]
+        (policy,) = [a["content"] for _, a in page.tags if "http-equiv" in a]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+
+
+def test_every_link_leads_somewhere_on_the_site(small):
+    for path in small.out.rglob("*.html"):
+        page = Page(path.read_text(encoding="utf-8"))
+        ids = {a["id"] for _, a in page.tags if "id" in a}
+        for _, attrs in page.tags:
+            target = attrs.get("href") or attrs.get("src") or ""
+            if target.startswith("http") or not target:
+                continue
+            file, _, anchor = target.partition("#")
+            assert not file or (path.parent / file).is_file(), (path, target)
+            assert file or anchor in ids, (path, target)
+
+
+def test_csv_holds_what_equity_computed(small):
+    table = pd.read_csv(small.out / "leaderboard.csv", keep_default_na=False, na_values=[""])
+    done = table[(table["method"] == "erm") & (table["quantity"] == "es_sum") & (table["metric"] == "dice")]
+    assert set(done["structure"]) == {"cup", "disc"}
+    assert np.isfinite(done[["estimate", "low", "high", "rank"]].to_numpy(float)).all()
+    idle = table[table["method"] == "febs"]
+    assert set(idle["status"]) == {"not run yet"}
+    assert idle["estimate"].isna().all()
+
+
+def test_json_fits_the_schema_that_travels_with_it(small):
+    import jsonschema
+
+    export = json.loads(small.page("leaderboard.json"))
+    jsonschema.validate(export, json.loads(small.page("leaderboard.schema.json")))
+    assert export["schema_version"] == 1
