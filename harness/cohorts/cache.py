@@ -47,7 +47,7 @@ class Stored:
 def stored(source: Source, protocol: Protocol, cache: Path) -> Stored:
     """Return the source on the protocol's grid, from `cache/cohorts/<key>`, building it where needed.
 
-    The key is a hash of the source's identity, size, labels and this package's code. An entry is
+    The key is a hash of the source's identity, size, labels and the code that reads it. An entry is
     built aside and renamed, so it is whole or absent; one that was damaged since is built anew.
     Raises HarnessError for samples that cannot be used, and where the cache cannot be written.
     """
@@ -71,7 +71,7 @@ def stored(source: Source, protocol: Protocol, cache: Path) -> Stored:
 
 def _key(source: Source, protocol: Protocol) -> str:
     decides = {
-        "code": sources.digest(Path(__file__).parent.glob("*.py")),
+        "code": sources.digest([Path(__file__), Path(grid.__file__), *source.code]),
         "source": source.identity,
         "size": protocol.cohort.size,
         "labels": protocol.labels,
@@ -169,6 +169,9 @@ def _decoded(source: Source, protocol: Protocol) -> Iterator[tuple[dict[str, str
         columns = {name: value for name, value in sample.columns.items() if name not in RESERVED}
         return record | columns, image.tobytes(), mask.tobytes()
 
+    # glibc hands every freed image back to the system, at half the cost of drawing one, until it has
+    # seen a large block freed.
+    np.empty(1 << 24, dtype=np.uint8)
     order = sorted(range(len(source.samples)), key=lambda row: source.samples[row])
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
         for batch in (order[at : at + _READ_AHEAD] for at in range(0, len(order), _READ_AHEAD)):

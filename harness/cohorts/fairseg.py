@@ -92,6 +92,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
         raise HarnessError(f"{folder}: no .npz file here; give the folder of the Harvard-FairSeg files.")
     split = _read_split(options, folder, {file.stem for file in files})
     return Source(
+        code=(Path(__file__),),
         title="Harvard-FairSeg",
         licence="CC BY-NC-ND 4.0",
         citation="Tian et al., FairSeg, ICLR 2024",

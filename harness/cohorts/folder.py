@@ -46,6 +46,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
     manifest = folder / options.manifest
     rows = _read_manifest(manifest)
     return Source(
+        code=(Path(__file__),),
         title=options.title or folder.resolve().name,
         licence=options.licence,
         citation=options.citation,

@@ -21,13 +21,15 @@ class Eye:
     """What one eye looks like; lengths in widths of the image, brightness from 0 to 1.
 
     cup: vertical cup-to-disc ratio; notch: how much the cup is drawn out up and down; contrast: cup
-    above rim; blur: width of the cup's margin in disc radii; ragged: irregularity of its outline;
-    haze: share of all contrast that the media swallow.
+    above rim; slope: how far within the cup's margin, in disc radii, its bright floor ends; blur: width
+    of the floor's margin in disc radii; ragged: irregularity of the outline; haze: share of all contrast
+    that the media swallow.
     """
 
     cup: float
     notch: float
     contrast: float
+    slope: float
     blur: float
     ragged: float
     haze: float
@@ -52,7 +54,7 @@ def draw(eye: Eye, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.
     disc, cup = _outlines(polar, u, v, side, eye, rng)
     brightness[near] += _crescent(u, side, disc, rng)
     brightness[near] += rng.uniform(0.10, 0.2) * _inside(disc, rng.uniform(0.05, 0.12))
-    brightness[near] += eye.contrast * _inside(cup, eye.blur)
+    brightness[near] += eye.contrast * _inside(cup + eye.slope, eye.blur)
     mask = np.zeros((size, size), dtype=np.uint8)
     mask[near] = np.where(disc < 0, np.where(cup < 0, CUP, RIM), 0)
 
@@ -123,8 +125,9 @@ def _retina(size: int, disc: _Polar, rng: np.random.Generator) -> np.ndarray:
     a, b, c, d = rng.normal(0, 0.012, 4)
     waves = (sixteen * (complex(a, b) + complex(c, d) * sixteen)).real
     poles = np.abs(disc.turn.imag)  # fibres are thickest above and below
-    fibres: np.ndarray = (waves + 0.05) * poles / (1 + 0.15 * disc.distance * disc.distance)
-    return base + fibres
+    fibres = (waves + 0.05) * poles / (1 + 0.15 * disc.distance * disc.distance)
+    brightness: np.ndarray = base + fibres
+    return brightness
 
 
 def _crescent(u: np.ndarray, side: float, disc: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -236,8 +239,9 @@ def _illumination(x: np.ndarray, y: np.ndarray, size: int, rng: np.random.Genera
     slope = rng.normal(0, 0.12, 2)
     corners = rng.uniform(0.1, 0.5)
     distance = (x - 0.5) ** 2 + (y - 0.5) ** 2
-    light = 1 + slope[0] * (x - 0.5) + slope[1] * (y - 0.5) - corners * distance
-    return light + _noise(size, 3, 0.05, rng)
+    light: np.ndarray = 1 + slope[0] * (x - 0.5) + slope[1] * (y - 0.5) - corners * distance
+    light += _noise(size, 3, 0.05, rng)
+    return light
 
 
 def _speckle(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -245,6 +249,6 @@ def _speckle(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     size = len(image)
     grain = rng.normal(0, 1, (size + 1, size + 1))
     grain = grain[1:, 1:] + 0.7 * grain[:-1, 1:] + 0.7 * grain[1:, :-1] + 0.49 * grain[:-1, :-1]
-    strength = rng.uniform(0.05, 0.09)
+    strength = rng.uniform(0.04, 0.08)
     speckled: np.ndarray = image * (1 + strength * grain + rng.normal(0, 0.008, (size, 1)))
     return speckled

@@ -23,7 +23,7 @@ def to_image(array: np.ndarray, where: str) -> np.ndarray:
         array = array[..., :3]
     if array.ndim != 2 and array.shape[2:] != (3,):
         raise HarnessError(
-            f"{where}: an image has the shape (height, width) or (height, width, 3), this one has {array.shape}."
+            f"{where}: an image has the shape (height, width) or (height, width, 3), this one {array.shape}."
         )
     return to_uint8(array, where)
 

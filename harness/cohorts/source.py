@@ -51,10 +51,11 @@ class Source:
 
     samples: unique ids; read: row number (an index into `samples`) to the sample, raises
     HarnessError; identity: JSON of everything that decides what `read` returns (options, and
-    names, sizes and times of the files); values: column to all values the source knows, for
-    columns whose coding is fixed, whether or not they occur.
+    names, sizes and times of the files), and code, the modules that do the reading; values: column to
+    all values the source knows, for columns whose coding is fixed, whether or not they occur.
     """
 
+    code: tuple[Path, ...]
     title: str
     licence: str
     citation: str

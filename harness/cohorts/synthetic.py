@@ -33,7 +33,7 @@ _HISPANIC_BY_RACE = {"White": 0.042, "Black": 0.026, "Asian": 0.005}
 _OTHER_LANGUAGES = {"other": 0.048, "Spanish": 0.015, None: 0.008}  # of those who do not speak English
 
 # How much harder a group's eyes are at shift = 1, on a scale where 1 halves the cup's contrast.
-_HARDER = {"Black": 0.9, "Asian": 0.55, "male": 0.25}
+_HARDER = {"Black": 1.0, "Asian": 0.7, "male": 0.25}
 
 _VALUES = {
     "race": tuple(_RACE),
@@ -70,6 +70,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
             "cohort source is 'fairseg' or 'folder'."
         )
     return Source(
+        code=(Path(__file__), Path(fundus.__file__)),
         title=f"Synthetic fundus, shift {options.shift:g}",
         licence="Drawn by the harness; no rights reserved",
         citation="",
@@ -128,13 +129,14 @@ def _pick(shares: dict[str | None, float] | dict[str, float], at: float) -> str 
 
 
 def _eye(glaucoma: bool, burden: float, rng: np.random.Generator) -> fundus.Eye:
-    """Return an eye's looks; `burden` makes the cup faint, soft and ragged, not larger or smaller."""
-    cup = rng.normal(0.66, 0.09) if glaucoma else rng.normal(0.46, 0.09)
+    """Return an eye's looks; `burden` makes the cup faint, sloping and ragged, not larger or smaller."""
+    cup = rng.normal(0.66, 0.08) if glaucoma else rng.normal(0.5, 0.07)
     return fundus.Eye(
-        cup=float(min(max(cup, 0.25), 0.85)),
+        cup=float(min(max(cup, 0.35), 0.85)),
         notch=float(rng.uniform(0.04, 0.14) if glaucoma else rng.uniform(0, 0.05)),
-        contrast=float(rng.uniform(0.14, 0.26) * 2 ** (-burden)),
-        blur=float(rng.uniform(0.1, 0.25) * (1 + burden)),
+        contrast=float(rng.uniform(0.18, 0.3) * 2 ** (-burden)),
+        slope=float(rng.uniform(0, 0.03) + 0.1 * burden),
+        blur=float(rng.uniform(0.08, 0.2) * (1 + burden)),
         ragged=float(0.03 * (1 + burden)),
-        haze=float(rng.uniform(0, 0.25)),
+        haze=float(rng.uniform(0, 0.15)),
     )
