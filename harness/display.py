@@ -48,9 +48,7 @@ class Display:
     def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None:
         """Redraw the live lines."""
         if self.live:
-            self.live.update(
-                Group(*(_bar(trial, state) for trial, state in progress), self._footer())
-            )
+            self.live.update(Group(*(_bar(trial, state) for trial, state in progress), self._footer()))
 
     def finished(self, trial: Trial, status: str, seconds: float) -> None:
         """Leave a line for a trial that ended."""

@@ -12,7 +12,7 @@ def test_axes_do_not_run_together():
 
 def test_a_seed_is_the_same_on_every_machine():
     # The first 8 bytes of sha256("str:order\x1fint:0"), halved: worked out with sha256sum.
-    assert derive("order", 0) == 0x3b42444ac2d10301
+    assert derive("order", 0) == 0x3B42444AC2D10301
 
 
 def test_global_generators_repeat():

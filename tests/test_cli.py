@@ -1,0 +1,151 @@
+"""The command line as a user meets it: real processes, their output and exit status."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tomli_w
+from tiny import PROTOCOL
+
+HARNESS = Path(sys.executable).with_name("harness")
+
+
+def harness(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(HARNESS), *args],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(cwd / "cache"), **env},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    table = PROTOCOL | {"seeds": [0]}
+    (tmp_path / "tiny.toml").write_text(tomli_w.dumps(table))
+    return tmp_path
+
+
+def test_help_answers_without_torch_or_pandas(tmp_path):
+    script = (
+        "import sys; sys.argv = ['harness', '--help']\n"
+        "from harness.cli import cli\n"
+        "try: cli()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'pandas', 'numpy', 'pydantic', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_from_a_protocol_to_a_site_and_the_second_run_does_nothing(folder):
+    first = harness("run", "erm", "groupdro", "--protocol", "tiny.toml", cwd=folder)
+    assert first.returncode == 0, first.stderr
+    # ERM once for both attributes, GroupDRO once for each.
+    assert "3 trials to run" in first.stdout
+    assert "[3/3]" in first.stdout
+    before = {p: p.stat().st_mtime_ns for p in (folder / "runs" / "records").rglob("*")}
+    second = harness("run", "erm", "groupdro", "--protocol", "tiny.toml", cwd=folder)
+    assert second.returncode == 0
+    assert "Nothing to do: all 3 trials are done." in second.stdout
+    assert before == {p: p.stat().st_mtime_ns for p in (folder / "runs" / "records").rglob("*")}
+    listed = harness("list", "trials", cwd=folder).stdout.splitlines()
+    assert len(listed) == 3
+    shown = harness("show", listed[0].split()[0], cwd=folder)
+    assert '"status": "done"' in shown.stdout
+    report = harness("report", cwd=folder)
+    assert report.returncode == 0, report.stderr
+    assert (folder / "site" / "index.html").is_file()
+
+
+def test_dry_run_lists_the_trials_and_writes_nothing(folder):
+    done = harness("run", "febs", "--protocol", "tiny.toml", "--dry-run", cwd=folder)
+    assert done.returncode == 0
+    assert "erm seed 0" in done.stdout
+    assert done.stdout.count("starts from") == 2
+    assert not (folder / "runs").exists()
+
+
+def test_a_broken_plugin_makes_the_status_non_zero_and_the_others_run(folder):
+    (folder / "bad.py").write_text("def oops(:\n")
+    done = harness("run", "erm", "bad.py", "--protocol", "tiny.toml", cwd=folder)
+    assert done.returncode == 1
+    assert "broken plugin bad" in done.stdout
+    assert "bad.py:1: SyntaxError" in done.stdout
+    assert "erm seed 0 done" in done.stdout
+
+
+def test_a_failed_trial_is_shown_and_makes_the_status_non_zero(folder):
+    (folder / "nan.py").write_text(
+        "from harness import Card, Method, segmentation_loss\n"
+        "class Nan(Method):\n"
+        "    card = Card(title='Nan')\n"
+        "    def loss(self, batch, output):\n"
+        "        return segmentation_loss(output.logits, batch.masks, 0.8) * float('nan')\n"
+    )
+    done = harness("run", "nan.py", "erm", "--protocol", "tiny.toml", cwd=folder)
+    assert done.returncode == 1
+    assert "Nan.loss became nan at step 0" in done.stdout
+    assert "erm seed 0 done" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["rn"], "There is no command 'rn'. Did you mean 'run'?"),
+        (["run"], "Name the methods to run, or give --all"),
+        (["run", "gropdro"], "There is no method 'gropdro'. Did you mean 'groupdro'?"),
+        (["run", "erm", "--protocol", "quik"], "There is no protocol 'quik'. Did you mean 'quick'?"),
+        (["run", "erm", "--protocol", "gone.toml"], "gone.toml: No such file or directory"),
+        (["run", "erm", "--protocol", "tiny.toml", "--seeds", "a"], "--seeds a: give whole numbers"),
+        (["run", "erm", "--protocol", "tiny.toml", "--device", "cuda:99"], "--device cuda:99: "),
+        (["run", "erm", "--protocol", "quick"], "run `harness weights fetch mobile-sam`"),
+        (["show", "zzz"], "no record with an id that begins with 'zzz'"),
+        (["weights", "fetch", "mobilesam"], "Did you mean 'mobile-sam'?"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_status_2(folder, args, message):
+    done = harness(*args, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "runs").exists()
+
+
+def test_lists(folder):
+    methods = harness("list", "methods", cwd=folder).stdout
+    assert "groupdro         Group DRO (step_size=0.01, adjustment=1.0)" in methods
+    assert "quick" in harness("list", "protocols", cwd=folder).stdout
+
+
+def test_cohort_shows_who_is_in_it(folder):
+    shown = harness("cohort", "tiny.toml", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    assert "80 samples" in shown.stdout
+    assert "Black" in shown.stdout
+
+
+def test_interrupted_by_ctrl_c_says_how_to_go_on_and_leaves_no_half_record(folder):
+    import signal
+
+    command = [str(HARNESS), "run", "erm", "adv", "--protocol", "tiny.toml"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(folder / "cache")}
+    process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    work = folder / "runs" / "work"
+    while not (work.is_dir() and list(work.glob("*/progress.json"))):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on where this one stopped" in errors
+    assert not [p for p in (folder / "runs").glob("records/*") if not (p / "record.json").is_file()]
+    assert harness(*command[1:], cwd=folder).returncode == 0
