@@ -17,7 +17,7 @@ import jinja2
 
 from harness.errors import HarnessError
 from harness.records import Store
-from leaderboard import data, exports, pages, tables, words
+from leaderboard import data, exports, figures, pages, tables, words
 from leaderboard.data import Board, Entry
 from leaderboard.tables import Section
 
@@ -114,7 +114,8 @@ def environment() -> jinja2.Environment:
 def _write_pages(folder: Path, built: list[BoardPage]) -> None:
     env = environment()
     for page in built:
-        _render(env, "board.html.j2", folder / page.url, page=page, pages=built, root="")
+        drawn = [figures.of_section(section) for section in page.sections]
+        _render(env, "board.html.j2", folder / page.url, page=page, pages=built, drawn=drawn, root="")
         _render(env, "protocol.html.j2", folder / page.protocol_url, root="../", **_protocol_values(page))
         for entry in page.board.entries.values():
             path = folder / page.method_url(entry.name)

@@ -1,0 +1,205 @@
+"""The figures of the site as Vega-Lite specs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from leaderboard import words
+from leaderboard.svg import COLOURS, draw
+from leaderboard.tables import Number, Row, Section
+
+MOST_ROWS = 30
+"""More methods than this do not fit a figure: the first by rank are drawn, and the caption says so."""
+WIDTH = 380
+STEP = 30
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its words."""
+
+    title: str
+    caption: str
+    svg: Markup
+
+
+def of_section(section: Section) -> list[Figure]:
+    """Return the figures beside a section's table: none where nothing is ranked."""
+    if not section.ranked:
+        return []
+    left = len(section.ranked) - MOST_ROWS
+    cut = f" The first {MOST_ROWS} by rank; {left} more are in the table." if left > 0 else ""
+    return [
+        Figure(
+            "Equity-scaled Dice",
+            "with 95% intervals. In colour: the first, and all that cannot be told apart from it." + cut,
+            forest(section),
+        ),
+        Figure(
+            "Dice of every group",
+            "The band is as wide as the gap that chance makes in 95% of relabellings: groups inside one band "
+            "may differ by chance alone." + cut,
+            groups(section),
+        ),
+        Figure(
+            "Performance against equity",
+            "The dashed line joins the methods that no other beats in both. Thin lines: 95% intervals." + cut,
+            pareto(section),
+        ),
+    ]
+
+
+def forest(section: Section) -> Markup:
+    """ES-Dice of each method with its interval; those that share the first one's letters in colour."""
+    rows = section.ranked[:MOST_ROWS]
+    first = set(rows[0].letters)
+    data = [
+        _interval(row, row.number("dice", "es_sum")) | {"tied": bool(set(row.letters) & first)}
+        for row in rows
+    ]
+    colour = {
+        "condition": {"test": "datum.tied", "value": COLOURS["accent"]},
+        "value": COLOURS["soft"],
+    }
+    layers = [
+        _mark("rule", _x("low", "ES-Dice (sum)"), x2={"field": "high"}, color=colour, size={"value": 2}),
+        _mark("point", _x("value", "ES-Dice (sum)"), color=colour, filled=True, size={"value": 90}),
+    ]
+    best = rows[0]
+    label = f"ES-Dice with 95% intervals, {len(rows)} methods; {best.title} highest"
+    return draw(_by_method(data, rows, layers), label)
+
+
+def groups(section: Section) -> Markup:
+    """Every group's Dice, over a band as wide as the gap that chance makes."""
+    rows = section.ranked[:MOST_ROWS]
+    names = [group for group in section.groups if any(row.group("dice", group).there for row in rows)]
+    dots = [
+        {"method": row.method, "group": group, "value": n.value, "said": _said(f"{row.title}, {group}", n)}
+        for row in rows
+        for group in names
+        if (n := row.group("dice", group)).there
+    ]
+    bands = []
+    for row in rows:
+        own = [n.value for group in names if (n := row.group("dice", group)).there]
+        middle, floor = (max(own) + min(own)) / 2, row.noise["dice"].floor_95
+        said = f"{row.title}: noise floor of the gap {words.number(floor)}"
+        bands.append(
+            {"method": row.method, "low": middle - floor / 2, "high": middle + floor / 2, "said": said}
+        )
+    scale = {"domain": names, "range": [COLOURS[f"g{i % 6}"] for i in range(len(names))]}
+    shapes = {"domain": names, "range": [SHAPES[i % 6] for i in range(len(names))]}
+    layers = [
+        _mark(
+            "bar", _x("low", "Dice"), x2={"field": "high"}, color={"value": COLOURS["band"]},
+            size={"value": 18},
+        ) | {"data": {"values": bands}},
+        _mark(
+            "point", _x("value", "Dice"), filled=True, size={"value": 80}, opacity={"value": 1},
+            color={"field": "group", "type": "nominal", "scale": scale},
+            shape={"field": "group", "type": "nominal", "scale": shapes},
+        ),
+    ]  # fmt: skip
+    label = (
+        f"Dice of each group ({', '.join(names)}) for {len(rows)} methods, beside the gap that chance makes"
+    )
+    return draw(_by_method(dots, rows, layers), label)
+
+
+def pareto(section: Section) -> Markup:
+    """Dice against the gap, with the methods that no other beats in both joined by a line."""
+    rows = section.ranked[:MOST_ROWS]
+    data: list[Spec] = [
+        {
+            "method": row.method, "dice": row.number("dice", "overall").value,
+            "gap": row.number("dice", "gap").value, "low": row.number("dice", "gap").low,
+            "high": row.number("dice", "gap").high,
+            "left": row.number("dice", "overall").low, "right": row.number("dice", "overall").high,
+            "said": f"{row.title}: Dice {words.number(row.number('dice', 'overall').value)}, "
+            f"gap {words.number(row.number('dice', 'gap').value)}",
+        }
+        for row in rows
+    ]  # fmt: skip
+    front = [a for a in data if not any(_dominates(b, a) for b in data)]
+    x: Spec = {
+        "field": "dice", "type": "quantitative", "title": "Dice (further right: better)",
+        "scale": {"zero": False}, "axis": {"tickCount": 5},
+    }  # fmt: skip
+    y: Spec = {
+        "field": "gap", "type": "quantitative", "title": "gap (further up: fairer)",
+        "scale": {"reverse": True, "zero": True}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
+    }  # fmt: skip
+    silent = {"type": "rule", "aria": False, "opacity": 0.5, "color": COLOURS["soft"]}
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "line", "strokeDash": [4, 3], "aria": False},
+            "data": {"values": front},
+            "encoding": {"x": x, "y": y, "color": {"value": COLOURS["accent"]}},
+        },
+        {"mark": silent, "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}},
+        {"mark": silent, "encoding": {"y": y, "x": x | {"field": "left"}, "x2": {"field": "right"}}},
+        _mark("point", x, filled=True, y=y, size={"value": 80}, color={"value": COLOURS["accent"]}),
+        {
+            "mark": {"type": "text", "align": "left", "dx": 8, "dy": -8, "fontSize": 12},
+            "encoding": {"x": x, "y": y, "text": {"field": "method"}, "color": {"value": COLOURS["ink"]}},
+        },
+    ]  # fmt: skip
+    label = f"Dice against gap; not beaten in both: {words.listed([point['method'] for point in front], 6)}"
+    return draw({"width": WIDTH, "height": 220, "data": {"values": data}, "layer": layers}, label)
+
+
+def _dominates(one: Spec, other: Spec) -> bool:
+    as_good: bool = one["dice"] >= other["dice"] and one["gap"] <= other["gap"]
+    return bool(as_good and (one["dice"] > other["dice"] or one["gap"] < other["gap"]))
+
+
+def _interval(row: Row, number: Number) -> Spec:
+    return {
+        "method": row.method,
+        "value": number.value,
+        "low": number.low,
+        "high": number.high,
+        "said": _said(row.title, number),
+    }
+
+
+def _said(name: str, number: Number) -> str:
+    return f"{name}: {words.number(number.value)} ({words.interval(number)})"
+
+
+def _x(name: str, title: str) -> Spec:
+    scale = {"zero": False, "nice": True}
+    return {"field": name, "type": "quantitative", "title": title, "scale": scale, "axis": {"tickCount": 5}}
+
+
+def _mark(kind: str, x: Spec, filled: bool | None = None, **encoding: Any) -> Spec:
+    mark: Spec = {"type": kind} | ({} if filled is None else {"filled": filled, "opacity": 1})
+    return {
+        "mark": mark,
+        "encoding": {"x": x, "description": {"field": "said", "type": "nominal"}} | encoding,
+    }
+
+
+def _by_method(data: Sequence[Spec], rows: Sequence[Row], layers: list[Spec]) -> Spec:
+    y = {
+        "field": "method",
+        "type": "nominal",
+        "title": None,
+        "sort": [row.method for row in rows],
+        "axis": {"grid": False},
+    }
+    return {
+        "width": WIDTH,
+        "height": {"step": STEP},
+        "data": {"values": list(data)},
+        "encoding": {"y": y},
+        "layer": layers,
+    }

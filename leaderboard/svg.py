@@ -1,0 +1,123 @@
+"""Vega-Lite specs -> SVG that takes its colours and fonts from the page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+# Colours in the specs are names in disguise: each becomes a CSS class, so that light, dark and print differ.
+COLOURS = {
+    name: f"#0000{number:02x}"
+    for number, name in enumerate(
+        ("ink", "soft", "line", "accent", "band", "good", "g0", "g1", "g2", "g3", "g4", "g5"), start=1
+    )
+}
+_CLASSES = {code: name for name, code in COLOURS.items()}
+
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": "Liberation Sans",
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "labelColor": COLOURS["soft"],
+        "titleColor": COLOURS["soft"],
+        "gridColor": COLOURS["line"],
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+    },
+    "axisY": {"labelColor": COLOURS["ink"], "labelLimit": 160},
+    "legend": {
+        "labelFontSize": 12,
+        "labelColor": COLOURS["ink"],
+        "title": None,
+        "orient": "top",
+        "labelLimit": 140,
+    },
+    "header": {
+        "labelColor": COLOURS["soft"],
+        "labelFontSize": 12,
+        "labelFontWeight": "normal",
+        "title": None,
+    },
+}
+
+_KEPT = frozenset(
+    {
+        *("d", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "cx", "cy", "r", "transform", "viewBox"),
+        *("text-anchor", "font-size", "fill", "fill-opacity", "opacity"),
+        *("stroke", "stroke-width", "stroke-dasharray", "stroke-opacity"),
+    }
+)
+_NUMBER = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
+
+
+def draw(spec: dict[str, Any], label: str) -> Markup:
+    """Return an `<svg role="img">` named `label`; a mark's description shows when the pointer is on it."""
+    import vl_convert
+
+    text = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="5.20")
+    root = ElementTree.fromstring(text)
+    out = ElementTree.Element(
+        "svg", _attributes(root) | {"role": "img", "aria-label": label, "class": "figure"}
+    )
+    width = root.get("width", "0")
+    out.set("width", str(round(float(width))))
+    out.extend(copy for child in root if (copy := _copy(child)) is not None)
+    return Markup(ElementTree.tostring(out, encoding="unicode"))
+
+
+def _copy(element: ElementTree.Element) -> ElementTree.Element | None:
+    """Return the element with what a reader can see and nothing else, or None if that is nothing."""
+    tag = element.tag.rpartition("}")[2]
+    children = [copy for child in element if (copy := _copy(child)) is not None]
+    if tag == "g" and not children:
+        return None
+    if tag == "path" and element.get("class") in ("background", "foreground"):
+        return None
+    if element.get("display") == "none" or tag not in (
+        "g",
+        "path",
+        "rect",
+        "line",
+        "text",
+        "circle",
+        "tspan",
+    ):
+        return None
+    if tag == "g" and len(children) == 1 and not _attributes(element):
+        return children[0]
+    copy = ElementTree.Element(tag, _attributes(element))
+    copy.text = element.text if tag in ("text", "tspan") else None
+    copy.extend(children)
+    label = element.get("aria-label")
+    if label and tag not in ("g", "text"):
+        title = ElementTree.SubElement(copy, "title")
+        title.text = label
+    return copy
+
+
+def _attributes(element: ElementTree.Element) -> dict[str, str]:
+    kept = {key: _short(value) for key, value in element.attrib.items() if key in _KEPT}
+    classes = []
+    for key in ("fill", "stroke"):
+        value = kept.get(key, "")
+        if value in _CLASSES:
+            del kept[key]
+            classes.append(f"{key[0]}-{_CLASSES[value]}")
+    if kept.get("transform") in ("translate(0,0)", "translate(0.5,0.5)"):
+        del kept["transform"]
+    if kept.get("opacity") == "1":
+        del kept["opacity"]
+    return kept | ({"class": " ".join(classes)} if classes else {})
+
+
+def _short(value: str) -> str:
+    return _NUMBER.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), value)
