@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from leaderboard import words
+from leaderboard.pages import SeedRow
 from leaderboard.svg import COLOURS, draw
 from leaderboard.tables import Number, Row, Section
 
@@ -156,6 +157,33 @@ def pareto(section: Section) -> Markup:
     return draw({"width": WIDTH, "height": 220, "data": {"values": data}, "layer": layers}, label)
 
 
+def seeds(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
+    """Every group's Dice with its interval, and a dot for each seed."""
+    numbers = {"all": row.number("dice", "overall")} | {g: row.group("dice", g) for g in section.groups}
+    names = [name for name, number in numbers.items() if number.there]
+    data = [
+        {"method": name, "value": n.value, "low": n.low, "high": n.high, "said": _said(name, n)}
+        for name, n in numbers.items()
+        if n.there
+    ]
+    dots = [
+        {"method": name, "value": value, "said": f"{name}, seed {seed.seed}: {words.number(value)}"}
+        for seed in by_seed
+        for name, value in zip(("all", *section.groups), (seed.overall, *seed.groups), strict=True)
+        if value is not None and name in names
+    ]
+    layers = [
+        _mark("rule", _x("low", "Dice"), x2={"field": "high"}, color={"value": COLOURS["accent"]}),
+        _mark("point", _x("value", "Dice"), filled=True, color={"value": COLOURS["accent"]})
+        | {"mark": {"type": "point", "filled": True, "opacity": 1, "size": 90}},
+        _mark("point", _x("value", "Dice"), color={"value": COLOURS["ink"]})
+        | {"data": {"values": dots}, "mark": {"type": "point", "size": 35, "opacity": 0.8}},
+    ]
+    label = f"Dice of {words.listed(names, 8)} with 95% intervals and each seed"
+    caption = f"{section.structure}, with 95% intervals. Open circles: single seeds."
+    return Figure("Dice of every group", caption, draw(_rows(data, names, layers), label))
+
+
 def _dominates(one: Spec, other: Spec) -> bool:
     as_good: bool = one["dice"] >= other["dice"] and one["gap"] <= other["gap"]
     return bool(as_good and (one["dice"] > other["dice"] or one["gap"] < other["gap"]))
@@ -189,13 +217,11 @@ def _mark(kind: str, x: Spec, filled: bool | None = None, **encoding: Any) -> Sp
 
 
 def _by_method(data: Sequence[Spec], rows: Sequence[Row], layers: list[Spec]) -> Spec:
-    y = {
-        "field": "method",
-        "type": "nominal",
-        "title": None,
-        "sort": [row.method for row in rows],
-        "axis": {"grid": False},
-    }
+    return _rows(data, [row.method for row in rows], layers)
+
+
+def _rows(data: Sequence[Spec], names: list[str], layers: list[Spec]) -> Spec:
+    y = {"field": "method", "type": "nominal", "title": None, "sort": names, "axis": {"grid": False}}
     return {
         "width": WIDTH,
         "height": {"step": STEP},

@@ -1,0 +1,144 @@
+"""The worst, median and best test cases as small pictures with the outlines of truth and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.records import Record, Store
+from leaderboard.data import Board
+
+SIDE = 256
+TRUTH = (0, 229, 255)
+PREDICTION = (255, 61, 139)
+PLACES = ("worst", "median", "best")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture: a test sample as one trial segmented it. `dice` is of the board's first structure."""
+
+    place: str
+    sample: str
+    dice: float
+    url: str
+    """From the root of the site."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One test sample as every method segmented it."""
+
+    place: str
+    sample: str
+    cases: list[tuple[str, Case]]
+    """Method title and picture."""
+
+
+@dataclass
+class Gallery:
+    """Draws a board's pictures into the site's folder, each once."""
+
+    board: Board
+    store: Store
+    folder: Path
+    prefix: str
+    """Folder of the pictures, from the root of the site."""
+    _cases: dict[str, np.ndarray] = field(default_factory=dict)
+    _labels: dict[str, tuple[dict[str, int], np.ndarray]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._cases = self.store.cases(self.board.name) or {}
+        self._position = {str(s): i for i, s in enumerate(self._cases.get("samples", []))}
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the cohort lets its images be shown."""
+        return bool(self._cases) and self.board.record.cohort.get("publish_images") is True
+
+    def of_method(self, method: str, attribute: str) -> dict[str, list[Case]]:
+        """Return group -> the worst, median and best case of the method's first finished seed."""
+        done = self.board.entries[method].done(attribute)
+        if not self.allowed or not done:
+            return {}
+        dice = self._dice(done[0])
+        return {
+            group: [self._case(done[0], row, place, dice[row]) for place, row in _places(rows, dice)]
+            for group, rows in self._groups(attribute).items()
+        }
+
+    def across_methods(self, attribute: str) -> dict[str, list[Strip]]:
+        """Return group -> the cases worst, median and best on average, each as every method did it."""
+        first = {name: done[0] for name, e in self.board.entries.items() if (done := e.done(attribute))}
+        if not self.allowed or not first:
+            return {}
+        dice = {name: self._dice(record) for name, record in first.items()}
+        average = np.mean(list(dice.values()), axis=0)
+        return {
+            group: [self._strip(first, dice, place, row) for place, row in _places(rows, average)]
+            for group, rows in self._groups(attribute).items()
+        }
+
+    def _strip(self, first: dict[str, Record], dice: dict[str, np.ndarray], place: str, row: int) -> Strip:
+        cases = [
+            (record.method.title, self._case(record, row, place, dice[name][row]))
+            for name, record in first.items()
+        ]
+        return Strip(place, cases[0][1].sample, cases)
+
+    def _groups(self, attribute: str) -> dict[str, np.ndarray]:
+        column = self.board.test[attribute]
+        groups = {
+            group: np.flatnonzero((column == group).to_numpy(bool))
+            for group in self.board.record.groups[attribute]
+        }
+        return {group: rows for group, rows in groups.items() if len(rows)}
+
+    def _dice(self, record: Record) -> np.ndarray:
+        dice: np.ndarray = self.board.scores[record.id][0, 0]
+        return dice
+
+    def _case(self, record: Record, row: int, place: str, dice: float) -> Case:
+        sample = str(self.board.test["sample"].iloc[row])
+        url = f"{self.prefix}/{record.id}-{row}.webp"
+        path = self.folder / url
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._draw(record, sample).save(path, "WEBP", quality=80, method=4)
+        return Case(place, sample, float(dice), url)
+
+    def _draw(self, record: Record, sample: str) -> Image.Image:
+        case = self._position[sample]
+        if record.id not in self._labels:
+            samples, labels = self.store.predictions(record.id)
+            self._labels[record.id] = {str(s): i for i, s in enumerate(samples)}, labels
+        position, labels = self._labels[record.id]
+        return picture(self._cases["images"][case], self._cases["masks"][case], labels[position[sample]])
+
+
+def picture(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Image.Image:
+    """Return the image, uint8 [H, W, 3], with the outlines of two label maps, uint8 [H, W]."""
+    drawn = Image.fromarray(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    pixels = np.asarray(drawn).copy()
+    for labels, colour in ((truth, TRUTH), (prediction, PREDICTION)):
+        pixels[outline(labels)] = colour
+    return Image.fromarray(pixels)
+
+
+def outline(labels: np.ndarray) -> np.ndarray:
+    """Return the edges between labels on the picture's grid, bool [SIDE, SIDE]."""
+    grid = np.asarray(Image.fromarray(labels).resize((SIDE, SIDE), Image.Resampling.NEAREST))
+    edge = np.zeros(grid.shape, bool)
+    edge[:-1] |= grid[:-1] != grid[1:]
+    edge[:, :-1] |= grid[:, :-1] != grid[:, 1:]
+    return edge
+
+
+def _places(rows: np.ndarray, dice: np.ndarray) -> Sequence[tuple[str, int]]:
+    order = rows[np.argsort(dice[rows], kind="stable")]
+    found = dict(zip(PLACES, (order[0], order[(len(order) - 1) // 2], order[-1]), strict=True))
+    return [(place, int(row)) for place, row in found.items()]

@@ -1,0 +1,157 @@
+"""Tables -> pages: every HTML file of the site."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from harness.records import Store
+from leaderboard import curves, figures, pages, words
+from leaderboard.cases import Gallery
+from leaderboard.data import Board, Entry
+from leaderboard.figures import Figure
+from leaderboard.tables import Section
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+FIGURES_UP_TO = 40
+"""Methods on a board whose own pages still get figures: each takes a tenth of a second to draw."""
+
+_TAKEN = frozenset({"assets", "cases", "index", "leaderboard", "protocol"})
+
+
+@dataclass(frozen=True)
+class BoardPage:
+    """A board with its tables and its place on the site; addresses are from the root of the site."""
+
+    board: Board
+    sections: list[Section]
+    gallery: Gallery | None
+    url: str
+
+    @property
+    def folder(self) -> str:
+        """Folder of the board's other pages."""
+        return slug(self.board.name)
+
+    @property
+    def protocol_url(self) -> str:
+        """The protocol's page."""
+        return f"{self.folder}/protocol.html"
+
+    @property
+    def cases_url(self) -> str:
+        """The page of cases across methods, or nothing where no image may be shown."""
+        return f"{self.folder}/cases.html" if self.gallery else ""
+
+    def method_url(self, name: str) -> str:
+        """A method's page."""
+        return f"{self.folder}/{slug(name)}.html"
+
+
+def write(store: Store, folder: Path, results: Sequence[tuple[Board, list[Section]]], images: bool) -> None:
+    """Write all pages and pictures of the site into `folder`."""
+    built = [_page(store, folder, board, sections, images, len(results) == 1) for board, sections in results]
+    env = environment()
+    for page in built:
+        _write_board(env, store, folder, page, built)
+    if len(built) > 1:
+        _render(env, "overview.html.j2", folder / "index.html", pages=built, root="")
+
+
+def slug(name: str) -> str:
+    """Return a name fit for a file and a link; a name that must change gets a hash of itself."""
+    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")[:60]
+    if safe == name and safe not in _TAKEN:
+        return name
+    return f"{safe[:40]}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def environment() -> jinja2.Environment:
+    """Return the templates, everything put into them escaped."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.globals["w"] = words
+    return env
+
+
+def _page(
+    store: Store, folder: Path, board: Board, sections: list[Section], images: bool, single: bool
+) -> BoardPage:
+    gallery = Gallery(board, store, folder, f"{slug(board.name)}/images") if images else None
+    shown = gallery if gallery is not None and gallery.allowed else None
+    return BoardPage(board, sections, shown, "index.html" if single else f"{slug(board.name)}.html")
+
+
+def _write_board(
+    env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, built: list[BoardPage]
+) -> None:
+    drawn = [figures.of_section(section) for section in page.sections]
+    _render(env, "board.html.j2", folder / page.url, page=page, pages=built, drawn=drawn, root="")
+    _render(env, "protocol.html.j2", folder / page.protocol_url, root="../", **_protocol_values(page))
+    if page.gallery:
+        cases = {a: page.gallery.across_methods(a) for a in page.board.attributes}
+        _render(env, "cases.html.j2", folder / page.cases_url, page=page, cases=cases, root="../")
+    for entry in page.board.entries.values():
+        path = folder / page.method_url(entry.name)
+        _render(env, "method.html.j2", path, root="../", **_method_values(store, page, entry))
+
+
+def _protocol_values(page: BoardPage) -> dict[str, Any]:
+    board = page.board
+    return {
+        "page": page,
+        "demographics": pages.demographics(board),
+        "splits": pages.splits(board),
+        "limits": pages.limits(board),
+        "fixed": list(pages.flat(board.record.protocol)),
+        "environments": pages.environments(board),
+        "identity": pages.identity(board),
+    }
+
+
+def _method_values(store: Store, page: BoardPage, entry: Entry) -> dict[str, Any]:
+    board = page.board
+    ranking = [section for section in page.sections if section.structure == board.structures[0]]
+    return {
+        "page": page,
+        "info": entry.info,
+        "address": pages.web_address(entry.info.url),
+        "hyper_parameters": pages.hyper_parameters(entry.info),
+        "command": pages.command(board, entry.name),
+        "standings": [(section, section.row(entry.name)) for section in ranking],
+        "attributes": [_by_attribute(store, page, entry, section) for section in ranking],
+    }
+
+
+def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -> dict[str, Any]:
+    own = [section for section in page.sections if section.attribute == first.attribute]
+    seeds = pages.seed_rows(page.board, entry, first.attribute, first.structure)
+    drawn: list[Figure | None] = []
+    if len(page.board.entries) <= FIGURES_UP_TO and first.row(entry.name).rank is not None:
+        drawn.append(figures.seeds(first, first.row(entry.name), seeds))
+        drawn.append(curves.of_method(store, page.board, entry.name, first.attribute))
+    return {
+        "attribute": first.attribute,
+        "sections": own,
+        "rows": [section.row(entry.name) for section in own],
+        "seeds": seeds,
+        "figures": [figure for figure in drawn if figure is not None],
+        "cases": page.gallery.of_method(entry.name, first.attribute) if page.gallery else {},
+    }
+
+
+def _render(env: jinja2.Environment, template: str, path: Path, **values: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(env.get_template(template).render(**values), encoding="utf-8")

@@ -1,0 +1,54 @@
+import numpy as np
+from make_records import World, make_site
+from PIL import Image
+
+import leaderboard
+from leaderboard.cases import PREDICTION, SIDE, TRUTH, outline, picture
+
+
+def test_outline_runs_along_the_border_of_a_square():
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    labels[100:150, 60:200] = 1
+    edge = outline(labels)
+    # The last pixel before each change: rows 99 and 149, columns 59 and 199, and nothing inside.
+    assert edge[99, 60:200].all()
+    assert edge[149, 60:200].all()
+    assert edge[100:150, 59].all()
+    assert edge[100:150, 199].all()
+    assert not edge[101:149, 61:199].any()
+
+
+def test_truth_and_prediction_have_their_own_colours():
+    truth, prediction = (np.zeros((64, 64), np.uint8) for _ in range(2))
+    truth[8:40, 8:40], prediction[20:60, 20:60] = 1, 1
+    pixels = np.asarray(picture(np.zeros((64, 64, 3), np.uint8), truth, prediction))
+    assert (pixels == TRUTH).all(-1).sum() > 100
+    assert (pixels == PREDICTION).all(-1).sum() > 100
+
+
+def test_worst_case_of_a_group_is_its_lowest_dice(small):
+    trial = next(
+        i for i in small.runs.ids() if (r := small.runs.record(i)).method.name == "groupdro" and r.seed == 0
+    )
+    scores = small.runs.scores(trial).merge(small.runs.subjects("quick")[["sample", "race"]])
+    black = scores[(scores["structure"] == "cup") & (scores["race"] == "Black")]
+    page = small.page("quick/groupdro.html")
+    lowest = black.loc[black["dice"].idxmin()]
+    assert f"worst case of Black: sample {lowest['sample']} with" in page
+    assert f"Dice {lowest['dice']:.3f}" in page
+
+
+def test_pictures_are_small_webp_files(small):
+    pictures = list((small.out / "quick" / "images").glob("*"))
+    assert pictures
+    for path in pictures:
+        assert Image.open(path).format == "WEBP"
+        assert path.stat().st_size < 30_000
+
+
+def test_no_picture_without_the_cohorts_leave_or_with_images_off(tmp_path, small):
+    silent = make_site(tmp_path, World(attributes=("race",), structures=("cup",), samples=60))
+    leaderboard.build(small.runs.root, tmp_path / "plain", images=False)
+    for out in (silent.out, tmp_path / "plain"):
+        assert not list(out.rglob("*.webp"))
+        assert not [page for page in out.rglob("*.html") if "<img" in page.read_text(encoding="utf-8")]
