@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from harness.records import Store
-from leaderboard import curves, figures, pages, words
+from leaderboard import citations, curves, figures, pages, words
 from leaderboard.cases import Gallery
 from leaderboard.data import Board, Entry
 from leaderboard.figures import Figure
@@ -22,6 +22,27 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 FIGURES_UP_TO = 40
 """Methods on a board whose own pages still get figures: each takes a tenth of a second to draw."""
+
+ROWS_ON_ONE_PAGE = 600
+"""Methods times sections up to which a board is one page; a larger one has a page for each section."""
+
+COLUMNS = (
+    ("es_sum", "ES-Dice (sum)"),
+    ("p_best", "First"),
+    ("dice", "Dice"),
+    ("groups", "Dice of every group"),
+    ("worst", "Worst group"),
+    ("gap", "Gap"),
+    ("versus", "Against ERM"),
+    ("iou", "IoU"),
+    ("es_iou", "ES-IoU (sum)"),
+    ("es_std", "ES-Dice (std)"),
+    ("hd95", "HD95"),
+    ("hd95_gap", "HD95 gap"),
+    ("missed", "Missed"),
+    ("cost", "Training"),
+)
+"""The columns that a reader may hide."""
 
 _TAKEN = frozenset({"assets", "cases", "index", "leaderboard", "protocol"})
 
@@ -49,6 +70,18 @@ class BoardPage:
     def cases_url(self) -> str:
         """The page of cases across methods, or nothing where no image may be shown."""
         return f"{self.folder}/cases.html" if self.gallery else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all sections are on the board's own page."""
+        return len(self.board.entries) * len(self.sections) <= ROWS_ON_ONE_PAGE
+
+    def section_url(self, section: Section) -> str:
+        """Where a section's table is."""
+        anchor = f"{section.attribute}-{section.structure}"
+        if self.whole or section is self.sections[0]:
+            return f"{self.url}#{anchor}"
+        return f"{self.folder}/board-{slug(anchor)}.html"
 
     def method_url(self, name: str) -> str:
         """A method's page."""
@@ -97,8 +130,7 @@ def _page(
 def _write_board(
     env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, built: list[BoardPage]
 ) -> None:
-    drawn = [figures.of_section(section) for section in page.sections]
-    _render(env, "board.html.j2", folder / page.url, page=page, pages=built, drawn=drawn, root="")
+    _write_tables(env, folder, page, built)
     _render(env, "protocol.html.j2", folder / page.protocol_url, root="../", **_protocol_values(page))
     if page.gallery:
         cases = {a: page.gallery.across_methods(a) for a in page.board.attributes}
@@ -106,6 +138,25 @@ def _write_board(
     for entry in page.board.entries.values():
         path = folder / page.method_url(entry.name)
         _render(env, "method.html.j2", path, root="../", **_method_values(store, page, entry))
+
+
+def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built: list[BoardPage]) -> None:
+    parts = [page.sections] if page.whole else [[section] for section in page.sections]
+    for shown in parts:
+        url = page.section_url(shown[0]).partition("#")[0]
+        root = "../" * url.count("/")
+        others = [] if page.whole else [section for section in page.sections if section is not shown[0]]
+        values = {
+            "page": page,
+            "pages": built,
+            "shown": shown,
+            "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
+            "drawn": [figures.of_section(section) for section in shown],
+            "columns": COLUMNS,
+            "citations": citations.of_board(page.board),
+            "root": root,
+        }
+        _render(env, "board.html.j2", folder / url, **values)
 
 
 def _protocol_values(page: BoardPage) -> dict[str, Any]:

@@ -15,6 +15,11 @@ def number(value: float, digits: int = 3) -> str:
     return MISSING if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def sortable(value: float) -> str:
+    """Return a number for the page's scripts, empty where there is none."""
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Return a difference with its sign, a true minus among them."""
     return MISSING if math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")

@@ -1,0 +1,130 @@
+"use strict";
+// Filter, sort, search and choose columns: the tables are in the page, this shows and orders them.
+(() => {
+  const tools = document.querySelector(".tools");
+  if (!tools) return;
+  const sections = [...document.querySelectorAll("section.board")];
+  const control = (name) => tools.querySelector(`[name="${name}"]`);
+  const status = tools.querySelector("[role=status]");
+
+  const filters = { attribute: control("attribute"), structure: control("structure") };
+  const preset = { attribute: "", structure: tools.dataset.structure };
+
+  function headers(section) {
+    return [...section.querySelectorAll("thead th")];
+  }
+
+  function addSortButtons(section) {
+    for (const header of headers(section)) {
+      const name = header.querySelector(".name");
+      const button = element("button", { type: "button", className: "name", textContent: name.textContent });
+      button.addEventListener("click", () => sortBy(header.dataset.key));
+      name.replaceWith(button);
+    }
+  }
+
+  function sortBy(key) {
+    const view = View.read();
+    const first = key === "rank" || key === "method" ? "up" : "down";
+    const same = (view.sort || "rank") === key;
+    const order = same && (view.order || first) === first ? (first === "up" ? "down" : "up") : first;
+    View.set({ sort: key === "rank" && order === "up" ? "" : key, order: order === first ? "" : order });
+  }
+
+  function value(cell) {
+    if (cell.dataset.v === undefined) return cell.textContent.trim().toLowerCase();
+    return cell.dataset.v === "" ? null : Number(cell.dataset.v);
+  }
+
+  function compare(a, b, sign) {
+    if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.at - b.at;
+    return sign * (a.value < b.value ? -1 : a.value > b.value ? 1 : 0) || a.at - b.at;
+  }
+
+  function sort(section, key, order) {
+    const all = headers(section);
+    const column = all.findIndex((header) => header.dataset.key === key);
+    if (column < 0) return;
+    const up = (order || (key === "rank" || key === "method" ? "up" : "down")) === "up";
+    all.forEach((header, i) => {
+      if (i === column) header.setAttribute("aria-sort", up ? "ascending" : "descending");
+      else header.removeAttribute("aria-sort");
+    });
+    const body = section.querySelector("tbody");
+    const rows = [...body.rows].map((row) => ({ row, value: value(row.cells[column]), at: Number(row.dataset.at) }));
+    rows.sort((a, b) => compare(a, b, up ? 1 : -1));
+    body.append(...rows.map(({ row }) => row));
+  }
+
+  function search(section, text) {
+    const wanted = text.trim().toLowerCase();
+    let shown = 0;
+    for (const row of section.querySelector("tbody").rows) {
+      row.hidden = wanted !== "" && !row.querySelector("th").textContent.toLowerCase().includes(wanted);
+      shown += !row.hidden;
+    }
+    return shown;
+  }
+
+  function showColumns(section, hidden) {
+    headers(section).forEach((header, i) => {
+      const off = hidden.has(header.dataset.column || header.dataset.key);
+      if (header.hidden === off) return;
+      header.hidden = off;
+      for (const row of section.querySelector("tbody").rows) row.cells[i].hidden = off;
+    });
+  }
+
+  function chosen(view, name) {
+    return name in view ? view[name] : preset[name];
+  }
+
+  function show(view) {
+    const wanted = { attribute: chosen(view, "attribute"), structure: chosen(view, "structure") };
+    const elsewhere = filters.structure.dataset.elsewhere === "yes";
+    const hidden = new Set((view.hide || "").split(" ").filter(Boolean));
+    let shown = 0, most = 0;
+    for (const section of sections) {
+      const fits = (name) => elsewhere || wanted[name] === "all" || !wanted[name] || wanted[name] === section.dataset[name];
+      section.hidden = !(fits("attribute") && fits("structure"));
+      if (section.hidden) continue;
+      sort(section, view.sort || "rank", view.order);
+      showColumns(section, hidden);
+      shown = search(section, view.search || "");
+      most = section.querySelector("tbody").rows.length;
+    }
+    filters.attribute.value = elsewhere ? filters.attribute.dataset.here : wanted.attribute;
+    filters.structure.value = elsewhere ? filters.structure.dataset.here : wanted.structure;
+    if (document.activeElement !== control("search")) control("search").value = view.search || "";
+    tools.querySelectorAll("[name=column]").forEach((box) => (box.checked = !hidden.has(box.value)));
+    status.textContent = view.search ? `${shown} of ${most} methods` : "";
+  }
+
+  function goTo(name) {
+    const option = { ...Object.fromEntries(Object.entries(filters).map(([key, select]) => [key, select.value])) };
+    const key = `${option.attribute}/${option.structure}`;
+    const pages = JSON.parse(tools.dataset.pages);
+    if (pages[key]) location.href = pages[key] + location.hash;
+    else View.set({ [name]: option[name] === preset[name] ? "" : option[name] || "all" });
+  }
+
+  for (const [name, select] of Object.entries(filters)) select.addEventListener("change", () => goTo(name));
+  control("search").addEventListener("input", (event) => View.set({ search: event.target.value }, true));
+  tools.querySelectorAll("[name=column]").forEach((box) =>
+    box.addEventListener("change", () => {
+      const off = [...tools.querySelectorAll("[name=column]")].filter((b) => !b.checked).map((b) => b.value);
+      View.set({ hide: off.join(" ") });
+    }),
+  );
+  tools.querySelector("[name=reset]").addEventListener("click", () => (location.hash = ""));
+
+  sections.forEach((section) => {
+    [...section.querySelector("tbody").rows].forEach((row, i) => (row.dataset.at = i));
+    addSortButtons(section);
+  });
+  tools.hidden = false;
+  View.onChange(show);
+  show(View.read());
+  const target = location.hash.length > 1 && !location.hash.includes("=") && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target) target.scrollIntoView();
+})();
