@@ -19,7 +19,7 @@ from harness.equity.quantities import (
     sum_gap,
 )
 from harness.equity.ranking import RANKING, rank
-from harness.equity.resample import RESAMPLES, Draws, resample
+from harness.equity.resampling import RESAMPLES, Draws, resample
 from harness.equity.scores import MIN_PATIENTS, Scores, from_frame
 from harness.equity.summary import SUMMARY, summarise
 

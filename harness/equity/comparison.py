@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.equity.pairs import Difference, Pair, difference, pairs
 from harness.equity.quantities import Quantity, quantities
-from harness.equity.resample import Draws
+from harness.equity.resampling import Draws
 from harness.equity.summary import TOO_FEW
 from harness.errors import HarnessError, did_you_mean
 

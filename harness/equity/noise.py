@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.equity.quantities import es_penalty, gap, sum_gap
-from harness.equity.resample import Draws
+from harness.equity.resampling import Draws
 from harness.equity.summary import TOO_FEW
 
 NOISE = (

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.equity.noise import p_value
 from harness.equity.quantities import Quantity
-from harness.equity.resample import Draws, Parts, spread_of_seeds, tails, take_apart
+from harness.equity.resampling import Draws, Parts, spread_of_seeds, tails, take_apart
 from harness.equity.summary import freedom, gradient
 
 _CHUNK_CELLS = 4_000_000

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.equity.comparison import ALPHA, holm
 from harness.equity.pairs import difference, pairs
 from harness.equity.quantities import BOUNDED, Quantity, quantities
-from harness.equity.resample import Draws
+from harness.equity.resampling import Draws
 from harness.errors import HarnessError, did_you_mean
 
 RANKING = ("method", "quantity", "estimate", "rank", "rank_low", "rank_high", "p_best", "letters", "note")

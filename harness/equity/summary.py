@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from harness.equity.intervals import Interval, invert, linear
+from harness.equity.intervals import Interval, extreme, invert, linear
 from harness.equity.quantities import BOUNDED, Quantity, quantities
-from harness.equity.resample import Draws, Parts, tails
+from harness.equity.resampling import Draws, Parts, tails
 
 SUMMARY = (
     "method",
@@ -102,7 +102,7 @@ def _attribute_level(draws: Draws, method: int, name: str, quantity: Quantity) -
     wide = tails(freedom(slopes, part), draws.resamples, draws.random(2))
     around = draws.around(method) * wide[:, None]
     overall, deviations = float(means @ draws.weights), around @ draws.weights
-    return invert(
+    inverted = invert(
         quantity,
         overall,
         means[:-1] - overall,
@@ -110,6 +110,10 @@ def _attribute_level(draws: Draws, method: int, name: str, quantity: Quantity) -
         around[:, :-1] - deviations[:, None],
         bounded=name in BOUNDED,
     )
+    if name not in ("worst_group", "best_group"):
+        return inverted
+    lowest = (name == "worst_group") == draws.scores.higher_is_better
+    return extreme(means[:-1], around[:, :-1], lowest=lowest, corrected=inverted.corrected)
 
 
 def _note(draws: Draws, method: int) -> str:

@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from harness.equity import Scores, compare, noise_floor, rank, resample, summarise
+from harness.equity.intervals import extreme
 
 
 def interval(scores, quantity, group="", method="erm", resamples=10_000):
@@ -111,6 +112,28 @@ def test_scores_that_are_all_equal_give_an_interval_of_no_width():
     table = summarise(resample(scores, resamples=100)).set_index("quantity")
     assert table.loc["es_sum", ["estimate", "low", "high"]].to_list() == pytest.approx([0.8, 0.8, 0.8])
     assert table.loc["gap", ["estimate", "low", "high"]].to_list() == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("n_groups", [2, 5])
+def test_the_worst_groups_interval_covers_with_ties_and_without(n_groups):
+    # Estimates with normal errors of deviation 1; the truth is 0 for all groups, or for one and 9 for the rest.
+    rng = np.random.default_rng(0)
+    deviations = rng.standard_normal((4000, n_groups))
+    for truth in (np.zeros(n_groups), np.r_[0, np.full(n_groups - 1, 9.0)]):
+        found = [
+            extreme(truth + rng.standard_normal(n_groups), deviations, lowest=True, corrected=0.0)
+            for _ in range(2000)
+        ]
+        covered = np.mean([each.low <= 0 <= each.high for each in found])
+        assert covered == pytest.approx(0.955, abs=0.02)  # 4 standard errors around 95% to 96%
+
+
+def test_the_best_groups_interval_mirrors_the_worsts():
+    rng = np.random.default_rng(0)
+    estimates, deviations = rng.standard_normal(3), rng.standard_normal((500, 3))
+    worst = extreme(estimates, deviations, lowest=True, corrected=0.0)
+    best = extreme(-estimates, -deviations, lowest=False, corrected=0.0)
+    assert (best.low, best.high, best.estimate) == pytest.approx((-worst.high, -worst.low, -worst.estimate))
 
 
 def test_distances_have_gap_and_worst_group_and_no_es():
