@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from harness.records import Store
-from leaderboard import citations, curves, figures, pages, words
+from leaderboard import citations, curves, figures, pages, payload, words
 from leaderboard.cases import Gallery
 from leaderboard.data import Board, Entry
 from leaderboard.figures import Figure
@@ -83,6 +83,10 @@ class BoardPage:
             return f"{self.url}#{anchor}"
         return f"{self.folder}/board-{slug(anchor)}.html"
 
+    def scores_url(self, section: Section) -> str:
+        """The script that holds a section's scores by sample."""
+        return f"{self.folder}/scores-{slug(f'{section.attribute}-{section.structure}')}.js"
+
     def method_url(self, name: str) -> str:
         """A method's page."""
         return f"{self.folder}/{slug(name)}.html"
@@ -131,6 +135,7 @@ def _write_board(
     env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, built: list[BoardPage]
 ) -> None:
     _write_tables(env, folder, page, built)
+    _write_scores(folder, page)
     _render(env, "protocol.html.j2", folder / page.protocol_url, root="../", **_protocol_values(page))
     if page.gallery:
         cases = {a: page.gallery.across_methods(a) for a in page.board.attributes}
@@ -138,6 +143,12 @@ def _write_board(
     for entry in page.board.entries.values():
         path = folder / page.method_url(entry.name)
         _render(env, "method.html.j2", path, root="../", **_method_values(store, page, entry))
+
+
+def _write_scores(folder: Path, page: BoardPage) -> None:
+    for section in page.sections:
+        if section.ranked:
+            payload.write(folder / page.scores_url(section), page.board, section)
 
 
 def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built: list[BoardPage]) -> None:

@@ -1,0 +1,183 @@
+"use strict";
+// The definitions of harness.equity once more, for a reader who wants to change them.
+const Equity = (() => {
+  const MISSING = 65535;
+  const UNKNOWN = 255;
+
+  async function unpack(text, itemsize) {
+    const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+    if (itemsize === 1) return planes;
+    const n = planes.length / 2;
+    return Uint16Array.from({ length: n }, (_, i) => planes[i] | (planes[n + i] << 8));
+  }
+
+  async function load(raw) {
+    return {
+      ...raw,
+      codes: await unpack(raw.codes, 1),
+      patients: raw.patients && (await unpack(raw.patients, 2)),
+      values: await unpack(raw.values, 2),
+    };
+  }
+
+  // Score of one method, seed and unit: a fraction, or NaN where the seed has no finished trial.
+  function at(data, method, seed, metric, unit) {
+    const derived = metric === "iou" && !data.metrics.includes("iou");
+    const m = data.metrics.indexOf(derived ? "dice" : metric);
+    const step = data.values[((method * data.seeds.length + seed) * data.metrics.length + m) * data.units + unit];
+    if (step === MISSING) return NaN;
+    const score = step / data.scale;
+    return derived ? score / (2 - score) : score;
+  }
+
+  // The board's own choices for a section.
+  function preset(data) {
+    return {
+      definition: "sum", alpha: 1, metric: "dice", seeds: data.seeds.map((_, i) => i),
+      groups: data.groups.map((name, i) => (data.kept.includes(name) ? i : -1)),
+    };
+  }
+
+  // Position of each unit's group among the groups that count; -1 is in the overall mean only.
+  function strata(data, choice) {
+    const used = [...new Set(choice.groups.filter((g) => g >= 0))].sort((a, b) => a - b);
+    const place = choice.groups.map((g) => used.indexOf(g));
+    return {
+      of: Array.from(data.codes, (code) => (code === UNKNOWN ? -1 : place[code])),
+      names: used.map((g) => data.groups.filter((_, i) => choice.groups[i] === g).join(" + ")),
+    };
+  }
+
+  const has = (data, method, seed) => !Number.isNaN(at(data, method, seed, "dice", 0));
+
+  function means(data, method, choice, { of, names }, times = null) {
+    const seeds = choice.seeds.filter((seed) => has(data, method, seed));
+    const sums = new Float64Array(names.length + 1), sizes = new Float64Array(names.length + 1);
+    let total = 0, size = 0;
+    for (let u = 0; u < data.units; u++) {
+      const weight = (data.weights ? data.weights[u] : 1) * (times ? times[u] : 1);
+      if (!weight) continue;
+      let score = 0;
+      for (const seed of seeds) score += at(data, method, seed, choice.metric, u);
+      score /= seeds.length;
+      total += weight * score;
+      size += weight;
+      if (of[u] >= 0) {
+        sums[of[u]] += weight * score;
+        sizes[of[u]] += weight;
+      }
+    }
+    return { overall: total / size, groups: names.map((_, g) => sums[g] / sizes[g]), seeds: seeds.length };
+  }
+
+  function score(overall, groups, definition, alpha) {
+    if (groups.length < 2) return NaN;
+    if (definition === "sum") return overall / (1 + alpha * groups.reduce((sum, g) => sum + Math.abs(g - overall), 0));
+    if (definition === "worst") return Math.min(...groups);
+    const middle = groups.reduce((a, b) => a + b) / groups.length;
+    const variance = groups.reduce((sum, g) => sum + (g - middle) ** 2, 0) / groups.length;
+    return overall / (1 + alpha * Math.sqrt(variance));
+  }
+
+  function rank(data, choice) {
+    const layout = strata(data, choice);
+    const rows = data.methods.map((method, m) => {
+      const found = means(data, m, choice, layout);
+      const gap = Math.max(...found.groups) - Math.min(...found.groups);
+      return { method, title: data.titles[m], at: m, ...found, gap, score: score(found.overall, found.groups, choice.definition, choice.alpha) };
+    });
+    const there = rows.filter((row) => row.seeds > 0 && !Number.isNaN(row.score));
+    there.sort((a, b) => b.score - a.score || a.at - b.at);
+    return { names: layout.names, rows: there };
+  }
+
+  function randomFrom(seed) {
+    return () => {
+      seed = (seed + 0x6d2b79f5) | 0;
+      let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+      return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+    };
+  }
+
+  // Percentile intervals and the share of resamples in which a method is first. Patients are drawn within
+  // group and seeds with replacement. Rougher than the board's, which inverts a test.
+  function resample(data, choice, resamples = 300) {
+    if (!data.patients) return null;
+    const layout = strata(data, choice), random = randomFrom(1), sums = gather(data, choice, layout);
+    const found = data.methods.map(() => []), first = data.methods.map(() => 0);
+    for (let r = 0; r < resamples; r++) {
+      const seeds = choice.seeds.map(() => Math.floor(random() * choice.seeds.length));
+      const scores = draw(data, sums, seeds, layout.names.length, choice, random);
+      let best = -1;
+      scores.forEach((s, m) => {
+        if (Number.isNaN(s)) return;
+        found[m].push(s);
+        if (best < 0 || s > scores[best]) best = m;
+      });
+      if (best >= 0) first[best] += 1 / resamples;
+    }
+    return found.map((values, m) => {
+      values.sort((a, b) => a - b);
+      const q = (p) => values[Math.min(values.length - 1, Math.floor(p * values.length))];
+      return { low: q(0.025), high: q(0.975), first: first[m] };
+    });
+  }
+
+  // Sums by stratum and patient: [stratum][patient] -> {size, [method][seed]}.
+  function gather(data, choice, { of, names }) {
+    const strataOf = [...names, ""].map(() => new Map());
+    for (let u = 0; u < data.units; u++) {
+      const stratum = strataOf[of[u] < 0 ? names.length : of[u]], key = data.patients[u];
+      if (!stratum.has(key)) stratum.set(key, { size: 0, sums: new Float64Array(data.methods.length * choice.seeds.length) });
+      const patient = stratum.get(key);
+      patient.size += 1;
+      data.methods.forEach((_, m) => choice.seeds.forEach((seed, s) => (patient.sums[m * choice.seeds.length + s] += at(data, m, seed, choice.metric, u))));
+    }
+    return strataOf.map((stratum) => [...stratum.values()]);
+  }
+
+  function draw(data, sums, seeds, groups, choice, random) {
+    const width = data.methods.length * choice.seeds.length;
+    const drawn = sums.map((patients) => {
+      const total = { size: 0, sums: new Float64Array(width) };
+      for (let i = 0; i < patients.length; i++) {
+        const patient = patients[Math.floor(random() * patients.length)];
+        total.size += patient.size;
+        for (let k = 0; k < width; k++) total.sums[k] += patient.sums[k];
+      }
+      return total;
+    });
+    return data.methods.map((_, m) => {
+      const own = seeds.map((s) => m * choice.seeds.length + s).filter((k) => !Number.isNaN(drawn[0].sums[k]));
+      const mean = (parts) => parts.reduce((t, p) => t + own.reduce((sum, k) => sum + p.sums[k], 0), 0) /
+        (own.length * parts.reduce((t, p) => t + p.size, 0));
+      if (!own.length) return NaN;
+      return score(mean(drawn), drawn.slice(0, groups).map((part) => mean([part])), choice.definition, choice.alpha);
+    });
+  }
+
+  // Every choice that differs in one thing, with the order it leads to.
+  function alternatives(data, choice) {
+    const found = [];
+    const add = (words, changes) => {
+      const other = { ...choice, ...changes };
+      if (JSON.stringify(other) !== JSON.stringify(choice)) found.push({ words, ...rank(data, other) });
+    };
+    for (const alpha of [0.5, 1, 2]) add(`ES (sum), α = ${alpha}`, { definition: "sum", alpha });
+    add("ES (std), α = 1", { definition: "std", alpha: 1 });
+    add("worst group", { definition: "worst" });
+    for (const metric of ["dice", "iou", "nsd"]) add(metric === "nsd" ? "NSD" : metric === "iou" ? "IoU" : "Dice", { metric });
+    data.groups.forEach((name, g) => {
+      if (choice.groups[g] >= 0) add(`without ${name}`, { groups: choice.groups.map((to, i) => (i === g ? -1 : to)) });
+    });
+    if (choice.seeds.length > 1) {
+      choice.seeds.forEach((seed) => add(`without seed ${data.seeds[seed]}`, { seeds: choice.seeds.filter((s) => s !== seed) }));
+    }
+    return found.filter((other) => other.rows.length);
+  }
+
+  return { load, preset, rank, resample, alternatives, score, strata };
+})();
