@@ -10,12 +10,8 @@
   const filters = { attribute: control("attribute"), structure: control("structure") };
   const preset = { attribute: "", structure: tools.dataset.structure };
 
-  function headers(section) {
-    return [...section.querySelectorAll("thead th")];
-  }
-
   function addSortButtons(section) {
-    for (const header of headers(section)) {
+    for (const header of headsOf(section)) {
       const name = header.querySelector(".name");
       const button = element("button", { type: "button", className: "name", textContent: name.textContent });
       button.addEventListener("click", () => sortBy(header.dataset.key));
@@ -42,7 +38,7 @@
   }
 
   function sort(section, key, order) {
-    const all = headers(section);
+    const all = headsOf(section);
     const column = all.findIndex((header) => header.dataset.key === key);
     if (column < 0) return;
     const up = (order || (key === "rank" || key === "method" ? "up" : "down")) === "up";
@@ -50,16 +46,15 @@
       if (i === column) header.setAttribute("aria-sort", up ? "ascending" : "descending");
       else header.removeAttribute("aria-sort");
     });
-    const body = section.querySelector("tbody");
-    const rows = [...body.rows].map((row) => ({ row, value: value(row.cells[column]), at: Number(row.dataset.at) }));
+    const rows = rowsOf(section).map((row) => ({ row, value: value(row.cells[column]), at: Number(row.dataset.at) }));
     rows.sort((a, b) => compare(a, b, up ? 1 : -1));
-    body.append(...rows.map(({ row }) => row));
+    section.querySelector("table.scores tbody").append(...rows.map(({ row }) => row));
   }
 
   function search(section, text) {
     const wanted = text.trim().toLowerCase();
     let shown = 0;
-    for (const row of section.querySelector("tbody").rows) {
+    for (const row of rowsOf(section)) {
       row.hidden = wanted !== "" && !row.querySelector("th").textContent.toLowerCase().includes(wanted);
       shown += !row.hidden;
     }
@@ -67,11 +62,11 @@
   }
 
   function showColumns(section, hidden) {
-    headers(section).forEach((header, i) => {
+    headsOf(section).forEach((header, i) => {
       const off = hidden.has(header.dataset.column || header.dataset.key);
       if (header.hidden === off) return;
       header.hidden = off;
-      for (const row of section.querySelector("tbody").rows) row.cells[i].hidden = off;
+      for (const row of rowsOf(section)) row.cells[i].hidden = off;
     });
   }
 
@@ -91,7 +86,7 @@
       sort(section, view.sort || "rank", view.order);
       showColumns(section, hidden);
       shown = search(section, view.search || "");
-      most = section.querySelector("tbody").rows.length;
+      most = rowsOf(section).length;
     }
     filters.attribute.value = elsewhere ? filters.attribute.dataset.here : wanted.attribute;
     filters.structure.value = elsewhere ? filters.structure.dataset.here : wanted.structure;
@@ -119,7 +114,7 @@
   tools.querySelector("[name=reset]").addEventListener("click", () => (location.hash = ""));
 
   sections.forEach((section) => {
-    [...section.querySelector("tbody").rows].forEach((row, i) => (row.dataset.at = i));
+    rowsOf(section).forEach((row, i) => (row.dataset.at = i));
     addSortButtons(section);
   });
   tools.hidden = false;

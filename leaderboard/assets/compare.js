@@ -10,7 +10,7 @@
   const chosen = () => [...new Set([...document.querySelectorAll("[name=pick]:checked")].map((box) => box.value))];
 
   function addBoxes() {
-    for (const row of document.querySelectorAll("section.board tbody tr")) {
+    for (const row of document.querySelectorAll("table.scores tbody tr")) {
       const cell = row.querySelector("th");
       const name = cell.querySelector("a").textContent;
       const box = element("input", {
@@ -31,8 +31,8 @@
   }
 
   function side(section, methods) {
-    const rows = methods.map((method) => [...section.querySelectorAll("tbody tr")].find((row) => row.dataset.method === method));
-    const heads = [...section.querySelectorAll("thead th")];
+    const rows = methods.map((method) => rowsOf(section).find((row) => row.dataset.method === method));
+    const heads = headsOf(section);
     const table = element("table", { className: "plain" });
     const top = element("tr", {}, element("td"));
     rows.forEach((row) => top.append(element("th", { scope: "col", textContent: row.querySelector("th a").textContent })));
@@ -57,7 +57,7 @@
   function show(view) {
     const methods = (view.compare || "").split(" ").filter(Boolean).map(decodeURIComponent);
     const sections = [...document.querySelectorAll("section.board:not([hidden])")];
-    const known = methods.filter((m) => sections.some((s) => s.querySelector(`tr[data-method="${CSS.escape(m)}"]`)));
+    const known = methods.filter((m) => sections.some((section) => rowsOf(section).some((row) => row.dataset.method === m)));
     if (known.length < 2 || known.length > 4) {
       if (dialog.open) dialog.close();
       return;

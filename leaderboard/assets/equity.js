@@ -102,14 +102,15 @@ const Equity = (() => {
     };
   }
 
-  // Percentile intervals and the share of resamples in which a method is first. Patients are drawn within
-  // group and seeds with replacement. Rougher than the board's, which inverts a test.
+  // Percentile intervals and the share of resamples in which a method is first. Patients are drawn within group
+  // with replacement. So are seeds, their deviations stretched by sqrt(S / (S - 1)) to the unbiased variance. Rougher
+  // than the board's intervals, which invert a test and allow for so few seeds.
   function resample(data, choice, resamples = 300) {
     if (!data.patients) return null;
     const layout = strata(data, choice), random = randomFrom(1), sums = gather(data, choice, layout);
     const found = data.methods.map(() => []), first = data.methods.map(() => 0);
     for (let r = 0; r < resamples; r++) {
-      const seeds = choice.seeds.map(() => Math.floor(random() * choice.seeds.length));
+      const seeds = drawSeeds(choice.seeds.length, random);
       const scores = draw(data, sums, seeds, layout.names.length, choice, random);
       let best = -1;
       scores.forEach((s, m) => {
@@ -124,6 +125,13 @@ const Equity = (() => {
       const q = (p) => values[Math.min(values.length - 1, Math.floor(p * values.length))];
       return { low: q(0.025), high: q(0.975), first: first[m] };
     });
+  }
+
+  // Weights of the seeds, 1 on average.
+  function drawSeeds(count, random) {
+    const times = new Array(count).fill(0);
+    for (let i = 0; i < count; i++) times[Math.floor(random() * count)] += 1;
+    return times.map((t) => 1 + (t - 1) * Math.sqrt(count / Math.max(1, count - 1)));
   }
 
   // Sums by stratum and patient: [stratum][patient] -> {size, [method][seed]}.
@@ -150,12 +158,13 @@ const Equity = (() => {
       }
       return total;
     });
+    const size = drawn.reduce((sum, part) => sum + part.size, 0);
     return data.methods.map((_, m) => {
-      const own = seeds.map((s) => m * choice.seeds.length + s).filter((k) => !Number.isNaN(drawn[0].sums[k]));
-      const mean = (parts) => parts.reduce((t, p) => t + own.reduce((sum, k) => sum + p.sums[k], 0), 0) /
-        (own.length * parts.reduce((t, p) => t + p.size, 0));
-      if (!own.length) return NaN;
-      return score(mean(drawn), drawn.slice(0, groups).map((part) => mean([part])), choice.definition, choice.alpha);
+      const own = seeds.map((_, s) => s).filter((s) => !Number.isNaN(drawn[0].sums[m * seeds.length + s]));
+      const middle = own.reduce((sum, s) => sum + seeds[s], 0) / own.length;
+      const total = (part) => own.reduce((sum, s) => sum + (1 + seeds[s] - middle) * part.sums[m * seeds.length + s], 0) / own.length;
+      const overall = drawn.reduce((sum, part) => sum + (part.size ? total(part) : 0), 0) / size;
+      return score(overall, drawn.slice(0, groups).map((part) => total(part) / part.size), choice.definition, choice.alpha);
     });
   }
 

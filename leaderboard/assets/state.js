@@ -53,3 +53,7 @@ function element(tag, properties = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+// A section's own table; the panel below it has tables too.
+const headsOf = (section) => [...section.querySelectorAll("table.scores thead th")];
+const rowsOf = (section) => [...section.querySelectorAll("table.scores tbody tr")];

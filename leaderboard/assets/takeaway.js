@@ -7,7 +7,7 @@
   const visible = () => [...document.querySelectorAll("section.board:not([hidden])")];
 
   function columns(section) {
-    return [...section.querySelectorAll("thead th")]
+    return headsOf(section)
       .map((header, at) => ({ at, key: header.dataset.key, title: header.querySelector(".name").textContent, off: header.hidden }))
       .filter((column) => !column.off);
   }
@@ -26,7 +26,7 @@
   function view() {
     return visible().map((section) => {
       const shown = columns(section);
-      const rows = [...section.querySelectorAll("tbody tr")].filter((row) => !row.hidden);
+      const rows = rowsOf(section).filter((row) => !row.hidden);
       return {
         attribute: section.dataset.attribute,
         structure: section.dataset.structure,
