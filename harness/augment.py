@@ -63,8 +63,8 @@ def draw(
 
     "flip" mirrors half of the samples (a left eye is a mirrored right eye), "dihedral" draws
     from the eight symmetries. "fairseg" is that of the FairSeg, SAMed and TransUNet scripts: with
-    probability 1/2 a random number of quarter turns and a flip, else with probability 1/2 a rotation by a whole
-    number of degrees in [-20, 20).
+    probability 1/2 a random number of quarter turns and a flip, else with probability 1/2 a
+    rotation by a whole number of degrees in [-20, 20).
     """
     variants = rng.integers(VARIANTS[kind], size=size)
     degrees = np.zeros(size)

@@ -285,5 +285,4 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer) -> _State:
     job.method.load_state_dict(content["method"])
     optimizer.load_state_dict(content["optimizer"])
     state = _State(**content["state"])
-    state.curve = [tuple(row) for row in state.curve]
     return state

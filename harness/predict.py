@@ -26,6 +26,8 @@ def predict(
     for start in range(0, len(feed), _BATCH):
         picks = np.arange(start, min(start + _BATCH, len(feed)))
         logits = upsample(forward(backbone, feed, picks, bfloat16), size)
-        labels[picks] = logits.argmax(1).to(torch.uint8).cpu().numpy()
+        # Ten times as fast on a CPU as along a strided axis.
+        classes = logits.movedim(1, -1).contiguous().argmax(-1)
+        labels[picks] = classes.to(torch.uint8).cpu().numpy()
         progress("predicting", int(picks[-1]) + 1, len(feed))
     return labels

@@ -206,7 +206,7 @@ def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     for part in loc:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None
-        if annotation is None or not isinstance(annotation, type):
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return list(AttributeSpec.model_fields) if "attributes" in loc else []
         model = annotation
     return list(model.model_fields)

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,9 @@ vertical cup-to-disc ratio, on the rows of `disc`, else missing."""
 CURVE = ("epoch", "quantity", "attribute", "group", "value")
 """Columns of curve.csv: quantity is "loss" (training) or "validation_dice"; attribute and group
 are empty for all samples together."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Json(BaseModel):
@@ -236,7 +239,7 @@ def write_json(path: Path, model: BaseModel) -> None:
     path.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _read(path: Path, model: type[Any]) -> Any:
+def _read(path: Path, model: type[Model]) -> Model:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -22,6 +22,9 @@ from harness.plan import Plan, Trial
 from harness.protocol import Protocol
 from harness.records import BrokenPlugin, PlanRow, ProtocolRecord, Store, write_json
 from harness.trial import Paths, commit_failed, embed_shard, run_logged
+
+if TYPE_CHECKING:
+    from harness.method import Method
 
 
 @dataclass(frozen=True)
@@ -157,15 +160,13 @@ def write_protocol(prepared: Prepared, command: str) -> None:
             _write_cases(cohort, folder / "cases.npz")
 
 
-def _load(found: Sequence[plugins.Plugin]) -> tuple[dict[str, type[plugins.Method]], list[plugins.Broken]]:
+def _load(found: Sequence[plugins.Plugin]) -> tuple[dict[str, type[Method]], list[plugins.Broken]]:
     methods, broken = plugins.load_all(found)
     more, also_broken = plugins.load_all(_origins(found, methods))
     return methods | more, broken + also_broken
 
 
-def _origins(
-    found: Sequence[plugins.Plugin], methods: dict[str, type[plugins.Method]]
-) -> list[plugins.Plugin]:
+def _origins(found: Sequence[plugins.Plugin], methods: dict[str, type[Method]]) -> list[plugins.Plugin]:
     """Return the plugins, not among `found`, whose weights one of the methods starts from."""
     known = {plugin.name for plugin in found}
     names = {m.starts_from for m in methods.values() if m.starts_from is not None} - known

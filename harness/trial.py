@@ -130,6 +130,8 @@ def prepare_torch(threads: int) -> None:
     """Make torch deterministic, on as many CPU threads as the recipe says."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # Filling what is about to be overwritten finds bugs in kernels, not in methods.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

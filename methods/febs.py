@@ -44,13 +44,10 @@ class FEBS(Method):
         groups, counts = batch.groups.unique(return_counts=True)
         probabilities = output.logits.softmax(1)
         errors = torch.stack(
-            [
-                soft_dice_loss(probabilities[batch.groups == g], batch.masks[batch.groups == g])
-                for g in groups
-            ]
+            [soft_dice_loss(probabilities[batch.groups == g], batch.masks[batch.groups == g]) for g in groups]
         )
         weights = counts * group_weights(errors.detach(), groups >= 0, self.gamma)
-        dice = (weights * errors).sum() / weights.sum()
+        dice: Tensor = (weights * errors).sum() / weights.sum()
         share = self.task.dice_weight
         return (1 - share) * cross_entropy(output.logits, batch.masks).mean() + share * dice
 

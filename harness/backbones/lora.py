@@ -21,11 +21,12 @@ class LoRAQKV(nn.Module):
         self.base = base
         self.heads = heads
         width = base.out_features // 3
-        self.down = nn.ModuleDict({name: nn.Linear(base.in_features, rank, bias=False) for name in "qv"})
-        self.up = nn.ModuleDict({name: nn.Linear(rank, width, bias=False) for name in "qv"})
+        down = {name: nn.Linear(base.in_features, rank, bias=False) for name in "qv"}
+        up = {name: nn.Linear(rank, width, bias=False) for name in "qv"}
         for name in "qv":
-            nn.init.kaiming_uniform_(self.down[name].weight, a=math.sqrt(5))
-            nn.init.zeros_(self.up[name].weight)
+            nn.init.kaiming_uniform_(down[name].weight, a=math.sqrt(5))
+            nn.init.zeros_(up[name].weight)
+        self.down, self.up = nn.ModuleDict(down), nn.ModuleDict(up)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., 3 * width] in the layout of `base`."""

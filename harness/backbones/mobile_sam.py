@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from segment_anything.modeling.common import LayerNorm2d
@@ -24,7 +25,8 @@ class TinyViTEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.vit = TinyVit(
+        # timm types its submodules as modules, which have no known attributes.
+        self.vit: Any = TinyVit(
             num_classes=0,
             embed_dims=(64, 128, 160, 320),
             depths=(2, 2, 6, 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,8 @@ def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -
         network.encoder.load_state_dict(_encoder_state(state, network.encoder))
         network.load_decoder(state)
     if spec.adapt == "lora":
-        for block in network.encoder.blocks:
+        blocks: Any = network.encoder.blocks
+        for block in blocks:
             block.attn.qkv = LoRAQKV(block.attn.qkv, heads=1, rank=spec.rank)
     network.adapt(spec.adapt)
     return network

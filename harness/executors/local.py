@@ -13,6 +13,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 
+# glibc reads these when a process starts: tasks keep the memory that they free, or every training
+# step pays for fresh pages (measured on two cores: a tenth to a third of the encoder's time).
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(8 * 2**30), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
+
+
 class WorkerDied(RuntimeError):
     """A task's process ended without a result: killed, out of memory, or a crash in native code."""
 
@@ -36,6 +41,8 @@ class LocalExecutor(Executor):
     """
 
     def __init__(self, slots: Sequence[dict[str, str]], preload: Sequence[str] = ()) -> None:
+        for name, value in _KEEP_MEMORY.items():
+            os.environ.setdefault(name, value)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
