@@ -49,7 +49,7 @@ def to_uint8(image: np.ndarray, where: str) -> np.ndarray:
     if np.issubdtype(image.dtype, np.floating) and low >= 0 and high <= 1:
         values = values * 255
     elif low < 0 or high > 255:
-        values = (values - low) * (255 / max(high - low, np.finfo(float).tiny))
+        values = (values - low) * (255 / ((high - low) or 1))
     return np.rint(values).astype(np.uint8)
 
 
