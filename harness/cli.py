@@ -253,7 +253,10 @@ def _execute(
     from harness.display import Display
     from harness.executors.local import LocalExecutor
 
-    executor = LocalExecutor(slots, preload=["harness.trial"])
+    # What every trial imports, once; torch imports the last when it is made deterministic.
+    network = prepared.protocol.backbone.name.replace("-", "_")
+    preload = ["harness.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
+    executor = LocalExecutor(slots, preload=preload)
     try:
         with console.status("Computing the frozen backbone's embeddings ..."):
             run.embed_cohort(prepared, executor, len(slots), device)

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from cohort_files import write_fairseg
 from tiny import PROTOCOL, prepare, trial_of
 
 from harness import metrics, run, trial
+from harness.cohorts import synthetic
 from harness.executors.local import LocalExecutor
 from harness.records import CURVE, SCORES
 from harness.trial import Paths
@@ -31,6 +33,8 @@ class Bad(Method):
         loss = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
         {line}
 """
+
+SYNTHETIC = {key: PROTOCOL["cohort"][key] for key in ("samples", "shift", "seed")}
 
 
 class Silent:
@@ -262,3 +266,21 @@ def test_learning_curve_has_the_loss_of_every_group(paths):
     assert list(overall.epoch) == [0, 1]
     assert set(curve[curve.attribute == "race"].group) == {"Asian", "Black", "White"}
     assert pd.api.types.is_float_dtype(curve.value)
+
+
+@pytest.mark.parametrize("generation", ["published", "scripts"])
+def test_fairseg_files_give_the_same_record_as_the_cohort_they_came_from(paths, tmp_path, generation):
+    original = prepare(["erm"], paths)
+    source = synthetic.open_source(synthetic.Options(**SYNTHETIC), PROTOCOL["cohort"]["size"], None)
+    people = [source.read(row).columns for row in range(PROTOCOL["cohort"]["samples"])]
+    data = write_fairseg(original.cohort, people, tmp_path / "data", generation)
+    cohort = {"source": "fairseg", "size": 64, "train": "train.txt", "test": "test.txt"}
+    copied = Paths(tmp_path / "copied", data, paths.cache)
+    from_files = prepare(["erm"], copied, cohort=cohort)
+    one, other = trial_of(original, "erm"), trial_of(from_files, "erm")
+    assert one.id == other.id
+    trial.run(one, paths, "cpu")
+    trial.run(other, copied, "cpu")
+    for name in ("scores.parquet", "predictions.npz"):
+        first, second = (p.runs / "records" / one.id / name for p in (paths, copied))
+        assert first.read_bytes() == second.read_bytes()
