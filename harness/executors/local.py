@@ -12,7 +12,6 @@ from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
 from typing import Any
 
-
 # glibc reads these when a process starts: tasks keep the memory that they free, or every training
 # step pays for fresh pages (measured on two cores: a tenth to a third of the encoder's time).
 _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(8 * 2**30), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
