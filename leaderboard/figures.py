@@ -54,7 +54,9 @@ def of_section(section: Section) -> list[Figure]:
             "The dashed line joins the methods that no other beats in both. Thin lines: 95% intervals." + cut,
             pareto(section),
         ),
-    ]
+        *([Figure("Cost against equity", "Training time of a seed and ES-Dice with its 95% interval." + cut,
+                  cost(section))] if any(row.cost for row in section.ranked) else []),
+    ]  # fmt: skip
 
 
 def forest(section: Section) -> Markup:
@@ -155,6 +157,79 @@ def pareto(section: Section) -> Markup:
     ]  # fmt: skip
     label = f"Dice against gap; not beaten in both: {words.listed([point['method'] for point in front], 6)}"
     return draw({"width": WIDTH, "height": 220, "data": {"values": data}, "layer": layers}, label)
+
+
+def cost(section: Section) -> Markup:
+    """Seconds of training against ES-Dice with its interval."""
+    rows = [row for row in section.ranked[:MOST_ROWS] if row.cost]
+    data = [
+        _interval(row, row.number("dice", "es_sum")) | {"seconds": row.cost.fit_seconds if row.cost else 0}
+        for row in rows
+    ]
+    x: Spec = {
+        "field": "seconds", "type": "quantitative", "title": "training, seconds a seed",
+        "scale": {"zero": True}, "axis": {"tickCount": 5},
+    }  # fmt: skip
+    y: Spec = {
+        "field": "value", "type": "quantitative", "title": "ES-Dice (sum)",
+        "scale": {"zero": False}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
+    }  # fmt: skip
+    return draw(_labelled(data, x, y), f"Training time against ES-Dice of {len(rows)} methods")
+
+
+def _labelled(data: list[Spec], x: Spec, y: Spec) -> Spec:
+    silent = {"type": "rule", "aria": False, "opacity": 0.5, "color": COLOURS["soft"]}
+    layers: list[Spec] = [
+        {"mark": silent, "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}},
+        _mark("point", x, filled=True, y=y, size={"value": 80}, color={"value": COLOURS["accent"]}),
+        {
+            "mark": {"type": "text", "align": "left", "dx": 8, "dy": -8, "fontSize": 12},
+            "encoding": {"x": x, "y": y, "text": {"field": "method"}, "color": {"value": COLOURS["ink"]}},
+        },
+    ]
+    return {"width": WIDTH, "height": 220, "data": {"values": data}, "layer": layers}
+
+
+def ranks(sections: Sequence[Section]) -> Figure | None:
+    """The ranks that cannot be excluded, attribute by attribute; None for a single attribute."""
+    ranked = [section for section in sections if section.ranked]
+    if len(ranked) < 2:
+        return None
+    best = {
+        row.method: min(s.row(row.method).rank or 0 for s in ranked if s.row(row.method).rank)
+        for section in ranked
+        for row in section.ranked
+    }
+    methods = sorted(best, key=lambda method: (best[method], method))[:MOST_ROWS]
+    data = [
+        {
+            "method": row.method, "attribute": section.attribute, "value": row.rank, "low": row.rank_low,
+            "high": row.rank_high, "said": f"{row.title}, {section.attribute}: rank {words.rank(row)}",
+        }
+        for section in ranked
+        for row in section.ranked
+        if row.method in methods
+    ]  # fmt: skip
+    names = [section.attribute for section in ranked]
+    colour = {
+        "field": "attribute", "type": "nominal",
+        "scale": {"domain": names, "range": [COLOURS[f"g{i % 6}"] for i in range(len(names))]},
+    }  # fmt: skip
+    shape = colour | {"scale": {"domain": names, "range": [SHAPES[i % 6] for i in range(len(names))]}}
+    offset = {"field": "attribute", "type": "nominal", "sort": names}
+    x = _x("low", "rank")
+    x |= {"scale": {"zero": False}, "axis": {"tickMinStep": 1, "format": "d"}}
+    layers = [
+        _mark("rule", x, x2={"field": "high"}, color=colour, size={"value": 2}, yOffset=offset),
+        _mark("point", x | {"field": "value"}, filled=True, color=colour, shape=shape, yOffset=offset),
+    ]
+    spec = _rows(data, methods, layers) | {"height": {"step": 14 * len(names)}}
+    structure = ranked[0].structure
+    return Figure(
+        "Ranks across attributes",
+        f"{structure}. Lines: the ranks that cannot be excluded; marks: the order of ES-Dice (sum).",
+        draw(spec, f"Rank ranges of {len(methods)} methods by {words.listed(names, 8)}"),
+    )
 
 
 def seeds(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:

@@ -11,17 +11,20 @@ from typing import Any
 
 import jinja2
 
+from harness.equity import MIN_PATIENTS
 from harness.records import Store
-from leaderboard import citations, curves, figures, pages, payload, words
+from leaderboard import citations, curves, figures, intersections, pages, payload, reported, words
 from leaderboard.cases import Gallery
 from leaderboard.data import Board, Entry
 from leaderboard.figures import Figure
+from leaderboard.intersections import Crossing
+from leaderboard.reported import Reported
 from leaderboard.tables import Section
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 FIGURES_UP_TO = 40
-"""Methods on a board whose own pages still get figures: each takes a tenth of a second to draw."""
+"""Methods on a board whose own pages still get figures and intersections: each takes a tenth of a second."""
 
 ROWS_ON_ONE_PAGE = 600
 """Methods times sections up to which a board is one page; a larger one has a page for each section."""
@@ -55,6 +58,7 @@ class BoardPage:
     sections: list[Section]
     gallery: Gallery | None
     url: str
+    reported: tuple[Reported, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -82,6 +86,15 @@ class BoardPage:
         if self.whole or section is self.sections[0]:
             return f"{self.url}#{anchor}"
         return f"{self.folder}/board-{slug(anchor)}.html"
+
+    def reported_in(self, section: Section) -> list[Reported]:
+        """What papers report on a section's attribute and structure."""
+        here = (section.attribute, section.structure)
+        return [row for row in self.reported if (row.attribute, row.structure) == here]
+
+    def badge_url(self, name: str, attribute: str) -> str:
+        """A method's badge."""
+        return f"{self.folder}/badges/{slug(name)}-{slug(attribute)}.svg"
 
     def scores_url(self, section: Section) -> str:
         """The script that holds a section's scores by sample."""
@@ -120,6 +133,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["w"] = words
+    env.globals["web_address"] = pages.web_address
     return env
 
 
@@ -128,7 +142,9 @@ def _page(
 ) -> BoardPage:
     gallery = Gallery(board, store, folder, f"{slug(board.name)}/images") if images else None
     shown = gallery if gallery is not None and gallery.allowed else None
-    return BoardPage(board, sections, shown, "index.html" if single else f"{slug(board.name)}.html")
+    url = "index.html" if single else f"{slug(board.name)}.html"
+    quoted = tuple(row for row in reported.load(store.root) if row.protocol == board.name)
+    return BoardPage(board, sections, shown, url, quoted)
 
 
 def _write_board(
@@ -140,9 +156,28 @@ def _write_board(
     if page.gallery:
         cases = {a: page.gallery.across_methods(a) for a in page.board.attributes}
         _render(env, "cases.html.j2", folder / page.cases_url, page=page, cases=cases, root="../")
+    crossed = _crossings(page.board)
     for entry in page.board.entries.values():
         path = folder / page.method_url(entry.name)
-        _render(env, "method.html.j2", path, root="../", **_method_values(store, page, entry))
+        _render(env, "method.html.j2", path, root="../", **_method_values(store, page, entry, crossed))
+        _write_badges(env, folder, page, entry)
+
+
+def _crossings(board: Board) -> dict[str, dict[str, list[Crossing]]]:
+    if len(board.entries) > FIGURES_UP_TO:
+        return {attribute: {} for attribute in board.attributes}
+    return {attribute: intersections.crossings(board, attribute) for attribute in board.attributes}
+
+
+def _write_badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry: Entry) -> None:
+    for section in page.sections:
+        row = section.row(entry.name)
+        if section.structure == page.board.structures[0] and row.rank is not None:
+            label = f"ES-Dice {section.structure}, {section.attribute}"
+            text = f"{words.number(row.number('dice', 'es_sum').value)} · rank {words.rank(row)}"
+            width = {"left": 12 + 6 * len(label), "right": 12 + 6 * len(text)}
+            path = folder / page.badge_url(entry.name, section.attribute)
+            _render(env, "badge.svg.j2", path, label=label, text=text, **width)
 
 
 def _write_scores(folder: Path, page: BoardPage) -> None:
@@ -163,6 +198,9 @@ def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built:
             "shown": shown,
             "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
             "drawn": [figures.of_section(section) for section in shown],
+            "ranks": figures.ranks([s for s in page.sections if s.structure == page.board.structures[0]])
+            if shown[0] is page.sections[0]
+            else None,
             "columns": COLUMNS,
             "citations": citations.of_board(page.board),
             "root": root,
@@ -183,7 +221,9 @@ def _protocol_values(page: BoardPage) -> dict[str, Any]:
     }
 
 
-def _method_values(store: Store, page: BoardPage, entry: Entry) -> dict[str, Any]:
+def _method_values(
+    store: Store, page: BoardPage, entry: Entry, crossed: dict[str, dict[str, list[Crossing]]]
+) -> dict[str, Any]:
     board = page.board
     ranking = [section for section in page.sections if section.structure == board.structures[0]]
     return {
@@ -193,7 +233,15 @@ def _method_values(store: Store, page: BoardPage, entry: Entry) -> dict[str, Any
         "hyper_parameters": pages.hyper_parameters(entry.info),
         "command": pages.command(board, entry.name),
         "standings": [(section, section.row(entry.name)) for section in ranking],
-        "attributes": [_by_attribute(store, page, entry, section) for section in ranking],
+        "attributes": [
+            _by_attribute(store, page, entry, section)
+            | {"crossings": crossed[section.attribute].get(entry.name, [])}
+            for section in ranking
+        ],
+        "min_patients": MIN_PATIENTS,
+        "badges": [
+            page.badge_url(entry.name, s.attribute) for s in ranking if s.row(entry.name).rank is not None
+        ],
     }
 
 
