@@ -64,7 +64,8 @@ def forest(section: Section) -> Markup:
     rows = section.ranked[:MOST_ROWS]
     first = set(rows[0].letters)
     data = [
-        _interval(row, row.number("dice", "es_sum")) | {"tied": bool(set(row.letters) & first)}
+        _interval(row, row.number("dice", "es_sum"))
+        | {"tied": row is rows[0] or bool(set(row.letters) & first)}
         for row in rows
     ]
     colour = {

@@ -19,6 +19,7 @@ BASELINE = "erm"
 RESAMPLES = {"dice": 4_000}
 """Of the metric that ranks; the others are shown beside it and take `FEWER`."""
 FEWER = 1_000
+SURE = 0.95
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ class Row:
     rank_high: int | None = None
     p_best: float = math.nan
     letters: str = ""
+    best: bool = False
+    """Whether the word "best" may be written: probability of being first at least 0.95, among at least two
+    methods and on at least two seeds (nothing is settled on one training)."""
     metrics: dict[str, dict[str, Number]] = field(default_factory=dict)
     groups: dict[str, dict[str, Number]] = field(default_factory=dict)
     noise: dict[str, Noise] = field(default_factory=dict)
@@ -87,11 +91,6 @@ class Row:
     def group(self, metric: str, group: str) -> Number:
         """Return a group's score, empty where there is none."""
         return self.groups.get(metric, {}).get(group, Number())
-
-    @property
-    def best(self) -> bool:
-        """Whether the word "best" may be written."""
-        return self.p_best >= 0.95
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ def _row(
     assert missed is not None
     return Row(
         **common,
-        **_rank(tidy["dice"]["ranking"], name),
+        **_rank(tidy["dice"]["ranking"], name, len(done)),
         metrics={metric: _quantities(t["summary"], name) for metric, t in tidy.items()},
         groups={metric: _groups(t["summary"], name) for metric, t in tidy.items()},
         noise={metric: _noise(t["noise"], name) for metric, t in tidy.items()},
@@ -217,7 +216,7 @@ def _row(
     )
 
 
-def _rank(ranking: pd.DataFrame, name: str) -> dict[str, Any]:
+def _rank(ranking: pd.DataFrame, name: str, seeds: int) -> dict[str, Any]:
     (row,) = _records(ranking[ranking["method"] == name])
     if pd.isna(row["rank"]):
         return {}
@@ -226,7 +225,8 @@ def _rank(ranking: pd.DataFrame, name: str) -> dict[str, Any]:
         "rank_low": int(row["rank_low"]),
         "rank_high": int(row["rank_high"]),
         "p_best": float(row["p_best"]),
-        "letters": str(row["letters"]),
+        "letters": str(row["letters"]) if len(ranking) > 1 else "",
+        "best": bool(row["p_best"] >= SURE) and len(ranking) > 1 and seeds > 1,
     }
 
 

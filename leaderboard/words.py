@@ -88,6 +88,10 @@ def headline(section: Section) -> str:
         return f"Only {top.title} has finished: {score}. There is nothing to compare it with yet."
     tied = [row.title for row in ranked[1:] if set(row.letters) & set(top.letters)]
     sure = f"first in {percent(top.p_best)} of resamples of patients and seeds"
+    if top.done < 2:
+        sure = (
+            f"first in {percent(top.p_best)} of resamples of patients (one seed: another training may differ)"
+        )
     if top.best and not tied:
         return f"{top.title} is best: {score}, {sure}, and better than every other method in paired tests."
     if top.best:

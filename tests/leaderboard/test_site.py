@@ -91,6 +91,15 @@ def test_best_is_not_written_where_methods_are_alike(tmp_path):
     assert "cannot be told apart from" in text
 
 
+@pytest.mark.parametrize(
+    "changes", [{"methods": ("erm",)}, {"seeds": (0,), "gaps": {"erm": 0.3, "febs": 0.0}}]
+)
+def test_best_is_not_written_for_one_method_or_one_seed(tmp_path, changes):
+    world = {"methods": ("erm", "febs"), "attributes": ("race",), "structures": ("cup",), "noise": 0.03}
+    text = Page(make_site(tmp_path, World(**(world | changes))).page("index.html")).text
+    assert not re.search(r"\bis best\b", text)
+
+
 def test_a_cohort_with_too_small_groups_says_so_instead_of_ranking(tmp_path):
     world = World(attributes=("race",), structures=("cup",), samples=16)
     page = make_site(tmp_path, world).page("index.html")
