@@ -13,7 +13,8 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
     logits: float [B, C, h, w]; masks: int64 [B, h, w]; returns float [B], in nats.
     """
-    return F.cross_entropy(logits, masks, reduction="none").flatten(1).mean(1)
+    # Not F.cross_entropy, whose forward over maps has no deterministic CUDA kernel (nll_loss2d).
+    return -(logits.log_softmax(1) * _one_hot(masks, logits)).sum(1).flatten(1).mean(1)
 
 
 def soft_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
@@ -23,7 +24,7 @@ def soft_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
     of a class (the DiceLoss of TransUNet, SAMed and FairSeg). probabilities: float
     [B, C, h, w]; masks: int64 [B, h, w]; returns a scalar in [0, 1].
     """
-    truth = F.one_hot(masks, probabilities.shape[1]).movedim(-1, 1).to(probabilities.dtype)
+    truth = _one_hot(masks, probabilities)
     axes = (0, 2, 3)
     overlap = (probabilities * truth).sum(axes)
     size = probabilities.square().sum(axes) + truth.sum(axes)
@@ -41,9 +42,14 @@ def segmentation_loss(logits: Tensor, masks: Tensor, dice_weight: float) -> Tens
 
 def sample_losses(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
     """Return `segmentation_loss` of each sample alone: float [B]."""
-    truth = F.one_hot(masks, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+    truth = _one_hot(masks, logits)
     probabilities = logits.softmax(1)
     overlap = (probabilities * truth).sum((2, 3))
     size = probabilities.square().sum((2, 3)) + truth.sum((2, 3))
     dice = (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean(1)
     return (1 - dice_weight) * cross_entropy(logits, masks) + dice_weight * dice
+
+
+def _one_hot(masks: Tensor, like: Tensor) -> Tensor:
+    """Return masks [B, h, w] as the indicator of each class, [B, C, h, w], in the type of `like`."""
+    return F.one_hot(masks, like.shape[1]).movedim(-1, 1).to(like.dtype)

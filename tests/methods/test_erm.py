@@ -5,7 +5,7 @@ from conftest import make_batch, make_task
 from monai.losses import DiceLoss
 from reference import risk
 
-from harness import soft_dice_loss
+from harness import cross_entropy, soft_dice_loss
 from methods.erm import ERM
 from methods.erm_balanced import BalancedERM
 
@@ -14,6 +14,12 @@ def test_loss_is_a_fifth_cross_entropy_and_four_fifths_soft_dice():
     batch, output = make_batch([0, 1, 2, 2])
     expected = risk(output.logits.detach().numpy(), batch.masks.numpy())
     assert ERM(make_task()).loss(batch, output).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_cross_entropy_agrees_with_torch():
+    batch, output = make_batch([0, 1, 2])
+    expected = torch.nn.functional.cross_entropy(output.logits, batch.masks, reduction="none").mean((1, 2))
+    torch.testing.assert_close(cross_entropy(output.logits, batch.masks), expected)
 
 
 def test_soft_dice_agrees_with_monai():
