@@ -1,5 +1,7 @@
 """The static site: a pure function of the records."""
 
+from leaderboard.moved import diff
 from leaderboard.site import build
+from leaderboard.watching import watch
 
-__all__ = ["build"]
+__all__ = ["build", "diff", "watch"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ import pyarrow as pa
 import pyarrow.csv
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness import equity
+from harness.records import Record
+from leaderboard import pages
 from leaderboard.data import Board
 from leaderboard.tables import Number, Row, Section
 
@@ -58,7 +62,9 @@ class MethodResult(_Json):
     title: str
     status: str = Field(description="done, partial, failed or not run yet")
     seeds: list[int] = Field(description="seeds of the finished trials")
+    trials: list[str] = Field(description="ids of the finished trials, by seed")
     trials_planned: int
+    identity: dict[str, str] = Field(description="what is hashed into the trials' ids, but for the seed")
     errors: dict[int, str] = Field(description="seed to the sentence of its failed trial")
     rank: int | None
     rank_low: int | None = Field(description="best rank that cannot be excluded")
@@ -106,6 +112,7 @@ class Export(_Json):
     """leaderboard.json."""
 
     schema_version: int = SCHEMA_VERSION
+    definition_digest: str = Field(description="SHA-256 over the source of harness.equity")
     protocols: list[ProtocolResult]
 
 
@@ -114,10 +121,19 @@ def write(folder: Path, boards: Sequence[tuple[Board, list[Section]]]) -> None:
     frames = [csv_rows(board, section) for board, sections in boards for section in sections]
     table = pa.Table.from_pandas(pd.concat(frames)[list(CSV)], preserve_index=False)
     pyarrow.csv.write_csv(table, folder / "leaderboard.csv")
-    export = Export(protocols=[_protocol(board, sections) for board, sections in boards])
+    protocols = [_protocol(board, sections) for board, sections in boards]
+    export = Export(definition_digest=definition_digest(), protocols=protocols)
     (folder / "leaderboard.json").write_text(export.model_dump_json() + "\n", encoding="utf-8")
     schema = json.dumps(Export.model_json_schema(), indent=1, sort_keys=True)
     (folder / "leaderboard.schema.json").write_text(schema + "\n", encoding="utf-8")
+
+
+def definition_digest() -> str:
+    """Return the SHA-256 over the source of harness.equity, where the definitions are."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(equity.__path__[0]).glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def csv_rows(board: Board, section: Section) -> pd.DataFrame:
@@ -169,11 +185,11 @@ def _protocol(board: Board, sections: list[Section]) -> ProtocolResult:
         protocol=record.protocol,
         command=record.command,
         broken={plugin.name: plugin.error for plugin in record.broken},
-        sections=[_section(section) for section in sections],
+        sections=[_section(board, section) for section in sections],
     )
 
 
-def _section(section: Section) -> SectionResult:
+def _section(board: Board, section: Section) -> SectionResult:
     counts = {group: count for group, count in section.counts.items() if group}
     return SectionResult(
         attribute=section.attribute,
@@ -181,18 +197,20 @@ def _section(section: Section) -> SectionResult:
         group_samples={group: count[0] for group, count in counts.items()},
         group_patients={group: count[1] for group, count in counts.items()},
         baseline=section.baseline,
-        methods=[_method(row) for row in section.rows],
+        methods=[_method(row, board.entries[row.method].done(section.attribute)) for row in section.rows],
     )
 
 
-def _method(row: Row) -> MethodResult:
+def _method(row: Row, done: Sequence[Record]) -> MethodResult:
     noise = row.noise.get("dice")
     return MethodResult(
         method=row.method,
         title=row.title,
         status=row.status,
         seeds=list(row.seeds),
+        trials=[record.id for record in done],
         trials_planned=row.planned,
+        identity=_identity(done[0]) if done else {},
         errors={record.seed: record.error for record in row.errors},
         rank=row.rank,
         rank_low=row.rank_low,
@@ -211,6 +229,11 @@ def _method(row: Row) -> MethodResult:
         fit_seconds=None if row.cost is None else _digits(row.cost.fit_seconds),
         peak_memory_bytes=None if row.cost is None else row.cost.peak_memory_bytes,
     )
+
+
+def _identity(record: Record) -> dict[str, str]:
+    facts = {key: value for key, value in record.identity.items() if key not in ("seed", "starts_from")}
+    return dict(pages.flat(facts))
 
 
 def _values(numbers: dict[str, Number]) -> dict[str, Value]:

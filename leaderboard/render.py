@@ -118,9 +118,9 @@ def write(store: Store, folder: Path, results: Sequence[tuple[Board, list[Sectio
 def slug(name: str) -> str:
     """Return a name fit for a file and a link; a name that must change gets a hash of itself."""
     safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")[:60]
-    if safe == name and safe not in _TAKEN:
+    if name and safe == name and safe not in _TAKEN:
         return name
-    return f"{safe[:40]}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return f"{safe[:40] or 'unnamed'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def environment() -> jinja2.Environment:

@@ -19,6 +19,10 @@ BASELINE = "erm"
 RESAMPLES = {"dice": 4_000}
 """Of the metric that ranks; the others are shown beside it and take `FEWER`."""
 FEWER = 1_000
+
+Line = dict[str, Any]
+Lines = dict[str, list[Line]]
+"""Method to its rows of a table of `harness.equity`."""
 SURE = 0.95
 
 
@@ -133,7 +137,8 @@ def section(board: Board, attribute: str, structure: str) -> Section:
         for metric in FRACTIONS + DISTANCES
         if known.any() and (tables := _tables(board, attribute, structure, metric))
     }
-    rows = [_row(board, name, attribute, structure, tidy) for name in board.entries]
+    lines = {metric: {key: _by_method(table) for key, table in t.items()} for metric, t in tidy.items()}
+    rows = [_row(board, name, attribute, structure, lines) for name in board.entries]
     rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
     return Section(
         attribute,
@@ -185,9 +190,15 @@ def _tables(board: Board, attribute: str, structure: str, metric: str) -> dict[s
     return tables
 
 
-def _row(
-    board: Board, name: str, attribute: str, structure: str, tidy: dict[str, dict[str, pd.DataFrame]]
-) -> Row:
+def _by_method(table: pd.DataFrame) -> Lines:
+    lines: Lines = {}
+    for values in table.itertuples(index=False, name=None):
+        line = dict(zip(table.columns, values, strict=True))
+        lines.setdefault(line["method"], []).append(line)
+    return lines
+
+
+def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[str, dict[str, Lines]]) -> Row:
     entry = board.entries[name]
     done = entry.done(attribute)
     common: dict[str, Any] = {
@@ -199,25 +210,25 @@ def _row(
         "seeds": tuple(record.seed for record in done),
         "errors": tuple(entry.failed(attribute)),
     }
-    if not done or not tidy:
+    if not done or not lines:
         return Row(**common)
     missed = board.matrix(name, attribute, structure, "missed")
     assert missed is not None
     return Row(
         **common,
-        **_rank(tidy["dice"]["ranking"], name, len(done)),
-        metrics={metric: _quantities(t["summary"], name) for metric, t in tidy.items()},
-        groups={metric: _groups(t["summary"], name) for metric, t in tidy.items()},
-        noise={metric: _noise(t["noise"], name) for metric, t in tidy.items()},
-        versus=_versus(tidy["dice"].get("comparison"), name),
+        **_rank(lines["dice"]["ranking"][name]),
+        metrics={metric: _quantities(t["summary"][name]) for metric, t in lines.items()},
+        groups={metric: _groups(t["summary"][name]) for metric, t in lines.items()},
+        noise={metric: _noise(t["noise"][name]) for metric, t in lines.items()},
+        versus=_versus(lines["dice"].get("comparison", {}).get(name)),
         missed=int(np.nansum(missed)),
         scored=int((~np.isnan(missed)).sum()),
         cost=board.cost(name, attribute),
     )
 
 
-def _rank(ranking: pd.DataFrame, name: str, seeds: int) -> dict[str, Any]:
-    (row,) = _records(ranking[ranking["method"] == name])
+def _rank(ranking: list[Line]) -> dict[str, Any]:
+    (row,) = ranking
     if pd.isna(row["rank"]):
         return {}
     return {
@@ -225,40 +236,32 @@ def _rank(ranking: pd.DataFrame, name: str, seeds: int) -> dict[str, Any]:
         "rank_low": int(row["rank_low"]),
         "rank_high": int(row["rank_high"]),
         "p_best": float(row["p_best"]),
-        "letters": str(row["letters"]) if len(ranking) > 1 else "",
-        "best": bool(row["p_best"] >= SURE) and len(ranking) > 1 and seeds > 1,
+        "letters": str(row["letters"]),
     }
 
 
-def _number(row: dict[str, Any]) -> Number:
+def _number(row: Line) -> Number:
     return Number(float(row["estimate"]), float(row["low"]), float(row["high"]), str(row["note"]))
 
 
-def _quantities(summary: pd.DataFrame, name: str) -> dict[str, Number]:
-    rows = summary[(summary["method"] == name) & (summary["group"] == "")]
-    return {row["quantity"]: _number(row) for row in _records(rows)}
+def _quantities(summary: list[Line]) -> dict[str, Number]:
+    return {row["quantity"]: _number(row) for row in summary if row["group"] == ""}
 
 
-def _groups(summary: pd.DataFrame, name: str) -> dict[str, Number]:
-    rows = summary[(summary["method"] == name) & (summary["quantity"] == "group")]
-    return {row["group"]: _number(row) for row in _records(rows)}
+def _groups(summary: list[Line]) -> dict[str, Number]:
+    return {row["group"]: _number(row) for row in summary if row["quantity"] == "group"}
 
 
-def _noise(noise: pd.DataFrame, name: str) -> Noise:
-    rows = noise[(noise["method"] == name) & (noise["quantity"] == "gap") & (noise["group"] == "")]
-    (row,) = _records(rows)
+def _noise(noise: list[Line]) -> Noise:
+    (row,) = (row for row in noise if row["quantity"] == "gap" and row["group"] == "")
     return Noise(*(float(row[key]) for key in ("floor", "floor_95", "p", "detectable")))
 
 
-def _versus(comparison: pd.DataFrame | None, name: str) -> Difference | None:
-    if comparison is None or name == BASELINE:
+def _versus(comparison: list[Line] | None) -> Difference | None:
+    if comparison is None:
         return None
-    own = {row["quantity"]: row for row in _records(comparison[comparison["method"] == name])}
+    own = {row["quantity"]: row for row in comparison}
     es = own["es_sum"]
     number = Number(float(es["difference"]), float(es["low"]), float(es["high"]), str(es["note"]))
     better = None if es["better"] is None else bool(es["better"])
     return Difference(number, float(es["p_holm"]), better, str(own["gap"]["verdict"]))
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]

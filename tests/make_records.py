@@ -183,7 +183,12 @@ def _write_record(
         attribute=None if shared else row.attribute,
         groups=() if shared or failed else tuple(GROUPS[row.attribute]),
         seed=row.seed,
-        identity={"method": {"name": row.method}, "seed": row.seed, "cohort": "0" * 64},
+        identity={
+            "cohort": "0" * 64,
+            "recipe": {"epochs": 5},
+            "method": {"name": row.method, "source": info["source_digest"]},
+            "seed": row.seed,
+        },
         environment={"python": "3.12.0", "platform": "Linux", "libraries": {"torch": "2.11.0"}},
         provenance={"commit": "0" * 40, "dirty": False},
         cost=Cost() if failed else _cost(row),
