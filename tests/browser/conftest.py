@@ -71,7 +71,7 @@ class Tab:
 
     def __init__(self, context, root: str):
         self.page, self.root = context.new_page(), root
-        self.page.set_default_timeout(8_000)
+        self.page.set_default_timeout(30_000)
         self.errors, self.outside = [], []
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
