@@ -216,7 +216,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
     assert missed is not None
     return Row(
         **common,
-        **_rank(lines["dice"]["ranking"][name]),
+        **_rank(lines["dice"]["ranking"][name], len(lines["dice"]["ranking"]), len(done)),
         metrics={metric: _quantities(t["summary"][name]) for metric, t in lines.items()},
         groups={metric: _groups(t["summary"][name]) for metric, t in lines.items()},
         noise={metric: _noise(t["noise"][name]) for metric, t in lines.items()},
@@ -227,7 +227,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
     )
 
 
-def _rank(ranking: list[Line]) -> dict[str, Any]:
+def _rank(ranking: list[Line], methods: int, seeds: int) -> dict[str, Any]:
     (row,) = ranking
     if pd.isna(row["rank"]):
         return {}
@@ -236,7 +236,8 @@ def _rank(ranking: list[Line]) -> dict[str, Any]:
         "rank_low": int(row["rank_low"]),
         "rank_high": int(row["rank_high"]),
         "p_best": float(row["p_best"]),
-        "letters": str(row["letters"]),
+        "best": bool(row["p_best"] >= SURE) and methods > 1 and seeds > 1,
+        "letters": str(row["letters"]) if methods > 1 else "",
     }
 
 
