@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness import equity
+from harness.equity import many
 from harness.records import Cost, Record
 from leaderboard.data import Board
 
@@ -172,22 +173,25 @@ def _tables(board: Board, attribute: str, structure: str, metric: str) -> dict[s
     if not scores:
         return {}
     fraction = metric in FRACTIONS
-    draws = equity.resample(
-        equity.Scores(
-            scores,
-            board.test[attribute].to_numpy(object),
-            board.test["patient"].to_numpy(),
-            order=board.record.groups[attribute],
-            higher_is_better=fraction,
-        ),
-        resamples=RESAMPLES.get(metric, FEWER),
+    whole = equity.Scores(
+        scores,
+        board.test[attribute].to_numpy(object),
+        board.test["patient"].to_numpy(),
+        order=board.record.groups[attribute],
+        higher_is_better=fraction,
     )
+    compared = metric == "dice" and BASELINE in scores and len(scores) > 1
+    if len(scores) > many.MANY:
+        source = many.errors(whole)
+        tables = {"summary": many.summarise(source), "noise": many.noise_floor(source)}
+        if metric == "dice":
+            tables["ranking"] = many.rank(source)
+        return tables | ({"comparison": many.compare(source, BASELINE)} if compared else {})
+    draws = equity.resample(whole, resamples=RESAMPLES.get(metric, FEWER))
     tables = {"summary": equity.summarise(draws), "noise": equity.noise_floor(draws)}
     if metric == "dice":
         tables["ranking"] = equity.rank(draws, by="es_sum")
-        if BASELINE in scores and len(scores) > 1:
-            tables["comparison"] = equity.compare(draws, baseline=BASELINE)
-    return tables
+    return tables | ({"comparison": equity.compare(draws, baseline=BASELINE)} if compared else {})
 
 
 def _by_method(table: pd.DataFrame) -> Lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class TinyViTEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # timm types its submodules as modules, which have no known attributes.
-        self.vit: Any = TinyVit(
+        vit: Any = TinyVit(
             num_classes=0,
             embed_dims=(64, 128, 160, 320),
             depths=(2, 2, 6, 2),
@@ -34,8 +35,9 @@ class TinyViTEncoder(nn.Module):
             window_sizes=(7, 7, 14, 7),
             drop_path_rate=0.0,
         )
-        self.vit.head = nn.Identity()
-        self.vit.stages[3].downsample.conv2.conv.stride = (1, 1)
+        vit.head = nn.Identity()
+        vit.stages[3].downsample.conv2.conv.stride = (1, 1)
+        self.vit = vit
         self.neck = nn.Sequential(
             nn.Conv2d(320, WIDTH, 1, bias=False),
             LayerNorm2d(WIDTH),
@@ -45,7 +47,8 @@ class TinyViTEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return [B, 256, S / 16, S / 16] of normalised images [B, 3, S, S]."""
-        embedding: Tensor = self.neck(self.vit.forward_features(images))
+        features: Callable[[Tensor], Tensor] = self.vit.forward_features
+        embedding: Tensor = self.neck(features(images))
         return embedding
 
     def add_lora(self, rank: int) -> None:
@@ -58,13 +61,14 @@ class TinyViTEncoder(nn.Module):
 def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -> PromptFreeSAM:
     """Return MobileSAM with the official weights, or with initial ones where `weights` is None."""
     check_size(size)
-    network = PromptFreeSAM(TinyViTEncoder(), n_classes, size)
+    encoder = TinyViTEncoder()
+    network = PromptFreeSAM(encoder, n_classes, size)
     if weights is not None:
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        network.encoder.load_state_dict(_encoder_state(state))
+        encoder.load_state_dict(_encoder_state(state))
         network.load_decoder(state)
     if spec.adapt == "lora":
-        network.encoder.add_lora(spec.rank)
+        encoder.add_lora(spec.rank)
     network.adapt(spec.adapt)
     return network
 

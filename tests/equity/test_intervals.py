@@ -116,7 +116,7 @@ def test_scores_that_are_all_equal_give_an_interval_of_no_width():
 
 @pytest.mark.parametrize("n_groups", [2, 5])
 def test_the_worst_groups_interval_covers_with_ties_and_without(n_groups):
-    # Estimates with normal errors of deviation 1; the truth is 0 for all groups, or for one and 9 for the rest.
+    # Normal errors of deviation 1; the truth is 0 for all groups, or 0 for one and 9 for the rest.
     rng = np.random.default_rng(0)
     deviations = rng.standard_normal((4000, n_groups))
     for truth in (np.zeros(n_groups), np.r_[0, np.full(n_groups - 1, 9.0)]):

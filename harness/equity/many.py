@@ -1,0 +1,284 @@
+"""The tables of this package for boards of very many methods, in closed form instead of by inversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from harness.equity.comparison import ALPHA, COMPARISON, holm
+from harness.equity.noise import NOISE, p_value, relabelled
+from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
+from harness.equity.ranking import RANKING
+from harness.equity.resampling import Draws
+from harness.equity.scores import Scores
+from harness.equity.summary import SUMMARY
+
+MANY = 40
+"""Boards of more methods than this take these tables: pairwise tests by permutation grow with the square of
+the methods, and an inverted interval takes milliseconds for each of some 10 quantities a method."""
+
+RESAMPLES = 500
+APPROXIMATE = "normal approximation"
+
+CAUTION = 2.5
+"""How often the seeds' share of a variance counts in its degrees of freedom, as in `harness.equity`."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A quantity of every method and what each patient and each seed contributes to its error.
+
+    estimates: float [M]; by_patient: float [M, U]; by_seed: float [M, S], 0 for a seed that a method
+    does not have. The variance is the sum of squares of both; freedom: float [M].
+    """
+
+    estimates: np.ndarray
+    by_patient: np.ndarray
+    by_seed: np.ndarray
+    freedom: np.ndarray
+
+    @property
+    def error(self) -> np.ndarray:
+        """Standard errors, float [M]."""
+        return np.asarray(np.sqrt((self.by_patient**2).sum(axis=1) + (self.by_seed**2).sum(axis=1)))
+
+    @property
+    def half(self) -> np.ndarray:
+        """Half the width of the 95% interval, float [M]."""
+        return np.asarray(stats.t.ppf(0.975, self.freedom) * self.error)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What a unit of deviation in each stratum's mean comes from.
+
+    by_patient: float [M, U], each unit's share of the deviation of its stratum's mean; by_seed: float
+    [M, S, K], each seed's; seeds: int [M]. `draws` holds the means and no resamples.
+    """
+
+    draws: Draws
+    by_patient: np.ndarray
+    by_seed: np.ndarray
+    seeds: np.ndarray
+
+    def linear(self, quantity: Quantity) -> Linear:
+        """Return the quantity of every method, linear in the strata's means about the estimate."""
+        means, weights = self.draws.means, self.draws.weights
+        step = 1e-5 * np.eye(means.shape[1])
+        up, down = means[:, None] + step, means[:, None] - step
+        rise = quantity(up @ weights, up[..., :-1]) - quantity(down @ weights, down[..., :-1])
+        slopes = rise / 2e-5
+        by_patient = slopes[:, self.draws.scores.units.stratum] * self.by_patient
+        by_seed = np.einsum("mk,msk->ms", slopes, self.by_seed)
+        patients, seeds = (by_patient**2).sum(axis=1), (by_seed**2).sum(axis=1)
+        freedom = _freedom(patients, seeds, by_patient.shape[1], self.seeds)
+        return Linear(quantity(means @ weights, means[:, :-1]), by_patient, by_seed, freedom)
+
+
+def errors(scores: Scores) -> Errors:
+    """Take the variance of every method's strata means apart, for all methods at once.
+
+    Patients, seeds and single (seed, sample) pairs are told apart as `harness.equity.resampling` does.
+    """
+    units = scores.units
+    samples, stratum = units.samples, units.stratum
+    sums, there = _stacked(scores)
+    counts = there.sum(axis=1)
+    member = np.eye(len(scores.kept) + 1)[stratum]
+    n, size = member.sum(axis=0), np.maximum(samples @ member, 1)
+    average = sums.sum(axis=1) / counts[:, None]
+    means, by_seed = average @ member / size, sums @ member / size
+    residuals = average - means[:, stratum] * samples
+    single = (sums - by_seed[..., stratum] * samples - residuals[:, None]) * there[..., None]
+    of_single = (single**2).sum(axis=1) / np.maximum(counts * (counts - 1), 1)[:, None]
+    total, noise = residuals**2 @ member, of_single @ member
+    share = np.sqrt(np.divide(np.maximum(total - noise, 0), total, out=np.ones_like(total), where=total > 0))
+    scale = share * np.sqrt(n / np.maximum(n - 1, 1)) / size
+    centred = (by_seed - means[:, None]) * there[..., None]
+    nothing = np.zeros((0, 0, 0))
+    draws = Draws(scores, RESAMPLES, 0, means, size / size.sum(), n.astype(int), nothing, nothing, nothing[0])
+    return Errors(
+        draws,
+        residuals * scale[:, stratum],
+        centred / np.sqrt(np.maximum(counts * (counts - 1), 1))[:, None, None],
+        counts,
+    )
+
+
+def _stacked(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Return the units' sums, float [M, S, U], 0 for a seed that is not there, and which are: bool [M, S]."""
+    units = scores.units
+    n_seeds = max(int(seeds.max()) for seeds in units.seeds) + 1
+    sums = np.zeros((len(units.sums), n_seeds, len(units.stratum)))
+    there = np.zeros(sums.shape[:2], bool)
+    for method, (rows, seeds) in enumerate(zip(units.sums, units.seeds, strict=True)):
+        sums[method, seeds], there[method, seeds] = rows, True
+    return sums, there
+
+
+def summarise(source: Errors) -> pd.DataFrame:
+    """Return the columns of `harness.equity.summarise`; the note says that intervals are approximate."""
+    scores = source.draws.scores
+    parts = [_summary(source, "overall", "", lambda overall, groups: overall)]
+    for group in scores.order:
+        if group in scores.kept:
+            parts.append(_summary(source, "group", group, _group(scores.kept.index(group))))
+        else:
+            parts.append(_too_few(source, "group", group))
+    for name, quantity in quantities(scores.higher_is_better).items():
+        few = source.draws.n_groups < 2
+        parts.append(_too_few(source, name) if few else _summary(source, name, "", quantity))
+    return pd.concat(parts, ignore_index=True)[list(SUMMARY)]
+
+
+def noise_floor(source: Errors) -> pd.DataFrame:
+    """Return the columns of `harness.equity.noise_floor` for the gap; `detectable` stays unknown."""
+    draws = source.draws
+    frame = _frame(source, "gap", "").assign(
+        observed=np.nan, floor=np.nan, floor_95=np.nan, p=np.nan, detectable=np.nan, note="too few"
+    )
+    if draws.n_groups > 1:
+        null = gap(np.array(0.0), relabelled(draws))
+        observed = gap(np.array(0.0), draws.means[:, :-1])
+        frame["observed"], frame["note"] = observed, ""
+        frame["floor"], frame["floor_95"] = np.quantile(null, [0.5, 0.95], axis=0)
+        frame["p"] = [p_value(column, float(seen)) for column, seen in zip(null.T, observed, strict=True)]
+    return frame[list(NOISE)]
+
+
+def rank(source: Errors, by: str = "es_sum") -> pd.DataFrame:
+    """Return the columns of `harness.equity.rank`; the letter "a" marks all not told apart from the first."""
+    methods = source.draws.scores.methods
+    if source.draws.n_groups < 2:
+        rows = [dict.fromkeys(RANKING) | {"method": m, "quantity": by, "note": "too few"} for m in methods]
+        return pd.DataFrame(rows, columns=list(RANKING))
+    linear = source.linear(quantities(True)[by])
+    order = np.argsort(-linear.estimates, kind="stable")
+    beats = _beats(source, linear)
+    frame = pd.DataFrame({"method": methods, "quantity": by, "estimate": linear.estimates})
+    frame["rank_low"] = 1 + beats.sum(axis=0)
+    frame["rank_high"] = len(methods) - beats.sum(axis=1)
+    frame["p_best"] = _first(source, linear)
+    frame["letters"] = np.where(beats[order[0]], "", "a")
+    frame["note"] = APPROXIMATE
+    return frame.iloc[order].assign(rank=np.arange(1, len(methods) + 1))[list(RANKING)]
+
+
+def compare(source: Errors, baseline: str) -> pd.DataFrame:
+    """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts."""
+    base = source.draws.scores.methods.index(baseline)
+    parts = []
+    for name in ("es_sum", "gap"):
+        linear = source.linear(quantities(True)[name])
+        difference = linear.estimates - linear.estimates[base]
+        error, freedom = _apart(source, linear, base)
+        ratio = np.divide(np.abs(difference), error, out=np.zeros_like(error), where=error > 0)
+        half = stats.t.ppf(0.975, freedom) * error
+        frame = _frame(source, name, "").assign(
+            baseline=baseline, difference=difference, low=difference - half, high=difference + half,
+            p=2 * stats.t.sf(ratio, freedom), verdict="", note=APPROXIMATE,
+        )  # fmt: skip
+        frame = frame.drop(index=base)
+        frame["p_holm"] = holm(frame["p"])
+        lower = name in BOUNDED
+        better = [
+            None if p > ALPHA else (d > 0) != lower
+            for p, d in zip(frame["p_holm"], frame["difference"], strict=True)
+        ]
+        parts.append(frame.assign(better=pd.Series(better, index=frame.index, dtype=object)))
+    return pd.concat(parts, ignore_index=True)[list(COMPARISON)]
+
+
+def _apart(source: Errors, linear: Linear, base: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each method's standard error and degrees of freedom of its difference from one of them."""
+    patients = ((linear.by_patient - linear.by_patient[base]) ** 2).sum(axis=1)
+    seeds = ((linear.by_seed - linear.by_seed[base]) ** 2).sum(axis=1)
+    few = np.minimum(source.seeds, source.seeds[base])
+    return np.sqrt(patients + seeds), _freedom(patients, seeds, source.by_patient.shape[1], few)
+
+
+def _freedom(
+    patients: np.ndarray, seeds: np.ndarray, n_patients: int, n_seeds: np.ndarray | int
+) -> np.ndarray:
+    """Return Satterthwaite's degrees of freedom of two variances' sum, cautious as in `harness.equity`."""
+    seeds = CAUTION * seeds
+    squares = patients**2 / max(n_patients - 1, 1) + seeds**2 / np.maximum(np.asarray(n_seeds) - 1, 1)
+    ratio = np.divide((patients + seeds) ** 2, squares, out=np.full_like(squares, np.inf), where=squares > 0)
+    return np.asarray(ratio)
+
+
+def _beats(source: Errors, linear: Linear) -> np.ndarray:
+    """Return bool [M, M]: row method is better than column method after Holm's correction over all pairs."""
+    patients, seeds = _squares(linear.by_patient), _squares(linear.by_seed)
+    rows, columns = np.triu_indices(len(linear.estimates), 1)
+    difference = linear.estimates[rows] - linear.estimates[columns]
+    variance = patients[rows, columns] + seeds[rows, columns]
+    ratio = np.divide(np.abs(difference), np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0)
+    # Below 1.96 no pair can be told apart, whatever the degrees of freedom.
+    near = np.flatnonzero(ratio > 1.96)
+    few = np.minimum(source.seeds[rows[near]], source.seeds[columns[near]])
+    freedom = _freedom(
+        patients[rows[near], columns[near]],
+        seeds[rows[near], columns[near]],
+        source.by_patient.shape[1],
+        few,
+    )
+    p = 2 * stats.t.sf(ratio[near], freedom)
+    order = np.argsort(p, kind="stable")
+    steps = p[order] * (len(rows) - np.arange(len(order)))
+    apart = near[order[np.maximum.accumulate(steps) <= ALPHA]]
+    beats = np.zeros((len(linear.estimates),) * 2, bool)
+    won = difference[apart] > 0
+    beats[np.where(won, rows[apart], columns[apart]), np.where(won, columns[apart], rows[apart])] = True
+    return beats
+
+
+def _squares(parts: np.ndarray) -> np.ndarray:
+    """Return the sums of squared differences of all pairs of rows."""
+    products = parts @ parts.T
+    own = np.diag(products)
+    return np.asarray(np.maximum(own[:, None] + own - 2 * products, 0))
+
+
+def _first(source: Errors, linear: Linear) -> np.ndarray:
+    rng = source.draws.random(6)
+    shape = (2 * RESAMPLES, linear.by_patient.shape[1] + linear.by_seed.shape[1])
+    parts = np.concatenate([linear.by_patient, linear.by_seed], axis=1)
+    drawn = linear.estimates + rng.standard_normal(shape) @ parts.T
+    return np.bincount(drawn.argmax(axis=1), minlength=len(parts)) / shape[0]
+
+
+def _frame(source: Errors, quantity: str, group: str) -> pd.DataFrame:
+    samples, patients = source.draws.scores.counts[group]
+    methods = source.draws.scores.methods
+    return pd.DataFrame({"method": methods}).assign(
+        quantity=quantity, group=group, patients=patients, samples=samples
+    )
+
+
+def _group(k: int) -> Quantity:
+    def score(overall: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        return np.asarray(groups[..., k])
+
+    return score
+
+
+def _summary(source: Errors, name: str, group: str, quantity: Quantity) -> pd.DataFrame:
+    linear = source.linear(quantity)
+    half = linear.half
+    low, high = linear.estimates - half, linear.estimates + half
+    if name in BOUNDED:
+        low = np.maximum(low, 1.0 if name == "skewed_error_ratio" else 0.0)
+    elif source.draws.scores.higher_is_better:
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    return _frame(source, name, group).assign(
+        estimate=linear.estimates, low=low, high=high, corrected=np.nan, note=APPROXIMATE
+    )
+
+
+def _too_few(source: Errors, name: str, group: str = "") -> pd.DataFrame:
+    missing = dict.fromkeys(("estimate", "low", "high", "corrected"), np.nan)
+    return _frame(source, name, group).assign(**missing, note="too few")
