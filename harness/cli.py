@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -190,13 +193,30 @@ def cohort_command(protocol: str, data: Path | None, thumbnails: Path | None, ca
 )
 @click.option("--no-images", is_flag=True, help="Publish no image, whatever the cohort allows.")
 @click.option("--open", "open_it", is_flag=True, help="Open the site in a browser.")
+@click.option("--watch", is_flag=True, help="Build again whenever a trial finishes, until Ctrl-C.")
+@click.option(
+    "--diff",
+    "old",
+    type=click.Path(path_type=Path),
+    help="An earlier site, or its leaderboard.json: also say which scores moved since, and why.",
+)
 @_RUNS
-def report_command(out: Path, no_images: bool, open_it: bool, runs: Path) -> None:
+def report_command(
+    out: Path, no_images: bool, open_it: bool, watch: bool, old: Path | None, runs: Path
+) -> None:
     """Build the leaderboard, a static site, from the records."""
-    began = time.monotonic()
-    _reporter("site")(runs, out, images=not no_images)
-    index = out / "index.html"
-    _console().print(f"Wrote {index} in {time.monotonic() - began:.1f} s.", highlight=False)
+    if watch and old is not None:
+        raise HarnessError("--watch and --diff exclude each other: compare once the trials have finished.")
+    site, index = _reporter("site"), out / "index.html"
+    if watch:
+        _watch(site, runs, out, not no_images, open_it)
+        return
+    with _kept(old, out) as before:
+        began = time.monotonic()
+        site.build(runs, out, images=not no_images)
+        click.echo(f"Wrote {index} in {time.monotonic() - began:.1f} s.")
+        if before is not None:
+            click.echo(site.diff(before, out))
     if open_it:
         click.launch(str(index))
 
@@ -357,6 +377,31 @@ def _reporter(name: str) -> Any:
     if name not in found:
         raise HarnessError(f"No reporter '{name}' is installed; run `pip install -e .` in the clone.")
     return found[name].load()
+
+
+def _watch(site: Any, runs: Path, out: Path, images: bool, open_it: bool) -> None:
+    click.echo(f"Watching {runs}; Ctrl-C ends it.")
+    with suppress(KeyboardInterrupt):
+        for build, seconds in enumerate(site.watch(runs, out, images)):
+            click.echo(f"{time.strftime('%H:%M:%S')} wrote {out / 'index.html'} in {seconds:.1f} s.")
+            if open_it and build == 0:
+                click.launch(str(out / "index.html"))
+
+
+@contextmanager
+def _kept(old: Path | None, out: Path) -> Iterator[Path | None]:
+    """Give the results of an earlier site; as a copy where building to `out` will replace them."""
+    if old is None:
+        yield None
+        return
+    results = old / "leaderboard.json" if old.is_dir() else old
+    if not results.is_file():
+        raise HarnessError(f"--diff {old}: there is no {results}; give a site that harness report built.")
+    if results.resolve().parent != out.resolve():
+        yield results
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(shutil.copy(results, folder))
 
 
 def _print_frame(console: Console, frame: Any) -> None:

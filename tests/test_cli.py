@@ -63,6 +63,8 @@ def test_from_a_protocol_to_a_site_and_the_second_run_does_nothing(folder):
     report = harness("report", cwd=folder)
     assert report.returncode == 0, report.stderr
     assert (folder / "site" / "index.html").is_file()
+    again = harness("report", "--diff", "site", cwd=folder)
+    assert again.stdout.splitlines()[1:] == ["Nothing moved."]
 
 
 def test_dry_run_lists_the_trials_and_writes_nothing(folder):
