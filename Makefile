@@ -30,4 +30,5 @@ format: install
 	$(BIN)/ruff format .
 
 bench: install
-	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m pytest -s tests/benchmarks
+	$(BIN)/python tests/benchmarks/calibration.py

@@ -6,7 +6,8 @@ import pandas as pd
 
 from harness.records import Store
 from leaderboard.data import Board
-from leaderboard.figures import SHAPES, WIDTH, Figure, Spec
+from leaderboard.figures import SHAPES, Figure, Spec
+from leaderboard.labels import WIDTH
 from leaderboard.svg import COLOURS, draw
 
 

@@ -109,8 +109,11 @@ class Board:
         return {name: i for i, name in enumerate(self.structures)}
 
     def cost(self, name: str, attribute: str) -> Cost | None:
-        """Return the mean cost of a method's finished trials under an attribute."""
-        costs = [record.cost for record in self.entries[name].done(attribute)]
+        """Return the mean cost of a method's finished trials under an attribute.
+
+        The training of the trials that they start from is theirs too.
+        """
+        costs = [self._with_origins(record) for record in self.entries[name].done(attribute)]
         if not costs:
             return None
         return Cost(
@@ -121,6 +124,17 @@ class Board:
             device=", ".join(dict.fromkeys(c.device for c in costs)),
             trained_parameters=max(c.trained_parameters for c in costs),
         )
+
+    def _with_origins(self, record: Record) -> Cost:
+        seconds, origin = record.cost.fit_seconds, record.started_from
+        while origin is not None and (before := self._by_id.get(origin)) is not None:
+            seconds, origin = seconds + before.cost.fit_seconds, before.started_from
+        return record.cost.model_copy(update={"fit_seconds": seconds})
+
+    @cached_property
+    def _by_id(self) -> dict[str, Record]:
+        found = [record for entry in self.entries.values() for record in entry.records.values()]
+        return {record.id: record for record in found if record is not None}
 
 
 def load(store: Store) -> list[Board]:

@@ -9,13 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from leaderboard import words
+from leaderboard.labels import HEIGHT, WIDTH, names
 from leaderboard.pages import SeedRow
 from leaderboard.svg import COLOURS, draw
 from leaderboard.tables import Number, Row, Section
 
 MOST_ROWS = 30
 """More methods than this do not fit a figure: the first by rank are drawn, and the caption says so."""
-WIDTH = 380
 STEP = 30
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
@@ -54,9 +54,15 @@ def of_section(section: Section) -> list[Figure]:
             "The dashed line joins the methods that no other beats in both. Thin lines: 95% intervals." + cut,
             pareto(section),
         ),
-        *([Figure("Cost against equity", "Training time of a seed and ES-Dice with its 95% interval." + cut,
-                  cost(section))] if any(row.cost for row in section.ranked) else []),
-    ]  # fmt: skip
+        *_cost(section, cut),
+    ]
+
+
+def _cost(section: Section, cut: str) -> list[Figure]:
+    if not any(row.cost for row in section.ranked):
+        return []
+    caption = "ES-Dice with its 95% interval, and the time to train a seed and the model it starts from."
+    return [Figure("Cost against equity", caption + cut, cost(section))]
 
 
 def forest(section: Section) -> Markup:
@@ -84,23 +90,23 @@ def forest(section: Section) -> Markup:
 def groups(section: Section) -> Markup:
     """Every group's Dice, over a band as wide as the gap that chance makes."""
     rows = section.ranked[:MOST_ROWS]
-    names = [group for group in section.groups if any(row.group("dice", group).there for row in rows)]
+    shown = [group for group in section.groups if any(row.group("dice", group).there for row in rows)]
     dots = [
         {"method": row.method, "group": group, "value": n.value, "said": _said(f"{row.title}, {group}", n)}
         for row in rows
-        for group in names
+        for group in shown
         if (n := row.group("dice", group)).there
     ]
     bands = []
     for row in rows:
-        own = [n.value for group in names if (n := row.group("dice", group)).there]
+        own = [n.value for group in shown if (n := row.group("dice", group)).there]
         middle, floor = (max(own) + min(own)) / 2, row.noise["dice"].floor_95
         said = f"{row.title}: noise floor of the gap {words.number(floor)}"
         bands.append(
             {"method": row.method, "low": middle - floor / 2, "high": middle + floor / 2, "said": said}
         )
-    scale = {"domain": names, "range": [COLOURS[f"g{i % 6}"] for i in range(len(names))]}
-    shapes = {"domain": names, "range": [SHAPES[i % 6] for i in range(len(names))]}
+    scale = {"domain": shown, "range": [COLOURS[f"g{i % 6}"] for i in range(len(shown))]}
+    shapes = {"domain": shown, "range": [SHAPES[i % 6] for i in range(len(shown))]}
     layers = [
         _mark(
             "bar", _x("low", "Dice"), x2={"field": "high"}, color={"value": COLOURS["band"]},
@@ -113,7 +119,7 @@ def groups(section: Section) -> Markup:
         ),
     ]  # fmt: skip
     label = (
-        f"Dice of each group ({', '.join(names)}) for {len(rows)} methods, beside the gap that chance makes"
+        f"Dice of each group ({', '.join(shown)}) for {len(rows)} methods, beside the gap that chance makes"
     )
     return draw(_by_method(dots, rows, layers), label)
 
@@ -127,6 +133,7 @@ def pareto(section: Section) -> Markup:
             "gap": row.number("dice", "gap").value, "low": row.number("dice", "gap").low,
             "high": row.number("dice", "gap").high,
             "left": row.number("dice", "overall").low, "right": row.number("dice", "overall").high,
+            "span": (_ends(row.number("dice", "overall")), _ends(row.number("dice", "gap"))),
             "said": f"{row.title}: Dice {words.number(row.number('dice', 'overall').value)}, "
             f"gap {words.number(row.number('dice', 'gap').value)}",
         }
@@ -151,22 +158,19 @@ def pareto(section: Section) -> Markup:
         {"mark": silent, "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}},
         {"mark": silent, "encoding": {"y": y, "x": x | {"field": "left"}, "x2": {"field": "right"}}},
         _mark("point", x, filled=True, y=y, size={"value": 80}, color={"value": COLOURS["accent"]}),
-        {
-            "mark": {"type": "text", "align": "left", "dx": 8, "dy": -8, "fontSize": 12},
-            "encoding": {"x": x, "y": y, "text": {"field": "method"}, "color": {"value": COLOURS["ink"]}},
-        },
+        names(data, x, y),
     ]  # fmt: skip
     label = f"Dice against gap; not beaten in both: {words.listed([point['method'] for point in front], 6)}"
-    return draw({"width": WIDTH, "height": 220, "data": {"values": data}, "layer": layers}, label)
+    return draw({"width": WIDTH, "height": HEIGHT, "data": {"values": data}, "layer": layers}, label)
 
 
 def cost(section: Section) -> Markup:
     """Seconds of training against ES-Dice with its interval."""
     rows = [row for row in section.ranked[:MOST_ROWS] if row.cost]
-    data = [
-        _interval(row, row.number("dice", "es_sum")) | {"seconds": row.cost.fit_seconds if row.cost else 0}
-        for row in rows
-    ]
+    data = []
+    for row in rows:
+        es, seconds = row.number("dice", "es_sum"), row.cost.fit_seconds if row.cost else 0.0
+        data.append(_interval(row, es) | {"seconds": seconds, "span": ((seconds, seconds), _ends(es))})
     x: Spec = {
         "field": "seconds", "type": "quantitative", "title": "training, seconds a seed",
         "scale": {"zero": True}, "axis": {"tickCount": 5},
@@ -183,12 +187,9 @@ def _labelled(data: list[Spec], x: Spec, y: Spec) -> Spec:
     layers: list[Spec] = [
         {"mark": silent, "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}},
         _mark("point", x, filled=True, y=y, size={"value": 80}, color={"value": COLOURS["accent"]}),
-        {
-            "mark": {"type": "text", "align": "left", "dx": 8, "dy": -8, "fontSize": 12},
-            "encoding": {"x": x, "y": y, "text": {"field": "method"}, "color": {"value": COLOURS["ink"]}},
-        },
+        names(data, x, y),
     ]
-    return {"width": WIDTH, "height": 220, "data": {"values": data}, "layer": layers}
+    return {"width": WIDTH, "height": HEIGHT, "data": {"values": data}, "layer": layers}
 
 
 def ranks(sections: Sequence[Section]) -> Figure | None:
@@ -211,32 +212,34 @@ def ranks(sections: Sequence[Section]) -> Figure | None:
         for row in section.ranked
         if row.method in methods
     ]  # fmt: skip
-    names = [section.attribute for section in ranked]
+    attributes = [section.attribute for section in ranked]
     colour = {
         "field": "attribute", "type": "nominal",
-        "scale": {"domain": names, "range": [COLOURS[f"g{i % 6}"] for i in range(len(names))]},
+        "scale": {"domain": attributes, "range": [COLOURS[f"g{i % 6}"] for i in range(len(attributes))]},
     }  # fmt: skip
-    shape = colour | {"scale": {"domain": names, "range": [SHAPES[i % 6] for i in range(len(names))]}}
-    offset = {"field": "attribute", "type": "nominal", "sort": names}
+    shape = colour | {
+        "scale": {"domain": attributes, "range": [SHAPES[i % 6] for i in range(len(attributes))]}
+    }
+    offset = {"field": "attribute", "type": "nominal", "sort": attributes}
     x = _x("low", "rank")
     x |= {"scale": {"zero": False}, "axis": {"tickMinStep": 1, "format": "d"}}
     layers = [
         _mark("rule", x, x2={"field": "high"}, color=colour, size={"value": 2}, yOffset=offset),
         _mark("point", x | {"field": "value"}, filled=True, color=colour, shape=shape, yOffset=offset),
     ]
-    spec = _rows(data, methods, layers) | {"height": {"step": 14 * len(names)}}
+    spec = _rows(data, methods, layers) | {"height": {"step": 14 * len(attributes)}}
     structure = ranked[0].structure
     return Figure(
         "Ranks across attributes",
         f"{structure}. Lines: the ranks that cannot be excluded; marks: the order of ES-Dice (sum).",
-        draw(spec, f"Rank ranges of {len(methods)} methods by {words.listed(names, 8)}"),
+        draw(spec, f"Rank ranges of {len(methods)} methods by {words.listed(attributes, 8)}"),
     )
 
 
 def seeds(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
     """Every group's Dice with its interval, and a dot for each seed."""
     numbers = {"all": row.number("dice", "overall")} | {g: row.group("dice", g) for g in section.groups}
-    names = [name for name, number in numbers.items() if number.there]
+    shown = [name for name, number in numbers.items() if number.there]
     data = [
         {"method": name, "value": n.value, "low": n.low, "high": n.high, "said": _said(name, n)}
         for name, n in numbers.items()
@@ -246,7 +249,7 @@ def seeds(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
         {"method": name, "value": value, "said": f"{name}, seed {seed.seed}: {words.number(value)}"}
         for seed in by_seed
         for name, value in zip(("all", *section.groups), (seed.overall, *seed.groups), strict=True)
-        if value is not None and name in names
+        if value is not None and name in shown
     ]
     layers = [
         _mark("rule", _x("low", "Dice"), x2={"field": "high"}, color={"value": COLOURS["accent"]}),
@@ -255,9 +258,9 @@ def seeds(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
         _mark("point", _x("value", "Dice"), color={"value": COLOURS["ink"]})
         | {"data": {"values": dots}, "mark": {"type": "point", "size": 35, "opacity": 0.8}},
     ]
-    label = f"Dice of {words.listed(names, 8)} with 95% intervals and each seed"
+    label = f"Dice of {words.listed(shown, 8)} with 95% intervals and each seed"
     caption = f"{section.structure}, with 95% intervals. Open circles: single seeds."
-    return Figure("Dice of every group", caption, draw(_rows(data, names, layers), label))
+    return Figure("Dice of every group", caption, draw(_rows(data, shown, layers), label))
 
 
 def _dominates(one: Spec, other: Spec) -> bool:
@@ -273,6 +276,10 @@ def _interval(row: Row, number: Number) -> Spec:
         "high": number.high,
         "said": _said(row.title, number),
     }
+
+
+def _ends(number: Number) -> tuple[float, float]:
+    return min(number.low, number.value), max(number.high, number.value)
 
 
 def _said(name: str, number: Number) -> str:
@@ -296,8 +303,8 @@ def _by_method(data: Sequence[Spec], rows: Sequence[Row], layers: list[Spec]) ->
     return _rows(data, [row.method for row in rows], layers)
 
 
-def _rows(data: Sequence[Spec], names: list[str], layers: list[Spec]) -> Spec:
-    y = {"field": "method", "type": "nominal", "title": None, "sort": names, "axis": {"grid": False}}
+def _rows(data: Sequence[Spec], order: list[str], layers: list[Spec]) -> Spec:
+    y = {"field": "method", "type": "nominal", "title": None, "sort": order, "axis": {"grid": False}}
     return {
         "width": WIDTH,
         "height": {"step": STEP},

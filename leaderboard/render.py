@@ -31,11 +31,11 @@ ROWS_ON_ONE_PAGE = 600
 
 COLUMNS = (
     ("es_sum", "ES-Dice (sum)"),
+    ("gap", "Gap"),
     ("p_best", "First"),
     ("dice", "Dice"),
     ("groups", "Dice of every group"),
     ("worst", "Worst group"),
-    ("gap", "Gap"),
     ("versus", "Against ERM"),
     ("iou", "IoU"),
     ("es_iou", "ES-IoU (sum)"),
