@@ -99,7 +99,7 @@ def errors(scores: Scores) -> Errors:
     scale = share * np.sqrt(n / np.maximum(n - 1, 1)) / size
     centred = (by_seed - means[:, None]) * there[..., None]
     nothing = np.zeros((0, 0, 0))
-    draws = Draws(scores, RESAMPLES, 0, means, size / size.sum(), n.astype(int), nothing, nothing, nothing[0])
+    draws = Draws(scores, RESAMPLES, 0, means, size / size.sum(), n.astype(int), nothing, nothing, np.zeros((0, 0)))
     return Errors(
         draws,
         residuals * scale[:, stratum],

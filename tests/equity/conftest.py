@@ -4,7 +4,7 @@ import pytest
 from harness.equity import Scores
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_scores():
     """Build scores of methods that differ only as told: 0.85 on average, 0.08 between patients."""
 

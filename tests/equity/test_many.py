@@ -1,0 +1,59 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.equity import compare, many, noise_floor, rank, resample, summarise
+
+KEYS = ["method", "quantity", "group"]
+
+
+@pytest.fixture(scope="module")
+def both(make_scores):
+    lower = {"g0": -0.06}
+    shifts = {"erm": lower, "fair": {"g0": -0.01}, "same": lower}
+    scores = make_scores((60, 90, 250), shifts=shifts, methods=tuple(shifts), unknown=10)
+    return resample(scores, resamples=4000, seed=0), many.errors(scores)
+
+
+def joined(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    assert len(one) == len(other)
+    return one.merge(other, on=KEYS, suffixes=("", "_many"), validate="one_to_one")
+
+
+def test_estimates_are_those_of_the_resampled_tables(both):
+    draws, source = both
+    table = joined(summarise(draws), many.summarise(source))
+    assert len(table) == len(summarise(draws))
+    np.testing.assert_allclose(table["estimate"], table["estimate_many"], atol=1e-12)
+
+
+def test_intervals_of_means_are_as_wide_as_the_resampled_ones(both):
+    draws, source = both
+    table = joined(summarise(draws), many.summarise(source)).query("quantity in ('overall', 'group')")
+    ratio = (table["high_many"] - table["low_many"]) / (table["high"] - table["low"])
+    assert ratio.between(0.85, 1.15).all()
+
+
+def test_noise_floor_is_that_of_the_relabelling(both):
+    draws, source = both
+    slow = noise_floor(draws).query("quantity == 'gap' and group == ''").set_index("method")
+    fast = many.noise_floor(source).set_index("method").loc[slow.index]
+    np.testing.assert_allclose(fast["observed"], slow["observed"], atol=1e-12)
+    np.testing.assert_allclose(fast["floor_95"], slow["floor_95"], rtol=0.15)
+
+
+def test_the_same_methods_differ_from_the_baseline(both):
+    draws, source = both
+    slow = compare(draws).query("quantity == 'es_sum'").set_index("method")
+    fast = many.compare(source, "erm").query("quantity == 'es_sum'").set_index("method").loc[slow.index]
+    np.testing.assert_allclose(fast["difference"], slow["difference"], atol=1e-12)
+    assert list(fast["better"]) == list(slow["better"]) == [True, None]
+
+
+def test_the_order_and_the_first_are_the_same(both):
+    draws, source = both
+    slow, fast = rank(draws), many.rank(source)
+    assert list(fast["method"])[0] == list(slow["method"])[0] == "fair"
+    assert fast["p_best"].iloc[0] > 0.95
+    assert (fast["rank_low"].iloc[0], fast["rank_high"].iloc[0]) == (1, 1)
+    assert list(fast["letters"]) == ["a", "", ""]
