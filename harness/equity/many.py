@@ -98,8 +98,18 @@ def errors(scores: Scores) -> Errors:
     share = np.sqrt(np.divide(np.maximum(total - noise, 0), total, out=np.ones_like(total), where=total > 0))
     scale = share * np.sqrt(n / np.maximum(n - 1, 1)) / size
     centred = (by_seed - means[:, None]) * there[..., None]
-    nothing = np.zeros((0, 0, 0))
-    draws = Draws(scores, RESAMPLES, 0, means, size / size.sum(), n.astype(int), nothing, nothing, np.zeros((0, 0)))
+    none = np.zeros((0, *means.shape))
+    draws = Draws(
+        scores,
+        RESAMPLES,
+        0,
+        means,
+        size / size.sum(),
+        n.astype(int),
+        none,
+        none,
+        np.zeros((0, there.shape[1])),
+    )
     return Errors(
         draws,
         residuals * scale[:, stratum],

@@ -53,7 +53,7 @@ def test_the_same_methods_differ_from_the_baseline(both):
 def test_the_order_and_the_first_are_the_same(both):
     draws, source = both
     slow, fast = rank(draws), many.rank(source)
-    assert list(fast["method"])[0] == list(slow["method"])[0] == "fair"
+    assert fast["method"].iloc[0] == slow["method"].iloc[0] == "fair"
     assert fast["p_best"].iloc[0] > 0.95
     assert (fast["rank_low"].iloc[0], fast["rank_high"].iloc[0]) == (1, 1)
     assert list(fast["letters"]) == ["a", "", ""]
