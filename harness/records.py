@@ -10,7 +10,6 @@ The leaderboard reads the first two and nothing else.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -247,8 +246,8 @@ def _read(path: Path, model: type[Model]) -> Model:
             f"{path}: {error.strerror}; is --runs the folder that harness run wrote?"
         ) from None
     try:
-        return model.model_validate(json.loads(text))
-    except (json.JSONDecodeError, ValidationError) as error:
+        return model.model_validate_json(text)
+    except ValidationError as error:
         raise HarnessError(f"{path}: not a record of schema {SCHEMA_VERSION}: {error}") from None
 
 

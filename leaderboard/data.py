@@ -7,9 +7,14 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from harness.errors import HarnessError
 from harness.records import Cost, MethodInfo, PlanRow, ProtocolRecord, Record, Store
+from leaderboard.parallel import mapped
+
+_SHARDS = 8
 
 METRICS = ("dice", "iou", "nsd", "hd95", "hd95_max", "asd", "vcdr_error", "missed")
 
@@ -71,7 +76,7 @@ class Board:
         """The protocol's name."""
         return self.record.name
 
-    @property
+    @cached_property
     def structures(self) -> list[str]:
         """The structures, the one that ranks first."""
         names = list(self.record.protocol["structures"])
@@ -89,7 +94,7 @@ class Board:
         rows = self.subjects[self.subjects["split"] == "test"]
         return rows.sort_values("sample").reset_index(drop=True)
 
-    @property
+    @cached_property
     def seeds(self) -> list[int]:
         """All seeds of the plan, ascending."""
         return sorted({row.seed for row in self.record.plan})
@@ -152,12 +157,13 @@ def load(store: Store) -> list[Board]:
 
 def _board(store: Store, name: str) -> Board:
     record, subjects = store.protocol(name), store.subjects(name)
-    trials = {row.trial: row for row in record.plan}
+    trials = list(dict.fromkeys(row.trial for row in record.plan))
     records = {trial: store.record(trial) for trial in trials if store.has(trial)}
     board = Board(record, subjects, _entries(record.plan, records), {})
-    for trial, found in records.items():
-        if found.status == "done":
-            board.scores[trial] = _scores(store, trial, board)
+    done = [trial for trial, found in records.items() if found.status == "done"]
+    shards = [done[start::_SHARDS] for start in range(_SHARDS)]
+    for scores in mapped(lambda i: _Reader(store, board).read_all(shards[i]), _SHARDS, len(done)):
+        board.scores.update(scores)
     return board
 
 
@@ -169,25 +175,49 @@ def _entries(plan: tuple[PlanRow, ...], records: dict[str, Record]) -> dict[str,
     return entries
 
 
-def _scores(store: Store, trial: str, board: Board) -> np.ndarray:
-    frame = _read_scores(store, trial)
-    rows = pd.Index(board.test["sample"]).get_indexer(pd.Index(frame["sample"]))
-    columns = pd.Index(board.structures).get_indexer(pd.Index(frame["structure"]))
-    values = np.full((len(board.structures), len(METRICS), len(board.test)), np.nan)
-    if len(frame) != len(board.test) * len(board.structures) or min(rows.min(), columns.min()) < 0:
-        raise HarnessError(
-            f"{store.path(trial) / 'scores.parquet'}: its samples and structures are not those of protocol "
-            f"'{board.name}'; run `harness run` again so that the plan and its records agree."
-        )
-    values[columns, :, rows] = frame[list(METRICS)].to_numpy(float)
-    return values
+class _Reader:
+    """Reads the scores of one board's trials; their rows are nearly always in one order, found once."""
+
+    def __init__(self, store: Store, board: Board) -> None:
+        self.store = store
+        self.board = board
+        self.order: tuple[pa.Table, np.ndarray, np.ndarray] | None = None
+
+    def read_all(self, trials: list[str]) -> dict[str, np.ndarray]:
+        """Return several trials' scores."""
+        return {trial: self.read(trial) for trial in trials}
+
+    def read(self, trial: str) -> np.ndarray:
+        """Return a trial's scores, float64 [structures, metrics of `METRICS`, test samples]."""
+        table = _read_scores(self.store, trial)
+        names = table.select(["sample", "structure"])
+        if self.order is None or not self.order[0].equals(names):
+            self.order = (names, *self._positions(trial, names.to_pandas()))
+        _, columns, rows = self.order
+        values = np.full((len(self.board.structures), len(METRICS), len(self.board.test)), np.nan)
+        numbers = [table.column(metric).to_numpy() for metric in METRICS]
+        values[columns, :, rows] = np.column_stack([n.astype(float) for n in numbers])
+        return values
+
+    def _positions(self, trial: str, names: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        board = self.board
+        rows = pd.Index(board.test["sample"]).get_indexer(pd.Index(names["sample"]))
+        columns = pd.Index(board.structures).get_indexer(pd.Index(names["structure"]))
+        complete = len(names) == len(board.test) * len(board.structures)
+        if not complete or min(rows.min(), columns.min()) < 0:
+            raise HarnessError(
+                f"{self.store.path(trial) / 'scores.parquet'}: its samples and structures are not those of "
+                f"protocol '{board.name}'; run `harness run` again so that the plan and its records agree."
+            )
+        return columns, rows
 
 
-def _read_scores(store: Store, trial: str) -> pd.DataFrame:
+def _read_scores(store: Store, trial: str) -> pa.Table:
+    path = store.path(trial) / "scores.parquet"
     try:
-        return store.scores(trial)[["sample", "structure", *METRICS]]
+        with pq.ParquetFile(path) as file:
+            return file.read(["sample", "structure", *METRICS], use_threads=False)
     except (OSError, ValueError, KeyError) as error:
         raise HarnessError(
-            f"{store.path(trial) / 'scores.parquet'}: cannot be read ({error}); delete this record's "
-            "folder and run the trial again."
+            f"{path}: cannot be read ({error}); delete this record's folder and run the trial again."
         ) from None

@@ -18,7 +18,7 @@ SCALE = 2_000
 """Scores travel as whole multiples of 1/SCALE; what is rounded off a mean of 30 samples is below 0.0001."""
 MISSING = 65_535
 UNKNOWN = 255
-MOST_VALUES = 3_000_000
+MOST_VALUES = 1_000_000
 """Above this many scores in a section the groups' means travel instead; then there are no live intervals."""
 
 
@@ -105,4 +105,4 @@ def _values(board: Board, section: Section, name: str, metrics: Sequence[str], u
 def _text(values: np.ndarray) -> str:
     """Return the bytes, those of equal significance together, compressed, as text."""
     planes = np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.itemsize).T
-    return base64.b64encode(gzip.compress(planes.tobytes(), 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(planes.tobytes(), 6, mtime=0)).decode("ascii")

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.records import Store
 from leaderboard import data, exports, render, tables
+from leaderboard.parallel import mapped
 
 HERE = Path(__file__).parent
 
@@ -24,12 +25,15 @@ def build(runs: Path, out: Path, images: bool = True) -> None:
     HarnessError where there are no records or they do not fit, or where `out` is not a site.
     """
     store = Store(runs)
-    boards = data.load(store)
-    results = [(board, tables.sections(board)) for board in boards]
     with replacing(out) as folder:
+        boards = data.load(store)
+        results = [(board, tables.sections(board)) for board in boards]
         shutil.copytree(HERE / "assets", folder / "assets")
-        render.write(store, folder, results, images)
-        exports.write(folder, results)
+        writers = (
+            lambda: render.write(store, folder, results, images),
+            lambda: exports.write(folder, results),
+        )
+        mapped(lambda i: writers[i](), len(writers), max(len(board.scores) for board in boards))
 
 
 @contextmanager

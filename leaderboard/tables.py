@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness import equity
 from harness.equity import many
 from harness.records import Cost, Record
 from leaderboard.data import Board
+from leaderboard.parallel import mapped
 
 FRACTIONS = ("dice", "iou", "nsd")
 DISTANCES = ("hd95", "asd")
@@ -114,19 +116,24 @@ class Section:
     tidy: dict[str, dict[str, pd.DataFrame]] = field(default_factory=dict, repr=False)
     baseline: str | None = None
 
-    @property
+    @cached_property
     def ranked(self) -> list[Row]:
         """The rows that have a rank."""
         return [row for row in self.rows if row.rank is not None]
 
+    @cached_property
+    def _by_method(self) -> dict[str, Row]:
+        return {row.method: row for row in self.rows}
+
     def row(self, method: str) -> Row:
         """Return a method's row."""
-        return next(row for row in self.rows if row.method == method)
+        return self._by_method[method]
 
 
 def sections(board: Board) -> list[Section]:
     """Return the board's sections, the ranking structure of each attribute first."""
-    return [section(board, a, s) for a in board.attributes for s in board.structures]
+    which = [(a, s) for a in board.attributes for s in board.structures]
+    return mapped(lambda i: section(board, *which[i]), len(which), len(board.scores))
 
 
 def section(board: Board, attribute: str, structure: str) -> Section:
@@ -196,8 +203,10 @@ def _tables(board: Board, attribute: str, structure: str, metric: str) -> dict[s
 
 def _by_method(table: pd.DataFrame) -> Lines:
     lines: Lines = {}
-    for values in table.itertuples(index=False, name=None):
-        line = dict(zip(table.columns, values, strict=True))
+    columns = [table[name].astype(object) for name in table.columns]
+    names = list(table.columns)
+    for values in zip(*columns, strict=True):
+        line = dict(zip(names, values, strict=True))
         lines.setdefault(line["method"], []).append(line)
     return lines
 
