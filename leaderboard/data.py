@@ -46,7 +46,14 @@ class Entry:
 
     def under(self, attribute: str) -> dict[int, Record | None]:
         """Return seed -> record under an attribute."""
-        return {seed: record for (a, seed), record in sorted(self.records.items()) if a == attribute}
+        return self._by_attribute.get(attribute, {})
+
+    @cached_property
+    def _by_attribute(self) -> dict[str, dict[int, Record | None]]:
+        found: dict[str, dict[int, Record | None]] = {}
+        for attribute, seed in sorted(self.records):
+            found.setdefault(attribute, {})[seed] = self.records[attribute, seed]
+        return found
 
     def status(self, attribute: str) -> str:
         """Return "done", "partial", "failed" or "not run yet"."""
@@ -157,13 +164,14 @@ def load(store: Store) -> list[Board]:
 
 def _board(store: Store, name: str) -> Board:
     record, subjects = store.protocol(name), store.subjects(name)
-    trials = list(dict.fromkeys(row.trial for row in record.plan))
-    records = {trial: store.record(trial) for trial in trials if store.has(trial)}
-    board = Board(record, subjects, _entries(record.plan, records), {})
-    done = [trial for trial, found in records.items() if found.status == "done"]
-    shards = [done[start::_SHARDS] for start in range(_SHARDS)]
-    for scores in mapped(lambda i: _Reader(store, board).read_all(shards[i]), _SHARDS, len(done)):
+    board = Board(record, subjects, {}, {})
+    trials = [trial for trial in dict.fromkeys(row.trial for row in record.plan) if store.has(trial)]
+    shards = [trials[start::_SHARDS] for start in range(_SHARDS)]
+    records: dict[str, Record] = {}
+    for found, scores in mapped(lambda i: _Reader(store, board).read_all(shards[i]), _SHARDS, len(trials)):
+        records.update(found)
         board.scores.update(scores)
+    board.entries.update(_entries(record.plan, records))
     return board
 
 
@@ -183,9 +191,11 @@ class _Reader:
         self.board = board
         self.order: tuple[pa.Table, np.ndarray, np.ndarray] | None = None
 
-    def read_all(self, trials: list[str]) -> dict[str, np.ndarray]:
-        """Return several trials' scores."""
-        return {trial: self.read(trial) for trial in trials}
+    def read_all(self, trials: list[str]) -> tuple[dict[str, Record], dict[str, np.ndarray]]:
+        """Return the records of some trials, and the scores of those that are done."""
+        records = {trial: self.store.record(trial) for trial in trials}
+        done = (trial for trial, record in records.items() if record.status == "done")
+        return records, {trial: self.read(trial) for trial in done}
 
     def read(self, trial: str) -> np.ndarray:
         """Return a trial's scores, float64 [structures, metrics of `METRICS`, test samples]."""
