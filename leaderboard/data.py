@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import HarnessError
 from harness.records import Cost, MethodInfo, PlanRow, ProtocolRecord, Record, Store
-from leaderboard.parallel import mapped
+from leaderboard.parallel import mapped, shared
 
 _SHARDS = 8
 
@@ -166,11 +166,15 @@ def _board(store: Store, name: str) -> Board:
     record, subjects = store.protocol(name), store.subjects(name)
     board = Board(record, subjects, {}, {})
     trials = [trial for trial in dict.fromkeys(row.trial for row in record.plan) if store.has(trial)]
-    shards = [trials[start::_SHARDS] for start in range(_SHARDS)]
-    records: dict[str, Record] = {}
-    for found, scores in mapped(lambda i: _Reader(store, board).read_all(shards[i]), _SHARDS, len(trials)):
-        records.update(found)
-        board.scores.update(scores)
+    values = shared((len(trials), len(board.structures), len(METRICS), len(board.test)))
+
+    def read(shard: int) -> list[Record]:
+        reader = _Reader(store, board)
+        return [reader.read(trials[i], values[i]) for i in range(shard, len(trials), _SHARDS)]
+
+    records = {found.id: found for part in mapped(read, _SHARDS, len(trials)) for found in part}
+    done = {trial: i for i, trial in enumerate(trials) if records[trial].status == "done"}
+    board.scores.update({trial: values[i] for trial, i in done.items()})
     board.entries.update(_entries(record.plan, records))
     return board
 
@@ -191,23 +195,18 @@ class _Reader:
         self.board = board
         self.order: tuple[pa.Table, np.ndarray, np.ndarray] | None = None
 
-    def read_all(self, trials: list[str]) -> tuple[dict[str, Record], dict[str, np.ndarray]]:
-        """Return the records of some trials, and the scores of those that are done."""
-        records = {trial: self.store.record(trial) for trial in trials}
-        done = (trial for trial, record in records.items() if record.status == "done")
-        return records, {trial: self.read(trial) for trial in done}
-
-    def read(self, trial: str) -> np.ndarray:
-        """Return a trial's scores, float64 [structures, metrics of `METRICS`, test samples]."""
-        table = _read_scores(self.store, trial)
-        names = table.select(["sample", "structure"])
-        if self.order is None or not self.order[0].equals(names):
-            self.order = (names, *self._positions(trial, names.to_pandas()))
-        _, columns, rows = self.order
-        values = np.full((len(self.board.structures), len(METRICS), len(self.board.test)), np.nan)
-        numbers = [table.column(metric).to_numpy() for metric in METRICS]
-        values[columns, :, rows] = np.column_stack([n.astype(float) for n in numbers])
-        return values
+    def read(self, trial: str, values: np.ndarray) -> Record:
+        """Return a trial's record and fill in its scores: float64 [structures, metrics, test samples]."""
+        record = self.store.record(trial)
+        if record.status == "done":
+            table = _read_scores(self.store, trial)
+            names = table.select(["sample", "structure"])
+            if self.order is None or not self.order[0].equals(names):
+                self.order = (names, *self._positions(trial, names.to_pandas()))
+            _, columns, rows = self.order
+            numbers = [table.column(metric).to_numpy() for metric in METRICS]
+            values[columns, :, rows] = np.column_stack([n.astype(float) for n in numbers])
+        return record
 
     def _positions(self, trial: str, names: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         board = self.board

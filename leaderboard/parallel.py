@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
+
+import numpy as np
 
 WORTH = 2_000
 """From this many trials on, forking costs less than it saves."""
@@ -31,6 +35,12 @@ def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Resul
             return list(pool.map(_call, range(count)))  # type: ignore[arg-type]
     finally:
         _work = None
+
+
+def shared(shape: tuple[int, ...]) -> np.ndarray:
+    """Return float64 zeros in memory that processes forked later share with this one."""
+    count = math.prod(shape)
+    return np.frombuffer(mmap.mmap(-1, max(8 * count, 1)), count=count).reshape(shape)
 
 
 def _call(i: int) -> object:

@@ -87,6 +87,7 @@
       showColumns(section, hidden);
       shown = search(section, view.search || "");
       most = rowsOf(section).length;
+      Large.lay(section);
     }
     filters.attribute.value = elsewhere ? filters.attribute.dataset.here : wanted.attribute;
     filters.structure.value = elsewhere ? filters.structure.dataset.here : wanted.structure;

@@ -1,0 +1,34 @@
+"use strict";
+// A table of very many rows: each row is a grid of its own and is laid out only where it can be seen, so
+// that a sort takes milliseconds. Widths are measured once, as the browser makes them for a plain table.
+const Large = (() => {
+  const MANY = 200;
+  const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+
+  function role(element) {
+    if (element.tagName !== "TH") return ROLES[element.tagName];
+    return element.scope === "col" ? "columnheader" : "rowheader";
+  }
+
+  // A changed display could take a table's meaning from assistive software, so it is said again.
+  function name(table) {
+    for (const element of [table, ...table.querySelectorAll("thead, tbody, tr, th, td")]) {
+      element.setAttribute("role", role(element));
+    }
+  }
+
+  function lay(section) {
+    const table = section.querySelector("table.scores");
+    const shown = headsOf(section).filter((header) => !header.hidden);
+    const columns = shown.map((header) => header.dataset.key).join(" ");
+    if (!table || rowsOf(section).length < MANY || table.dataset.laid === columns) return;
+    if (!table.dataset.laid) name(table);
+    table.classList.remove("large");
+    const widths = shown.map((header) => `${header.getBoundingClientRect().width}px`);
+    table.style.setProperty("--columns", widths.join(" "));
+    table.classList.add("large");
+    table.dataset.laid = columns;
+  }
+
+  return { lay };
+})();
