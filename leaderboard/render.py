@@ -71,6 +71,12 @@ class BoardPage:
         return f"{self.folder}/protocol.html"
 
     @property
+    def backbone(self) -> str:
+        """The backbone and how it is adapted: frozen and LoRA never share a board."""
+        spec = self.board.record.protocol["backbone"]
+        return f"{spec['name']} ({spec['adapt']})"
+
+    @property
     def cases_url(self) -> str:
         """The page of cases across methods, or nothing where no image may be shown."""
         return f"{self.folder}/cases.html" if self.gallery else ""

@@ -16,7 +16,12 @@ def large(tmp_path_factory):
     methods = ("erm", *(f"m{i:03d}" for i in range(METHODS - 1)))
     quality = {name: 0.0002 * i for i, name in enumerate(methods)}
     world = World(
-        methods=methods, quality=quality, attributes=("gender",), structures=("cup",), seeds=(0, 1), samples=60
+        methods=methods,
+        quality=quality,
+        attributes=("gender",),
+        structures=("cup",),
+        seeds=(0, 1),
+        samples=60,
     )
     return make_site(tmp_path_factory.mktemp("large"), world)
 

@@ -1,0 +1,51 @@
+"""The page of a site with several boards."""
+
+from __future__ import annotations
+
+import pytest
+from make_records import World, make_store
+
+import leaderboard
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boards")
+    common = {"methods": ("erm", "adv"), "structures": ("cup",), "seeds": (0, 1), "samples": 60}
+    make_store(folder / "runs", World(**common, attributes=("race", "gender")))
+    frozen = World(**common, attributes=("age",), protocol="other", title="Another board")
+    make_store(folder / "runs", frozen)
+    leaderboard.build(folder / "runs", folder / "site")
+    return folder / "site"
+
+
+def shown(page) -> list[str]:
+    return page.locator("section.protocol:visible h2").all_inner_texts()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_accessibility_violation(new_tab, boards, axe, scheme):
+    page = new_tab(boards.as_uri(), color_scheme=scheme, bypass_csp=True).open()
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")["violations"]
+    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_boards_are_filtered_and_the_address_holds_the_view(new_tab, boards):
+    page = new_tab(boards.as_uri()).open()
+    assert len(shown(page)) == 2
+    page.get_by_label("Equity by").select_option("age")
+    assert shown(page) == ["Another board"]
+    assert page.get_by_role("status").inner_text() == "1 of 2 boards"
+    again = new_tab(boards.as_uri()).open("index.html" + page.evaluate("location.hash"))
+    assert shown(again) == ["Another board"]
+    page.go_back()
+    assert len(shown(page)) == 2
+
+
+def test_without_javascript_every_board_is_there(new_tab, boards):
+    page = new_tab(boards.as_uri(), java_script_enabled=False).open()
+    assert len(shown(page)) == 2
+    assert not page.locator(".tools").is_visible()
