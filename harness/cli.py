@@ -19,6 +19,8 @@ from harness.errors import HarnessError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.cohorts.cohort import Cohort
+    from harness.protocol import Protocol
     from harness.run import Outcome, Prepared
 
 
@@ -167,8 +169,13 @@ def show_command(trial: str, runs: Path) -> None:
 @click.argument("protocol", default="quick")
 @_DATA
 @click.option("--thumbnails", type=click.Path(path_type=Path), help="Also write a PNG with a few samples.")
+@click.option(
+    "--audit", is_flag=True, help="Also look for what would spoil a ranking: leaks, wrong labels, drift."
+)
 @_CACHE
-def cohort_command(protocol: str, data: Path | None, thumbnails: Path | None, cache: Path) -> None:
+def cohort_command(
+    protocol: str, data: Path | None, thumbnails: Path | None, audit: bool, cache: Path
+) -> None:
     """Show who is in a protocol's cohort: samples and patients per group and split."""
     from harness import cohorts
     from harness.protocol import load
@@ -181,6 +188,8 @@ def cohort_command(protocol: str, data: Path | None, thumbnails: Path | None, ca
     if thumbnails is not None:
         cohorts.write_thumbnails(cohort, thumbnails)
         console.print(f"Wrote {thumbnails}.")
+    if audit:
+        sys.exit(_audit(cohort, chosen))
 
 
 @cli.command("report")
@@ -355,6 +364,18 @@ def _list_trials(runs: Path) -> int:
         where = f"{record.protocol} {record.method.name} {record.attribute or '-'} seed {record.seed}"
         click.echo(f"{trial[:8]}  {record.status:6}  {where}")
     return 0
+
+
+def _audit(cohort: Cohort, protocol: Protocol) -> int:
+    """Print what is wrong with a cohort; return 1 where a ranking on it could not be trusted."""
+    from harness.cohorts.audit import audit
+
+    findings = audit(cohort, protocol)
+    for finding in findings:
+        click.echo(f"{'spoils' if finding.spoils else 'look  '}  {finding.check:9}  {finding.message}")
+    spoilt = sum(finding.spoils for finding in findings)
+    click.echo(f"Audit: {len(findings)} findings, {spoilt} of which would spoil a ranking.")
+    return 1 if spoilt else 0
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomli_w
+from PIL import Image
 from tiny import PROTOCOL
 
 HARNESS = Path(sys.executable).with_name("harness")
@@ -133,6 +135,36 @@ def test_cohort_shows_who_is_in_it(folder):
     assert shown.returncode == 0, shown.stderr
     assert "80 samples" in shown.stdout
     assert "Black" in shown.stdout
+
+
+def test_audit_finds_a_sound_cohort_sound(folder):
+    done = harness("cohort", "tiny.toml", "--audit", cwd=folder)
+    assert done.returncode == 0
+    assert "Audit: 0 findings, 0 of which would spoil a ranking." in done.stdout
+
+
+def test_audit_of_a_cohort_with_a_leak_says_where_and_makes_the_status_non_zero(folder):
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    images[39] = images[0]
+    rows = []
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i}.png")
+        Image.fromarray(np.pad(np.ones((16, 16), np.uint8), 8)).save(folder / f"{i}_mask.png")
+        sex = "female" if i % 2 else "male"
+        split = "test" if i >= 20 else "train"
+        rows.append(f"s{i},p{i},{i}.png,{i}_mask.png,{sex},{split}")
+    (folder / "manifest.csv").write_text("\n".join(["id,patient,image,mask,sex,split", *rows]))
+    table = PROTOCOL | {
+        "cohort": {"source": "folder", "size": 32},
+        "structures": {"spot": [1]},
+        "ranked_by": "spot",
+        "attributes": {"sex": {}},
+    }
+    (folder / "leak.toml").write_text(tomli_w.dumps(table))
+    done = harness("cohort", "leak.toml", "--data", ".", "--audit", cwd=folder)
+    assert done.returncode == 1, done.stderr
+    assert "'s0' (train) and 's39' (test) show nearly the same image" in done.stdout
+    assert "1 of which would spoil a ranking" in done.stdout
 
 
 def test_interrupted_by_ctrl_c_says_how_to_go_on_and_leaves_no_half_record(folder):
