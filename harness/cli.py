@@ -84,6 +84,11 @@ def cli() -> None:
 )
 @click.option("--dry-run", is_flag=True, help="List the trials and their state, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
+@click.option(
+    "--controls",
+    is_flag=True,
+    help="Also each method's twins (shuffled groups, ERM with its sampler ...).",
+)
 @_RUNS
 @_CACHE
 def run_command(
@@ -96,6 +101,7 @@ def run_command(
     jobs: int | None,
     dry_run: bool,
     retry_failed: bool,
+    controls: bool,
     runs: Path,
     cache: Path,
 ) -> None:
@@ -118,12 +124,12 @@ def run_command(
         chosen = chosen.model_copy(update={"seeds": _seeds(seeds)})
     resolve_device(device)
     with console.status("Reading the cohort ..."):
-        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol)
+        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol, controls)
     _print_broken(console, prepared)
     if dry_run:
         _print_plan(console, prepared)
         sys.exit(1 if prepared.broken else 0)
-    run.write_protocol(prepared, _command(protocol, methods, seeds))
+    run.write_protocol(prepared, _command(protocol, methods, seeds, controls))
     slots = executors.local.slots(device, jobs, chosen.recipe.threads)
     outcome = _execute(console, prepared, slots, device, retry_failed)
     _print_outcome(console, prepared, outcome)
@@ -385,9 +391,9 @@ def _seeds(text: str) -> tuple[int, ...]:
         raise HarnessError(f"--seeds {text}: give whole numbers with commas between them: 0,1,2.") from None
 
 
-def _command(protocol: str, methods: tuple[str, ...], seeds: str | None) -> str:
+def _command(protocol: str, methods: tuple[str, ...], seeds: str | None, controls: bool) -> str:
     names = " ".join(Path(m).name if "/" in m else m for m in methods) or "--all"
-    given = f" --seeds {seeds}" if seeds else ""
+    given = (f" --seeds {seeds}" if seeds else "") + (" --controls" if controls else "")
     return f"harness run {names} --protocol {Path(protocol).name}{given}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
@@ -93,12 +94,14 @@ class Method(nn.Module, ABC):
     reads_attribute : False lets one training serve every attribute; `batch.groups` is then -1.
     starts_from : name of the method whose trained weights this one fine-tunes, or None.
     sampler : how the harness draws training batches, "uniform" or "group-balanced".
+    controls : further twins for `harness run --controls`: name to hyper-parameters.
     """
 
     card: ClassVar[Card]
     reads_attribute: ClassVar[bool] = True
     starts_from: ClassVar[str | None] = None
     sampler: ClassVar[Sampler] = "uniform"
+    controls: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, task: Task) -> None:
         super().__init__()

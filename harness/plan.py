@@ -17,7 +17,10 @@ from harness.protocol import Protocol
 from harness.records import PlanRow
 
 if TYPE_CHECKING:
-    from harness.method import Method
+    from harness.method import Method, Sampler
+
+BASELINE = "erm"
+"""The method that controls are made of."""
 
 # The libraries whose arithmetic ends up in a result.
 LIBRARIES = (
@@ -42,6 +45,22 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Twin:
+    """A control: trained as `method` is, but for one thing, to tell what that thing is worth.
+
+    sampler and starts_from: instead of the method's own; shuffled: group labels dealt anew to the
+    training patients; hyper_parameters: on top of the method's.
+    """
+
+    name: str
+    method: str
+    sampler: Sampler | None = None
+    shuffled: bool = False
+    starts_from: str | None = None
+    hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Trial:
     """One method x attribute x seed under a protocol; `attribute` is None if it is not read."""
 
@@ -53,11 +72,18 @@ class Trial:
     seed: int
     starts_from: str | None
     identity: dict[str, Any] = field(repr=False)
+    sampler: Sampler | None = None
+    shuffled: bool = False
+    control: str = ""
+    """Of a twin, what is different: `shuffled groups`."""
 
     @property
     def label(self) -> str:
         """What a person calls it: `groupdro race seed 0`."""
-        return " ".join(part for part in (self.plugin.name, self.attribute, f"seed {self.seed}") if part)
+        twin = f"({self.control})" if self.control else ""
+        return " ".join(
+            part for part in (self.plugin.name, twin, self.attribute, f"seed {self.seed}") if part
+        )
 
 
 @dataclass(frozen=True)
@@ -84,16 +110,47 @@ def build(
     candidates: Mapping[str, Candidate],
     wanted: Iterable[str],
     weights_digest: str,
+    controls: bool = False,
 ) -> Plan:
-    """Return the plan for the `wanted` methods and those whose weights they start from."""
+    """Return the plan for the `wanted` methods and those whose weights they start from.
+
+    With `controls`, also for the twins of the wanted methods.
+    """
     planner = _Planner(protocol, cohort, candidates, weights_digest)
+    wanted = list(wanted)
+    cells = [(name, Twin("", name)) for name in _with_origins(wanted, candidates)]
+    if controls:
+        cells += [(name, twin) for name in wanted for twin in twins(name, candidates[name].method)]
     rows = [
-        PlanRow(method=name, attribute=attribute, seed=seed, trial=planner.add(name, attribute, seed))
-        for name in _with_origins(wanted, candidates)
+        PlanRow(
+            method=f"{name}: {twin.name}" if twin.name else name,
+            attribute=attribute,
+            seed=seed,
+            trial=planner.add(twin, attribute, seed),
+            control_of=name if twin.name else "",
+        )
+        for name, twin in cells
         for attribute in protocol.attributes
         for seed in protocol.seeds
     ]
     return Plan(planner.trials, tuple(rows))
+
+
+def twins(name: str, method: type[Method]) -> list[Twin]:
+    """Return a method's controls, from what it declares.
+
+    A gain that survives shuffled groups is not fairness learning; one that ERM has too, given the same
+    sampler or the same further steps, is the sampler's or the steps'.
+    """
+    found = []
+    if method.reads_attribute:
+        found.append(Twin("shuffled groups", name, shuffled=True))
+    if method.sampler != "uniform":
+        found.append(Twin(f"ERM with a {method.sampler} sampler", BASELINE, sampler=method.sampler))
+    if method.starts_from is not None:
+        found.append(Twin("ERM with the same extra steps", BASELINE, starts_from=method.starts_from))
+    found += [Twin(key, name, hyper_parameters=values) for key, values in method.controls.items()]
+    return found
 
 
 def _with_origins(wanted: Iterable[str], candidates: Mapping[str, Candidate]) -> list[str]:
@@ -121,33 +178,40 @@ class _Planner:
         self.common = _common_identity(protocol, cohort, weights_digest)
         self.trials: dict[str, Trial] = {}
 
-    def add(self, name: str, attribute: str, seed: int) -> str:
+    def add(self, twin: Twin, attribute: str, seed: int) -> str:
         """Add a trial and the one that it starts from; return its id."""
-        chosen = self.candidates[name]
-        origin = chosen.method.starts_from
-        starts_from = None if origin is None else self.add(origin, attribute, seed)
-        read = attribute if chosen.method.reads_attribute else None
+        chosen = self.candidates[twin.method]
+        origin = twin.starts_from or chosen.method.starts_from
+        starts_from = None if origin is None else self.add(Twin("", origin), attribute, seed)
+        reads = chosen.method.reads_attribute or twin.sampler is not None
+        read = attribute if reads else None
+        hyper_parameters = chosen.hyper_parameters | dict(twin.hyper_parameters)
         identity = self.common | {
             "recipe": _recipe(self.protocol, finetunes=origin is not None),
             "method": {
-                "name": name,
+                "name": twin.method,
                 "source": chosen.digest,
-                "hyper_parameters": chosen.hyper_parameters,
+                "hyper_parameters": hyper_parameters,
             },
             "attribute": None if read is None else _attribute_identity(self.cohort, read),
             "seed": seed,
             "starts_from": starts_from,
         }
+        if twin.sampler is not None or twin.shuffled:
+            identity["control"] = {"sampler": twin.sampler, "shuffled": twin.shuffled}
         trial = _hash(identity)[:20]
         self.trials[trial] = Trial(
             id=trial,
             protocol=self.protocol,
             plugin=chosen.plugin,
-            hyper_parameters=chosen.hyper_parameters,
+            hyper_parameters=hyper_parameters,
             attribute=read,
             seed=seed,
             starts_from=starts_from,
             identity=identity,
+            sampler=twin.sampler,
+            shuffled=twin.shuffled,
+            control=twin.name,
         )
         return trial
 

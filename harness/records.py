@@ -86,6 +86,8 @@ class Record(_Json):
     attribute: str | None
     groups: tuple[str, ...]
     seed: int
+    control: str = ""
+    """Of a control, what is different from the method as it is."""
     started_from: str | None = None
     """Id of the trial whose weights this one began with."""
     identity: dict[str, Any]
@@ -108,6 +110,8 @@ class PlanRow(_Json):
     attribute: str
     seed: int
     trial: str
+    control_of: str = ""
+    """Of a control, the method that it is a twin of: such a row is shown under it and never ranked."""
 
 
 class BrokenPlugin(_Json):

@@ -78,22 +78,25 @@ class Outcome:
         return len(self.by_status.get(status, []))
 
 
-def prepare(protocol: Protocol, names: Sequence[str], paths: Paths, where: str) -> Prepared:
-    """Load the methods (all, where no name is given), the cohort and the plan.
+def prepare(
+    protocol: Protocol, names: Sequence[str], paths: Paths, where: str, controls: bool = False
+) -> Prepared:
+    """Load the methods (all, where no name is given), the cohort and the plan, with controls if asked.
 
     Raises HarnessError for a cohort, a protocol or weights that do not fit; a plugin that does
     not import is among `broken` and the rest go on.
     """
     found = [plugins.find(name) for name in names] if names else list(plugins.discover().values())
-    methods, broken = _load(found)
+    methods, broken = _load(found, controls)
     candidates = {
         name: plan.candidate(plugin, methods[name], protocol, where)
-        for name, plugin in ((p.name, p) for p in found + _origins(found, methods))
+        for name, plugin in ((p.name, p) for p in found + _origins(found, methods, controls))
         if name in methods
     }
     wanted = [p.name for p in found if p.name in candidates and _runnable(p.name, candidates)]
     cohort = cohorts.load(protocol, paths.data, paths.cache)
-    made = plan.build(protocol, cohort, candidates, wanted, _weights_digest(protocol, paths.cache))
+    digest = _weights_digest(protocol, paths.cache)
+    made = plan.build(protocol, cohort, candidates, wanted, digest, controls)
     return Prepared(protocol, cohort, made, tuple(broken), paths)
 
 
@@ -160,17 +163,22 @@ def write_protocol(prepared: Prepared, command: str) -> None:
             _write_cases(cohort, folder / "cases.npz")
 
 
-def _load(found: Sequence[plugins.Plugin]) -> tuple[dict[str, type[Method]], list[plugins.Broken]]:
+def _load(
+    found: Sequence[plugins.Plugin], controls: bool
+) -> tuple[dict[str, type[Method]], list[plugins.Broken]]:
     methods, broken = plugins.load_all(found)
-    more, also_broken = plugins.load_all(_origins(found, methods))
+    more, also_broken = plugins.load_all(_origins(found, methods, controls))
     return methods | more, broken + also_broken
 
 
-def _origins(found: Sequence[plugins.Plugin], methods: dict[str, type[Method]]) -> list[plugins.Plugin]:
-    """Return the plugins, not among `found`, whose weights one of the methods starts from."""
+def _origins(
+    found: Sequence[plugins.Plugin], methods: dict[str, type[Method]], controls: bool
+) -> list[plugins.Plugin]:
+    """Return the plugins, not among `found`, that methods start from and that controls are made of."""
     known = {plugin.name for plugin in found}
-    names = {m.starts_from for m in methods.values() if m.starts_from is not None} - known
-    return [plugins.find(name) for name in sorted(names)]
+    names = {m.starts_from for m in methods.values() if m.starts_from is not None}
+    names |= {plan.BASELINE} if controls else set()
+    return [plugins.find(name) for name in sorted(names - known)]
 
 
 def _runnable(name: str, candidates: dict[str, plan.Candidate]) -> bool:

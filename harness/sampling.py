@@ -29,6 +29,16 @@ def order(sampler: Sampler, groups: np.ndarray, draws: int, rng: np.random.Gener
     return rng.permutation(drawn)
 
 
+def shuffled(groups: np.ndarray, patients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Deal the groups anew to the patients, each with all of its samples: int64 [N].
+
+    groups: int64 [N], -1 is unknown and dealt too; patients: [N]. A patient counts with the group of its
+    first sample.
+    """
+    _, first, patient = np.unique(patients, return_index=True, return_inverse=True)
+    return np.asarray(rng.permutation(groups[first])[patient])
+
+
 def _passes(pool: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Return `draws` members of a pool, every one of them before any a second time."""
     if draws == 0:

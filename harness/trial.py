@@ -36,8 +36,9 @@ from harness.plan import Trial
 from harness.predict import predict
 from harness.protocol import Protocol
 from harness.records import CURVE, Cost, Record, Store, write_json
+from harness.sampling import shuffled
 from harness.score import score, write_scores
-from harness.seeds import seed_everything
+from harness.seeds import generator, seed_everything
 
 Progress = Callable[[str, int, int], None]
 
@@ -183,6 +184,9 @@ def _job(
     schedule = Schedule.of(recipe, finetunes=trial.starts_from is not None)
     codes = {name: (groups, cohort.codes(name)[rows]) for name, groups in cohort.groups.items()}
     groups, own = codes[trial.attribute] if trial.attribute else ((), np.full(len(rows), -1))
+    if trial.shuffled:
+        patients = cohort.subjects["patient"].to_numpy()[rows].astype(str)
+        own = shuffled(own, patients, generator("shuffle", trial.attribute or "", trial.seed))
     task = Task(
         n_classes=trial.protocol.n_classes,
         n_features=backbone.n_features,
@@ -211,7 +215,10 @@ def _job(
 def _build_method(trial: Trial, task: Task) -> Method:
     method = plugins.load(trial.plugin)
     seed_everything("method", trial.plugin.name, trial.seed)
-    return method(task, **trial.hyper_parameters)
+    built = method(task, **trial.hyper_parameters)
+    if trial.sampler is not None:
+        built.sampler = trial.sampler  # type: ignore[misc]
+    return built
 
 
 def _validator(
@@ -280,6 +287,7 @@ def _record(trial: Trial, status: Any, groups: tuple[str, ...]) -> Record:
         attribute=trial.attribute,
         groups=groups,
         seed=trial.seed,
+        control=trial.control,
         started_from=trial.starts_from,
         identity=trial.identity,
         environment=provenance.environment(trial),

@@ -77,6 +77,8 @@ class Board:
     subjects: pd.DataFrame
     entries: dict[str, Entry]
     scores: dict[str, np.ndarray] = field(repr=False)
+    controls: dict[str, list[Entry]] = field(default_factory=dict)
+    """Method to its twins, which are shown under it and never ranked."""
 
     @property
     def name(self) -> str:
@@ -108,7 +110,11 @@ class Board:
 
     def matrix(self, name: str, attribute: str, structure: str, metric: str) -> np.ndarray | None:
         """Return a method's scores, float [seeds, samples], NaN for a seed without a finished trial."""
-        done = {r.seed: r.id for r in self.entries[name].done(attribute)}
+        return self.scores_of(self.entries[name], attribute, structure, metric)
+
+    def scores_of(self, entry: Entry, attribute: str, structure: str, metric: str) -> np.ndarray | None:
+        """Return the same of a method or a control."""
+        done = {r.seed: r.id for r in entry.done(attribute)}
         if not done:
             return None
         s, m = self.structure_index[structure], METRICS.index(metric)
@@ -145,7 +151,8 @@ class Board:
 
     @cached_property
     def _by_id(self) -> dict[str, Record]:
-        found = [record for entry in self.entries.values() for record in entry.records.values()]
+        entries = [*self.entries.values(), *(twin for twins in self.controls.values() for twin in twins)]
+        found = [record for entry in entries for record in entry.records.values()]
         return {record.id: record for record in found if record is not None}
 
 
@@ -175,7 +182,12 @@ def _board(store: Store, name: str) -> Board:
     records = {found.id: found for part in mapped(read, _SHARDS, len(trials)) for found in part}
     done = {trial: i for i, trial in enumerate(trials) if records[trial].status == "done"}
     board.scores.update({trial: values[i] for trial, i in done.items()})
-    board.entries.update(_entries(record.plan, records))
+    own = tuple(row for row in record.plan if not row.control_of)
+    board.entries.update(_entries(own, records))
+    for method in board.entries:
+        twins = tuple(row for row in record.plan if row.control_of == method)
+        if twins:
+            board.controls[method] = list(_entries(twins, records).values())
     return board
 
 

@@ -13,7 +13,7 @@ import jinja2
 
 from harness.equity import MIN_PATIENTS
 from harness.records import Store
-from leaderboard import citations, curves, figures, intersections, pages, payload, reported, words
+from leaderboard import citations, controls, curves, figures, intersections, pages, payload, reported, words
 from leaderboard.cases import Gallery
 from leaderboard.data import Board, Entry
 from leaderboard.figures import Figure
@@ -264,6 +264,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         "rows": [section.row(entry.name) for section in own],
         "seeds": seeds,
         "figures": [figure for figure in drawn if figure is not None],
+        "controls": controls.of_method(page.board, entry.name, first.attribute),
         "cases": page.gallery.of_method(entry.name, first.attribute) if page.gallery else {},
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,7 @@ class ReleasedFEBS(Method):
         licence="MIT",
     )
     starts_from = "erm"
+    controls: ClassVar = {"gamma 0": {"gamma": 0.0}}
 
     def __init__(self, task: Task, gamma: float = 1.0) -> None:
         super().__init__(task)

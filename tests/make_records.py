@@ -63,6 +63,8 @@ class World:
     broken: Sequence[BrokenPlugin] = ()
     info: dict[str, dict[str, object]] = field(default_factory=dict)
     error: str = "Loss became NaN in epoch 2 of 5; lower recipe.learning_rate."
+    controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Method to the names of its twins; gaps and qualities of a twin go by its whole name."""
     protocol: str = "quick"
     title: str = "Synthetic fundus, frozen backbone"
 
@@ -75,9 +77,11 @@ def make_store(root: Path, world: World | None = None) -> Store:
     world, store = world or World(), Store(root)
     rng = np.random.default_rng(7)
     subjects = _subjects(world, rng)
+    cells = [(m, "") for m in world.methods]
+    cells += [(f"{m}: {twin}", m) for m, twins in world.controls.items() for twin in twins]
     plan = [
-        PlanRow(method=m, attribute=a, seed=s, trial=trial_id(world, m, a, s))
-        for m in world.methods
+        PlanRow(method=m, attribute=a, seed=s, trial=trial_id(world, m, a, s), control_of=of)
+        for m, of in cells
         for a in world.attributes
         for s in world.seeds
     ]

@@ -1,0 +1,76 @@
+"""The controls of a method: planned from what it declares, trained as told, never in anybody's way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_trial import Silent
+from tiny import parse, prepare
+
+from harness import run
+from harness.executors.local import LocalExecutor
+from harness.sampling import shuffled
+from harness.trial import Paths
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def planned(methods, paths):
+    return run.prepare(parse(seeds=[0]), methods, paths, "tiny.toml", controls=True)
+
+
+def test_controls_follow_from_what_a_method_declares(tmp_path, cache):
+    rows = planned(["erm", "febs", "erm-balanced"], Paths(tmp_path, None, cache)).plan.rows
+    named = {(row.control_of, row.method) for row in rows if row.control_of}
+    assert named == {
+        ("febs", "febs: shuffled groups"),
+        ("febs", "febs: ERM with the same extra steps"),
+        ("febs", "febs: gamma 0"),
+        ("erm-balanced", "erm-balanced: shuffled groups"),
+        ("erm-balanced", "erm-balanced: ERM with a group-balanced sampler"),
+    }
+
+
+def test_a_methods_own_trials_keep_their_ids(tmp_path, cache):
+    paths = Paths(tmp_path, None, cache)
+    without = set(prepare(["febs"], paths, seeds=[0]).plan.trials)
+    with_controls = planned(["febs"], paths).plan
+    assert without < set(with_controls.trials)
+    assert {row.trial for row in with_controls.rows if not row.control_of} == without
+
+
+def test_erm_with_extra_steps_starts_from_erm_and_serves_every_attribute(tmp_path, cache):
+    plan = planned(["febs"], Paths(tmp_path, None, cache)).plan
+    trials = {row.trial for row in plan.rows if row.method.endswith("extra steps")}
+    assert len(trials) == 1
+    twin = plan.trials[trials.pop()]
+    assert twin.plugin.name == plan.trials[twin.starts_from].plugin.name == "erm"
+
+
+def test_shuffling_keeps_the_sizes_and_every_patient_in_one_group():
+    patients = np.repeat(np.arange(50), 3)
+    groups = np.repeat(np.arange(50) % 5 - 1, 3)
+    dealt = shuffled(groups, patients, np.random.default_rng(0))
+    assert (np.bincount(dealt + 1) == np.bincount(groups + 1)).all()
+    assert (dealt.reshape(50, 3) == dealt.reshape(50, 3)[:, :1]).all()
+    assert (dealt != groups).any()
+
+
+def test_controls_train_and_what_is_different_is_in_their_record(tmp_path, cache):
+    prepared = planned(["erm-balanced"], Paths(tmp_path, None, cache))
+    with LocalExecutor([{}, {}], preload=["harness.trial"]) as executor:
+        outcome = run.execute(prepared, executor, Silent(), 2, "cpu")
+    assert outcome.count("done") == len(prepared.plan.trials) == 6
+    store = prepared.store
+    by_row = {(row.method, row.attribute): row.trial for row in prepared.plan.rows}
+    own = by_row["erm-balanced", "race"]
+    twin = by_row["erm-balanced: ERM with a group-balanced sampler", "race"]
+    # The same loss under the same sampler: the same predictions to the last pixel.
+    assert (store.predictions(own)[1] == store.predictions(twin)[1]).all()
+    dealt = by_row["erm-balanced: shuffled groups", "race"]
+    assert (store.predictions(own)[1] != store.predictions(dealt)[1]).any()
+    assert store.record(dealt).control == "shuffled groups"
+    assert store.record(own).control == ""
