@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__
+from harness.commands import plugin, submission
+from harness.commands.options import CACHE, DATA, PROTOCOL, RUNS
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
@@ -40,32 +42,6 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _cache_default() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("equity-leaderboard")
-
-
-_RUNS = click.option(
-    "--runs",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of records.",
-)
-_CACHE = click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    default=_cache_default,
-    envvar="HARNESS_CACHE",
-    help="Folder of weights, cohorts and embeddings.  [default: the user's cache folder; env: HARNESS_CACHE]",
-)
-_PROTOCOL = click.option(
-    "--protocol", default="quick", show_default=True, help="Name of a shipped protocol, or a .toml file."
-)
-_DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder of the cohort's files.")
-
-
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="harness")
 def cli() -> None:
@@ -75,8 +51,8 @@ def cli() -> None:
 @cli.command("run")
 @click.argument("methods", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every method that is found.")
-@_PROTOCOL
-@_DATA
+@PROTOCOL
+@DATA
 @click.option("--seeds", help="Seeds instead of the protocol's: 0,1,2.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -89,8 +65,8 @@ def cli() -> None:
     is_flag=True,
     help="Also each method's twins (shuffled groups, ERM with its sampler ...).",
 )
-@_RUNS
-@_CACHE
+@RUNS
+@CACHE
 def run_command(
     methods: tuple[str, ...],
     everything: bool,
@@ -138,7 +114,7 @@ def run_command(
 
 @cli.command("list")
 @click.argument("what", type=click.Choice(["methods", "protocols", "trials"]))
-@_RUNS
+@RUNS
 def list_command(what: str, runs: Path) -> None:
     """List methods, shipped protocols, or the trials that have a record."""
     lister: dict[str, Callable[[], int]] = {
@@ -151,7 +127,7 @@ def list_command(what: str, runs: Path) -> None:
 
 @cli.command("show")
 @click.argument("trial")
-@_RUNS
+@RUNS
 def show_command(trial: str, runs: Path) -> None:
     """Show one trial's record; the first characters of its id are enough."""
     from harness.records import Store
@@ -173,12 +149,12 @@ def show_command(trial: str, runs: Path) -> None:
 
 @cli.command("cohort")
 @click.argument("protocol", default="quick")
-@_DATA
+@DATA
 @click.option("--thumbnails", type=click.Path(path_type=Path), help="Also write a PNG with a few samples.")
 @click.option(
     "--audit", is_flag=True, help="Also look for what would spoil a ranking: leaks, wrong labels, drift."
 )
-@_CACHE
+@CACHE
 def cohort_command(
     protocol: str, data: Path | None, thumbnails: Path | None, audit: bool, cache: Path
 ) -> None:
@@ -215,7 +191,7 @@ def cohort_command(
     type=click.Path(path_type=Path),
     help="An earlier site, or its leaderboard.json: also say which scores moved since, and why.",
 )
-@_RUNS
+@RUNS
 def report_command(
     out: Path, no_images: bool, open_it: bool, watch: bool, old: Path | None, runs: Path
 ) -> None:
@@ -244,7 +220,7 @@ def weights_group() -> None:
 @weights_group.command("fetch")
 @click.argument("name")
 @click.option("--from", "source", help="A file or address to take it from instead of the known sources.")
-@_CACHE
+@CACHE
 def weights_fetch(name: str, source: str | None, cache: Path) -> None:
     """Fetch a checkpoint into the cache and check its SHA-256."""
     from harness import weights
@@ -254,7 +230,7 @@ def weights_fetch(name: str, source: str | None, cache: Path) -> None:
 
 
 @weights_group.command("list")
-@_CACHE
+@CACHE
 def weights_list(cache: Path) -> None:
     """List the known checkpoints and whether they are in the cache."""
     from harness import weights
@@ -262,6 +238,16 @@ def weights_list(cache: Path) -> None:
     for name, checkpoint in weights.CHECKPOINTS.items():
         state = "here" if weights.is_cached(name, cache) else "not fetched"
         click.echo(f"{name:16} {checkpoint.size / 1e6:8.1f} MB  {state}")
+
+
+for _command_of_a_family in (
+    plugin.new_command,
+    plugin.check_command,
+    submission.pack_command,
+    submission.verify_command,
+    submission.submit_command,
+):
+    cli.add_command(_command_of_a_family)
 
 
 def main() -> None:

@@ -175,7 +175,7 @@ class _Planner:
         self.protocol = protocol
         self.cohort = cohort
         self.candidates = candidates
-        self.common = _common_identity(protocol, cohort, weights_digest)
+        self.common = common_identity(protocol, cohort, weights_digest)
         self.trials: dict[str, Trial] = {}
 
     def add(self, twin: Twin, attribute: str, seed: int) -> str:
@@ -183,23 +183,19 @@ class _Planner:
         chosen = self.candidates[twin.method]
         origin = twin.starts_from or chosen.method.starts_from
         starts_from = None if origin is None else self.add(Twin("", origin), attribute, seed)
-        reads = chosen.method.reads_attribute or twin.sampler is not None
-        read = attribute if reads else None
+        read = attribute if chosen.method.reads_attribute or twin.sampler is not None else None
         hyper_parameters = chosen.hyper_parameters | dict(twin.hyper_parameters)
-        identity = self.common | {
-            "recipe": _recipe(self.protocol, finetunes=origin is not None),
-            "method": {
-                "name": twin.method,
-                "source": chosen.digest,
-                "hyper_parameters": hyper_parameters,
-            },
-            "attribute": None if read is None else _attribute_identity(self.cohort, read),
-            "seed": seed,
-            "starts_from": starts_from,
-        }
+        identity = self.common | own_identity(
+            self.protocol,
+            self.cohort,
+            method={"name": twin.method, "source": chosen.digest, "hyper_parameters": hyper_parameters},
+            attribute=read,
+            seed=seed,
+            starts_from=starts_from,
+        )
         if twin.sampler is not None or twin.shuffled:
             identity["control"] = {"sampler": twin.sampler, "shuffled": twin.shuffled}
-        trial = _hash(identity)[:20]
+        trial = trial_id(identity)
         self.trials[trial] = Trial(
             id=trial,
             protocol=self.protocol,
@@ -216,13 +212,40 @@ class _Planner:
         return trial
 
 
-def _common_identity(protocol: Protocol, cohort: Cohort, weights_digest: str) -> dict[str, Any]:
+def trial_id(identity: dict[str, Any]) -> str:
+    """Return the id of a trial with this identity: the first 20 digits of the SHA-256 of its JSON."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def common_identity(protocol: Protocol, cohort: Cohort, weights_digest: str) -> dict[str, Any]:
+    """Return the part of the identity that all trials of a protocol share on this machine."""
     return {
         "harness": {"version": harness.__version__, "engine": sources.engine_digest()},
         "libraries": {name: _version(name) for name in LIBRARIES},
         "cohort": cohort.digest,
         "structures": {name: protocol.classes(name) for name in protocol.structures},
         "backbone": protocol.backbone.model_dump() | {"weights": weights_digest},
+    }
+
+
+def own_identity(
+    protocol: Protocol,
+    cohort: Cohort,
+    method: dict[str, Any],
+    attribute: str | None,
+    seed: int,
+    starts_from: str | None,
+) -> dict[str, Any]:
+    """Return the part of the identity that is one trial's own.
+
+    method: `name`, `source` (its digest) and `hyper_parameters`; attribute: None where it is not read.
+    """
+    return {
+        "recipe": _recipe(protocol, finetunes=starts_from is not None),
+        "method": method,
+        "attribute": None if attribute is None else _attribute_identity(cohort, attribute),
+        "seed": seed,
+        "starts_from": starts_from,
     }
 
 
@@ -235,10 +258,6 @@ def _attribute_identity(cohort: Cohort, attribute: str) -> dict[str, Any]:
     codes = cohort.codes(attribute)[cohort.rows("train")]
     groups = cohort.groups[attribute]
     return {"name": attribute, "groups": groups, "codes": hashlib.sha256(codes.tobytes()).hexdigest()}
-
-
-def _hash(identity: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _version(package: str) -> str:

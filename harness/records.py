@@ -75,6 +75,11 @@ class Cost(_Json):
     trained_parameters: int = 0
 
 
+Obtained = Literal["run", "verified", "reported"]
+"""How a record came here, from strongest to weakest: run here; verified from predictions, by recomputing
+its scores; self-reported, taken without recomputing anything."""
+
+
 class Record(_Json):
     """record.json: who ran what, on what, with what outcome."""
 
@@ -88,6 +93,7 @@ class Record(_Json):
     seed: int
     control: str = ""
     """Of a control, what is different from the method as it is."""
+    obtained: Obtained = "run"
     started_from: str | None = None
     """Id of the trial whose weights this one began with."""
     identity: dict[str, Any]

@@ -133,7 +133,7 @@ def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: str
 def write_protocol(prepared: Prepared, command: str) -> None:
     """Write the protocol's own record; cells of methods that are not in this plan stay."""
     store, protocol, cohort = prepared.store, prepared.protocol, prepared.cohort
-    digest = _protocol_digest(protocol, cohort)
+    digest = protocol_digest(protocol, cohort)
     rows = _merged_rows(store, protocol.name, digest, prepared.plan.rows)
     seeds = sorted({row.seed for row in rows} | set(protocol.seeds))
     record = ProtocolRecord(
@@ -286,7 +286,8 @@ def _read_progress(store: Store, trial: Trial) -> dict[str, Any]:
     return read
 
 
-def _protocol_digest(protocol: Protocol, cohort: Cohort) -> str:
+def protocol_digest(protocol: Protocol, cohort: Cohort) -> str:
+    """Return the SHA-256 over all that makes two boards one: what is fixed but for names and seeds."""
     fixed = protocol.model_dump(mode="json", exclude={"name", "title", "description", "seeds"})
     text = json.dumps([fixed, cohort.digest, cohort.groups], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 HARNESS = Path(__file__).parent
 
@@ -35,19 +35,32 @@ def local_files(file: Path, roots: Iterable[Path]) -> list[Path]:
 
 def digest(files: Iterable[Path]) -> str:
     """Return the SHA-256 over the files' names and contents, in the order of their names."""
+    return digest_texts({str(path): path.read_bytes() for path in files})
+
+
+def digest_texts(texts: Mapping[str, bytes]) -> str:
+    """Return the digest of files whose contents are at hand: path, with slashes, to bytes.
+
+    Only the last part of a path is hashed; the whole decides between files of the same name.
+    """
     sha = hashlib.sha256()
-    for path in sorted(files, key=lambda p: (p.name, str(p))):
-        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, path in sorted((PurePath(path).name, path) for path in texts):
+        sha.update(name.encode() + b"\0" + texts[path] + b"\0")
     return sha.hexdigest()
 
 
 def method_digest(file: Path) -> str:
     """Return the digest of a method's file and the local modules it imports, the harness aside."""
+    return digest(method_files(file))
+
+
+def method_files(file: Path) -> list[Path]:
+    """Return a method's file and the local modules that it imports, the harness aside, sorted."""
     roots = [file.parent]
     if (file.parent / "__init__.py").is_file():
         roots.append(file.parent.parent)
     harness = HARNESS.resolve()
-    return digest(f for f in local_files(file, roots) if harness not in f.parents)
+    return [f for f in local_files(file, roots) if harness not in f.parents]
 
 
 @cache

@@ -1,0 +1,34 @@
+"""Is a method a valid, deterministic, well-behaved plugin? One line a check, a fix for each failure."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.check import conduct, losses, source, training
+from harness.check.subject import Line, Subject
+from harness.plugins import Plugin
+
+__all__ = ["CHECKS", "Line", "run"]
+
+CHECKS: tuple[Callable[[Subject], Iterator[Line]], ...] = (
+    source.check,
+    losses.check,
+    training.check,
+    conduct.check,
+)
+"""The themes in order; each yields its lines, and skips them where an earlier theme found no ground."""
+
+
+def run(plugin: Plugin) -> Iterator[Line]:
+    """Yield a line for every check of a plugin, as soon as each is known.
+
+    The plugin is only ever imported in child processes with a time limit, in a folder of their own,
+    so that one that crashes, hangs or exits costs its lines and nothing else. That is not a
+    sandbox: it stops mistakes, not malice.
+    """
+    with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
+        subject = Subject(plugin, Path(scratch).resolve())
+        for check in CHECKS:
+            yield from check(subject)

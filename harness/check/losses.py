@@ -1,0 +1,130 @@
+"""Checks of the loss on the batches that a training may meet, and of what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import plugins
+from harness.backbones.backbone import Backbone
+from harness.check import bench, state
+from harness.check.child import call
+from harness.check.subject import Line, Subject, verdict
+from harness.cohorts.cohort import Cohort
+from harness.method import Batch, Method, Output
+from harness.plugins import Plugin
+from harness.trial import prepare_torch
+
+LIMIT = 60.0
+"""Seconds for nine losses and their gradients."""
+
+_CASES: dict[str, tuple[list[int], bool]] = {
+    "loss": ([0, 1, 2, 0, 1, 2, -1, 2], False),
+    "a missing group": ([0, 2, 2, 0, 2, 2, 0, 2], False),
+    "one group only": ([1] * 8, False),
+    "all groups unknown": ([-1] * 8, False),
+    "one sample": ([1], False),
+    "empty masks": ([0, 1, 2, 0, 1, 2, -1, 2], True),
+}
+_OTHERS = ("batch left as it was", "random state", "global state")
+
+
+@dataclass(frozen=True)
+class _Bench:
+    method: Method
+    backbone: Backbone
+    cohort: Cohort
+
+    def batch(self, name: str) -> tuple[Batch, Output]:
+        groups, empty = _CASES[name]
+        known = groups if self.method.reads_attribute else [-1] * len(groups)
+        return bench.batch(self.backbone, self.cohort, known, empty)
+
+
+def check(subject: Subject) -> Iterator[Line]:
+    """Yield the lines of the loss, all from one child process."""
+    names = (*_CASES, *_OTHERS)
+    if not subject.usable:
+        yield from (Line(name, "skipped", "the file does not import") for name in names)
+        return
+    result = call(subject, "losses:examine", limit=LIMIT)
+    yield from result.lines
+    missing = [name for name in names if name not in {line.name for line in result.lines}]
+    if missing:
+        subject.usable = False
+        yield Line(missing[0], "failed", f"{result.problem or 'its process ended early'}.")
+        yield from (Line(name, "skipped", "the check before it did not end") for name in missing[1:])
+    elif result.lines[0].status == "failed":
+        subject.usable = False
+
+
+def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
+    """Be the child of `check`."""
+    prepare_torch(1)
+    before = state.snapshot()
+    found, backbone = bench.cohort(scratch), bench.untrained(scratch)
+    kind = plugins.load(plugin)
+    place = _Bench(kind(bench.task(kind, backbone, found)), backbone, found)
+    for name in _CASES:
+        if name in ("a missing group", "one group only") and not kind.reads_attribute:
+            yield Line(name, "skipped", "the method does not read the attribute")
+            continue
+        yield verdict(name, _guarded(plugin, place, name))
+    yield verdict("batch left as it was", _altered(place))
+    yield verdict("random state", state.reseeded(lambda: place.method.loss(*place.batch("loss"))))
+    place.method.parameter_groups()
+    place.method.on_epoch_end(0)
+    yield verdict("global state", state.difference(before, state.snapshot()))
+
+
+def _guarded(plugin: Plugin, place: _Bench, name: str) -> str:
+    """Return what is wrong with the loss of one case; an exception is one such thing."""
+    try:
+        return _problem(place, name)
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        return f"{plugins.describe_error(error, plugin.file)}. Handle this batch in the loss."
+
+
+def _problem(place: _Bench, name: str) -> str:
+    place.backbone.zero_grad()
+    loss: Any = place.method.loss(*place.batch(name))
+    if not isinstance(loss, Tensor) or loss.shape != ():
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        return f"the loss has {got}. Return one scalar tensor; did you forget .mean()?"
+    if not loss.dtype.is_floating_point:
+        return f"the loss is {loss.dtype}. Return a floating-point tensor."
+    if not loss.isfinite():
+        return f"the loss is {loss.item()}. Look for a mean over nothing or a division by zero."
+    if not loss.requires_grad:
+        return "the loss has no gradient. Compute it from `output`, without .detach() or .item()."
+    loss.backward()
+    return _gradient_problem(place.backbone, ordinary=name == "loss")
+
+
+def _gradient_problem(backbone: Backbone, ordinary: bool) -> str:
+    grads = [p.grad for p in backbone.parameters() if p.grad is not None]
+    if not all(bool(grad.isfinite().all()) for grad in grads):
+        return "a gradient is not finite. Look for a square root, norm or log at zero."
+    if ordinary and not any(bool(grad.any()) for grad in grads):
+        return "no gradient reaches the backbone. Compute the loss from output.logits or output.features."
+    return ""
+
+
+def _altered(place: _Bench) -> str:
+    batch, output = place.batch("loss")
+    kept = {name: tensor.detach().clone() for name, tensor in _tensors(batch, output).items()}
+    place.method.loss(batch, output)
+    for name, tensor in _tensors(batch, output).items():
+        if not torch.equal(tensor.detach(), kept[name]):
+            return f"the loss wrote into {name}. Clone it first; the harness goes on using it."
+    return ""
+
+
+def _tensors(batch: Batch, output: Output) -> dict[str, Tensor]:
+    named = {f"batch.{name}": value for name, value in vars(batch).items()}
+    return named | {f"output.{name}": value for name, value in vars(output).items()}

@@ -1,0 +1,33 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+def _cache_default() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("equity-leaderboard")
+
+
+RUNS = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of records.",
+)
+CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=_cache_default,
+    envvar="HARNESS_CACHE",
+    help="Folder of weights, cohorts and embeddings.  [default: the user's cache folder; env: HARNESS_CACHE]",
+)
+PROTOCOL = click.option(
+    "--protocol", default="quick", show_default=True, help="Name of a shipped protocol, or a .toml file."
+)
+DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder of the cohort's files.")

@@ -1,0 +1,1 @@
+"""A method's records in one file: pack it, verify a stranger's, add it to a board."""

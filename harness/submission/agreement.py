@@ -1,0 +1,164 @@
+"""Checks that a submission agrees with this machine: its identities, its curves, and every score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.plan import common_identity, own_identity
+from harness.records import SCORES, PlanRow, Record
+from harness.score import score
+from harness.submission.findings import Case, Finding
+from harness.submission.yardstick import Yardstick
+
+TOLERANCE = 1e-9
+"""Of a recomputed score: the same predictions give the same numbers but for the last bits of a library."""
+
+# Parts of an identity that may differ between honest machines.
+_MACHINE = ("harness", "libraries")
+
+
+def records(case: Case) -> Iterator[Finding]:
+    """What record.json says beside the identity agrees with it and with the plan."""
+    hyper_parameters = []
+    for row in case.submission.manifest.plan:
+        record = case.parsed[row.trial].record
+        wrong = _disagreement(record, row, case.yardstick)
+        if wrong:
+            yield Finding("records", "failed", f"records/{row.trial}/record.json: {wrong}")
+            return
+        hyper_parameters.append(record.method.hyper_parameters)
+    given = case.yardstick.protocol.methods.get(case.submission.manifest.method, {})
+    if any(values != hyper_parameters[0] for values in hyper_parameters):
+        yield Finding("records", "failed", "hyper-parameters differ between trials; a method has one setting")
+    elif any(hyper_parameters[0].get(name) != value for name, value in given.items()):
+        yield Finding(
+            "records", "failed", "hyper-parameters are not those that the protocol gives this method"
+        )
+    else:
+        yield Finding("records", "confirmed", "all trials are of one method with the same hyper-parameters")
+
+
+def _disagreement(record: Record, row: PlanRow, yardstick: Yardstick) -> str:
+    identity, info = record.identity, record.method
+    own = {"name": info.name, "source": info.source_digest, "hyper_parameters": info.hyper_parameters}
+    read = row.attribute if info.reads_attribute else None
+    stated = identity.get("attribute")
+    name = stated.get("name") if isinstance(stated, dict) else None
+    if identity.get("method") != own or info.name != row.method:
+        return "its method is not the one in its identity"
+    if (record.seed, identity.get("seed")) != (row.seed, row.seed):
+        return f"its seed is not {row.seed}, as the manifest's plan says"
+    if (record.attribute, name) != (read, read):
+        return f"its attribute is not '{read}', as the manifest's plan says"
+    if record.groups != (yardstick.groups[read] if read else ()):
+        return "its groups are not those of the cohort"
+    if record.started_from != identity.get("starts_from"):
+        return "it did not start from the trial in its identity"
+    return ""
+
+
+def identity(case: Case) -> Iterator[Finding]:
+    """What was hashed into the ids is what this machine gives, versions aside."""
+    cohort, differing = case.yardstick.cohort, set()
+    if cohort is None:
+        yield Finding(
+            "identity", "could not confirm", "without the cohort only the board's own copy was used"
+        )
+        return
+    common = common_identity(case.yardstick.protocol, cohort, case.yardstick.weights_digest)
+    for trial, parsed in case.parsed.items():
+        record = parsed.record
+        own = own_identity(
+            case.yardstick.protocol,
+            cohort,
+            record.identity["method"],
+            record.attribute,
+            record.seed,
+            record.started_from,
+        )
+        expected: dict[str, Any] = json.loads(json.dumps(common | own))
+        wrong = {key for key in expected.keys() | record.identity.keys() if _differ(key, expected, record)}
+        if wrong - set(_MACHINE):
+            names = ", ".join(sorted(wrong - set(_MACHINE)))
+            yield Finding(
+                "identity", "failed", f"records/{trial}: {names} differ from what this machine gives"
+            )
+            return
+        differing |= wrong
+    yield Finding("identity", "confirmed", "cohort, groups, recipe and backbone are what this machine gives")
+    if differing:
+        names = " and ".join(sorted(differing))
+        yield Finding("versions", "could not confirm", f"ran with another version of {names} than are here")
+    else:
+        yield Finding("versions", "confirmed", "harness and numeric libraries are the versions that are here")
+
+
+def _differ(key: str, expected: dict[str, Any], record: Record) -> bool:
+    return bool(expected.get(key) != record.identity.get(key))
+
+
+def curves(case: Case) -> Iterator[Finding]:
+    """A learning curve has a loss for every epoch that the recipe prescribes."""
+    recipe = case.yardstick.protocol.recipe
+    for trial, parsed in case.parsed.items():
+        epochs = recipe.finetune.epochs if parsed.record.started_from else recipe.epochs
+        whole = parsed.curve[(parsed.curve["quantity"] == "loss") & (parsed.curve["attribute"] == "")]
+        if list(whole["epoch"]) != list(range(epochs)):
+            yield Finding(
+                "curves", "failed", f"records/{trial}/curve.csv: not one loss for each of {epochs} epochs"
+            )
+            return
+    yield Finding("curves", "confirmed", "every learning curve has one loss an epoch, all finite")
+
+
+def scores(case: Case) -> Iterator[Finding]:
+    """The scores follow from the predictions under this machine's masks."""
+    if case.yardstick.cohort is None:
+        yield Finding("scores", "could not confirm", "not recomputed: this machine's masks were not used")
+        return
+    count = 0
+    for trial, parsed in case.parsed.items():
+        computed = recompute(parsed.labels, case.yardstick)
+        wrong = _first_difference(parsed.scores, computed)
+        if wrong:
+            yield Finding("scores", "failed", f"records/{trial}/scores.parquet: {wrong}")
+            return
+        count += len(computed) * (len(SCORES) - 2)
+    yield Finding(
+        "scores", "confirmed", f"all {count} recomputed from the predictions and this machine's masks"
+    )
+
+
+def recompute(labels: np.ndarray, yardstick: Yardstick) -> pd.DataFrame:
+    """Return the scores of predicted label maps under this machine's masks; needs the cohort."""
+    cohort, protocol = yardstick.cohort, yardstick.protocol
+    if cohort is None:
+        raise ValueError("a yardstick without a cohort has no masks")
+    structures = {name: protocol.classes(name) for name in protocol.structures}
+    return score(labels, np.asarray(cohort.masks[cohort.rows("test")]), yardstick.samples, structures)
+
+
+def _first_difference(stated: pd.DataFrame, computed: pd.DataFrame) -> str:
+    keys = ["sample", "structure"]
+    if not stated[keys].astype(str).equals(computed[keys].astype(str)):
+        return "its rows are not one for each test sample and structure, in order"
+    for name in (name for name in SCORES if name not in keys):
+        theirs, ours = stated[name].to_numpy(float), computed[name].to_numpy(float)
+        bad = np.flatnonzero(~np.isclose(theirs, ours, rtol=0, atol=TOLERANCE, equal_nan=True))
+        if len(bad):
+            row = bad[0]
+            where = f"{computed['sample'][row]} {computed['structure'][row]}"
+            return f"{name} of {where} is {theirs[row]:.6g}; the predictions give {ours[row]:.6g}"
+    return ""
+
+
+def provenance(case: Case) -> Iterator[Finding]:
+    """What no computation here can confirm."""
+    yield Finding(
+        "provenance", "could not confirm", "commit, machine, cost and log are the submitter's own words"
+    )

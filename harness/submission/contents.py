@@ -1,0 +1,162 @@
+"""A record's files as data: parsed from a stranger's bytes into arrays and tables, never executed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from harness.errors import HarnessError
+from harness.records import CURVE, SCORES, Record
+from harness.submission.archive import load_json
+
+MOST_LOG = 16 << 20
+"""Bytes of a log, and of a learning curve."""
+
+_HEADER = 4096
+_LONGEST_NAME = 256
+
+
+def parse_record(data: bytes) -> Record:
+    """Return record.json. Raises HarnessError where it does not fit the schema."""
+    try:
+        return Record.model_validate(load_json(data, "record.json"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HarnessError(f"record.json: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+
+
+def parse_predictions(data: bytes, samples: Sequence[str], size: int, n_classes: int) -> np.ndarray:
+    """Return the label maps of predictions.npz: uint8 [N, size, size], one for each of `samples` in order.
+
+    Raises HarnessError for other samples, shapes, types or labels, for pickled objects, and for anything
+    that would unpack to more than such an array.
+    """
+    limits = {
+        "samples.npy": _HEADER + 4 * _LONGEST_NAME * len(samples),
+        "labels.npy": _HEADER + len(samples) * size * size,
+    }
+    arrays = _arrays(data, limits)
+    names, labels = arrays["samples.npy"], arrays["labels.npy"]
+    if names.dtype.kind != "U" or names.tolist() != list(samples):
+        raise HarnessError("predictions.npz: its samples are not the test samples in their order.")
+    if labels.dtype != np.uint8 or labels.shape != (len(samples), size, size):
+        raise HarnessError(
+            f"predictions.npz: labels are {labels.dtype} {labels.shape}, not uint8 "
+            f"{(len(samples), size, size)}."
+        )
+    if labels.size and labels.max() >= n_classes:
+        raise HarnessError(
+            f"predictions.npz: label {labels.max()} where the classes are 0 to {n_classes - 1}."
+        )
+    return labels
+
+
+def parse_scores(data: bytes, rows: int) -> pd.DataFrame:
+    """Return scores.parquet, columns `SCORES`. Raises HarnessError for another schema or number of rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        about = file.metadata
+        groups = [about.row_group(i) for i in range(about.num_row_groups)]
+        if tuple(file.schema_arrow.names) != SCORES or about.num_rows != rows:
+            raise HarnessError(
+                f"scores.parquet: {about.num_rows} rows of {', '.join(file.schema_arrow.names)[:200]}; "
+                f"a record has {rows} rows of {', '.join(SCORES)}."
+            )
+        if sum(group.total_byte_size for group in groups) > _HEADER + rows * 8 * _LONGEST_NAME:
+            raise HarnessError("scores.parquet: unpacks to far more than its rows can hold.")
+        table = file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise HarnessError(f"scores.parquet: cannot be read: {str(error).splitlines()[0][:200]}.") from None
+    for name in SCORES:
+        if table.schema.field(name).type != _kind(name):
+            raise HarnessError(f"scores.parquet: column {name} is {table.schema.field(name).type}.")
+    frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    return frame
+
+
+def parse_curve(data: bytes) -> pd.DataFrame:
+    """Return curve.csv, columns `CURVE`. Raises HarnessError for other columns or what is no number."""
+    if len(data) > MOST_LOG:
+        raise HarnessError(f"curve.csv: larger than {MOST_LOG >> 20} MiB.")
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode())))
+        if not rows or tuple(rows[0]) != CURVE:
+            raise HarnessError(f"curve.csv: its columns are not {', '.join(CURVE)}.")
+        values = [(int(epoch), quantity, a, g, float(value)) for epoch, quantity, a, g, value in rows[1:]]
+    except (ValueError, csv.Error) as error:
+        raise HarnessError(f"curve.csv: not a learning curve: {str(error)[:200]}.") from None
+    frame = pd.DataFrame(values, columns=list(CURVE))
+    if not np.isfinite(frame["value"].to_numpy(float)).all():
+        raise HarnessError("curve.csv: a value is not finite.")
+    return frame
+
+
+def parse_log(data: bytes) -> str:
+    """Return log.txt, what is no UTF-8 replaced. Raises HarnessError for one that is too large."""
+    if len(data) > MOST_LOG:
+        raise HarnessError(f"log.txt: larger than {MOST_LOG >> 20} MiB.")
+    return data.decode(errors="replace")
+
+
+def _kind(name: str) -> object:
+    import pyarrow as pa
+
+    return {"sample": pa.string(), "structure": pa.string(), "missed": pa.bool_()}.get(name, pa.float64())
+
+
+def _arrays(data: bytes, limits: dict[str, int]) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = sorted(archive.namelist())
+            if names != sorted(limits):
+                raise HarnessError(f"predictions.npz: holds {str(names)[:200]}, not samples and labels.")
+            return {name: _array(_bounded(archive, name, most), name) for name, most in limits.items()}
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        zlib.error,
+    ) as error:
+        raise HarnessError(f"predictions.npz: cannot be read: {str(error)[:200]}.") from None
+
+
+def _bounded(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """Return a member's bytes; stops unpacking at one byte too many, whatever its header claims."""
+    with archive.open(name) as member:
+        data = member.read(most + 1)
+    if len(data) > most:
+        raise HarnessError(
+            f"predictions.npz: {name} unpacks to more than {most} bytes, which no array here has."
+        )
+    return data
+
+
+def _array(data: bytes, name: str) -> np.ndarray:
+    """Return an .npy file's array, after its header has been found to fit its bytes."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise HarnessError(f"predictions.npz: {name} is of npy version {version}; numpy writes these as 1.0.")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise HarnessError(f"predictions.npz: {name} holds pickled Python objects, which are never loaded.")
+    body = data[file.tell() :]
+    if fortran or len(body) != math.prod(shape) * dtype.itemsize:
+        raise HarnessError(
+            f"predictions.npz: {name} says shape {str(shape)[:100]}, which its bytes do not fill."
+        )
+    return np.frombuffer(body, dtype).reshape(shape)

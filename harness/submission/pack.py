@@ -1,0 +1,97 @@
+"""Pack a method's finished trials under a protocol into one file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import harness
+from harness import provenance, sources
+from harness.errors import HarnessError
+from harness.plugins import Plugin
+from harness.records import Store
+from harness.run import Prepared, protocol_digest
+from harness.submission.archive import PROTOCOL, RECORD_FILES, Manifest, digests, encode
+
+
+def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
+    """Return the bytes of a submission: the method's source, its records and the protocol.
+
+    `command` is what runs the trials, named in errors. Raises HarnessError where a trial is missing,
+    failed, changed since it ran, or was not run here.
+    """
+    if prepared.broken:
+        raise HarnessError(prepared.broken[0].error)
+    rows = tuple(row for row in prepared.plan.rows if row.method == plugin.name)
+    trials = list(dict.fromkeys(row.trial for row in rows))
+    _check_all_there(prepared, trials, command)
+    members = {PROTOCOL: _protocol(prepared)} | _source(plugin.file)
+    for trial in trials:
+        members |= _record(prepared.store, trial)
+    manifest = Manifest(
+        method=plugin.name,
+        plugin=_name(plugin.file, _root(plugin.file)),
+        protocol=prepared.protocol.name,
+        protocol_digest=protocol_digest(prepared.protocol, prepared.cohort),
+        harness=harness.__version__,
+        plan=rows,
+        members=digests(members),
+    )
+    return encode(manifest, members)
+
+
+def write(data: bytes, out: Path) -> None:
+    """Write the file whole or not at all. Raises HarnessError where it cannot be written."""
+    aside = out.with_name(f".{out.name}.part")
+    try:
+        aside.write_bytes(data)
+        os.replace(aside, out)
+    except OSError as error:
+        raise HarnessError(f"{out}: {error.strerror}; choose another place with --out.") from None
+
+
+def _check_all_there(prepared: Prepared, trials: list[str], command: str) -> None:
+    store = prepared.store
+    missing = [trial for trial in trials if not store.has(trial)]
+    if missing:
+        raise HarnessError(
+            f"{store.root}: {len(missing)} of {len(trials)} trials have no record, the first of them "
+            f"{prepared.plan.trials[missing[0]].label}; run `{command}` and pack again."
+        )
+    failed = [trial for trial in trials if store.record(trial).status == "failed"]
+    if failed:
+        raise HarnessError(
+            f"{store.root}: {len(failed)} of {len(trials)} trials failed, the first of them "
+            f"{prepared.plan.trials[failed[0]].label}; mend the method and run `{command} --retry-failed`."
+        )
+
+
+def _protocol(prepared: Prepared) -> bytes:
+    table = prepared.protocol.model_dump(mode="json")
+    return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _source(file: Path) -> dict[str, bytes]:
+    root = _root(file)
+    return {_name(path, root): path.read_bytes() for path in sources.method_files(file)}
+
+
+def _root(file: Path) -> Path:
+    """Return the folder that holds the method's file and everything it imports."""
+    return Path(os.path.commonpath([path.parent for path in sources.method_files(file)]))
+
+
+def _name(path: Path, root: Path) -> str:
+    return f"source/{path.resolve().relative_to(root).as_posix()}"
+
+
+def _record(store: Store, trial: str) -> dict[str, bytes]:
+    folder, record = store.path(trial), store.record(trial)
+    if record.obtained != "run":
+        raise HarnessError(f"{folder}: this record came with a submission; only who ran a trial packs it.")
+    if provenance.digests(folder) != record.files:
+        raise HarnessError(
+            f"{folder}: its files changed since the trial ran; delete the folder and run again."
+        )
+    return {f"records/{trial}/{name}": (folder / name).read_bytes() for name in RECORD_FILES}

@@ -1,0 +1,92 @@
+"""Train one seed of a submission again from its enclosed source and compare the predictions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import plugins, run
+from harness.errors import HarnessError
+from harness.executors.local import LocalExecutor
+from harness.plan import Trial
+from harness.run import Prepared
+from harness.submission.archive import Submission
+from harness.submission.findings import Finding, Parsed, Report
+from harness.submission.yardstick import Yardstick
+from harness.trial import Paths
+
+
+def rerun(
+    submission: Submission, report: Report, yardstick: Yardstick, seed: int, paths: Paths, device: str
+) -> Iterator[Finding]:
+    """Yield one finding for each trial of `seed`. This executes the submitter's code on this machine.
+
+    It runs under a temporary folder; `paths` says where the cohort's files and the cache are. Equal
+    predictions confirm a trial. Different ones fail it if device, harness and libraries are the same.
+    """
+    if seed not in yardstick.protocol.seeds:
+        seeds = ", ".join(map(str, yardstick.protocol.seeds))
+        raise HarnessError(f"--rerun {seed}: the protocol's seeds are {seeds}.")
+    with tempfile.TemporaryDirectory(prefix="harness-rerun-") as folder:
+        prepared = _prepare(submission, yardstick, seed, Path(folder), paths)
+        outcome = _execute(prepared, device)
+        trials = {(row.attribute, row.seed): row.trial for row in prepared.plan.rows if _own(row, submission)}
+        rows = [row for row in submission.manifest.plan if row.seed == seed]
+        for stated, ours in {row.trial: trials[row.attribute, row.seed] for row in rows}.items():
+            yield _compare(report.parsed[stated], prepared, ours, outcome)
+
+
+def _own(row: Any, submission: Submission) -> bool:
+    return bool(row.method == submission.manifest.method)
+
+
+def _prepare(submission: Submission, yardstick: Yardstick, seed: int, folder: Path, paths: Paths) -> Prepared:
+    file = folder / submission.manifest.plugin
+    for name, text in submission.source.items():
+        # The names have been matched against letters, digits and single slashes when the file was read.
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text)
+    chosen = yardstick.protocol.model_copy(update={"seeds": (seed,)})
+    within = Paths(folder / "runs", paths.data, paths.cache)
+    prepared = run.prepare(chosen, [str(file)], within, "the protocol")
+    if prepared.broken:
+        raise HarnessError(prepared.broken[0].error)
+    if plugins.find(str(file)).name != submission.manifest.method:
+        raise HarnessError(f"{submission.manifest.plugin} is not the file of '{submission.manifest.method}'.")
+    return prepared
+
+
+class _Silent:
+    def begin(self, todo: Sequence[Trial], already: int, slots: int) -> None: ...
+
+    def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None: ...
+
+    def finished(self, trial: Trial, status: str, seconds: float) -> None: ...
+
+
+def _execute(prepared: Prepared, device: str) -> dict[str, str]:
+    """Run the trials one at a time; return trial to how it ended."""
+    with LocalExecutor([{}], preload=["harness.trial"]) as executor:
+        run.embed_cohort(prepared, executor, 1, device)
+        outcome = run.execute(prepared, executor, _Silent(), 1, device)
+    return {trial.id: status for status, trials in outcome.by_status.items() for trial in trials}
+
+
+def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, str]) -> Finding:
+    label = prepared.plan.trials[trial].label
+    if outcome[trial] != "done":
+        return Finding("rerun", "failed", f"{label}: ended as {outcome[trial]} here")
+    _, labels = prepared.store.predictions(trial)
+    if np.array_equal(labels, stated.labels):
+        return Finding("rerun", "confirmed", f"{label}: trained again, the same predictions to the bit")
+    same = f"{100 * float((labels == stated.labels).mean()):.2f}% of its pixels are the same"
+    here = prepared.store.record(trial)
+    if here.id == stated.record.id and here.cost.device == stated.record.cost.device:
+        return Finding("rerun", "failed", f"{label}: trained again, other predictions; {same}")
+    return Finding(
+        "rerun", "could not confirm", f"{label}: trained again on another device or version; {same}"
+    )

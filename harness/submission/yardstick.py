@@ -1,0 +1,56 @@
+"""What this machine itself knows of a protocol: what a submission is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import cohorts, protocol, weights
+from harness.cohorts.cohort import Cohort
+from harness.errors import HarnessError
+from harness.protocol import Protocol
+from harness.records import Store
+from harness.run import protocol_digest
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A protocol with this machine's cohort, or, without one, with what the board says of it.
+
+    samples: the test samples in their order; groups: attribute to its groups; cohort: None where no
+    score can be recomputed.
+    """
+
+    protocol: Protocol
+    digest: str
+    samples: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]
+    cohort: Cohort | None
+
+    @property
+    def weights_digest(self) -> str:
+        """SHA-256 of the backbone's pretrained weights, "" for none."""
+        name = weights.required(self.protocol.backbone)
+        return "" if name is None else weights.CHECKPOINTS[name].sha256
+
+
+def from_cohort(name_or_file: str, data: Path | None, cache: Path) -> Yardstick:
+    """Return the yardstick of a protocol whose cohort is here. Raises HarnessError where it is not."""
+    chosen = protocol.load(name_or_file)
+    cohort = cohorts.load(chosen, data, cache)
+    samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")]
+    return Yardstick(
+        chosen, protocol_digest(chosen, cohort), tuple(map(str, samples)), dict(cohort.groups), cohort
+    )
+
+
+def from_board(store: Store, name: str) -> Yardstick:
+    """Return the yardstick of a board, without images or masks. Raises HarnessError where there is none."""
+    if name not in store.protocols():
+        raise HarnessError(
+            f"{store.root}: there is no board of protocol '{name}' to add to; run one of its methods first."
+        )
+    record, subjects = store.protocol(name), store.subjects(name)
+    samples = subjects.loc[subjects["split"] == "test", "sample"]
+    chosen = protocol.parse(record.protocol, str(store.root / "protocols" / name / "protocol.json"))
+    return Yardstick(chosen, record.digest, tuple(map(str, samples)), dict(record.groups), None)
