@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.records import Cost, MethodInfo, PlanRow, ProtocolRecord, Record, Store
+from harness.records import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
 
 METRICS = ("dice", "iou", "nsd", "hd95", "hd95_max", "asd", "vcdr_error", "missed")
 
@@ -42,6 +43,11 @@ class Entry:
     def under(self, attribute: str) -> dict[int, Record | None]:
         """Return seed -> record under an attribute."""
         return {seed: record for (a, seed), record in sorted(self.records.items()) if a == attribute}
+
+    def obtained(self, attribute: str) -> Obtained | None:
+        """Return how the finished records were obtained, the weakest of them; None where there is none."""
+        found = [record.obtained for record in self.done(attribute)]
+        return max(found, key=get_args(Obtained).index, default=None)
 
     def status(self, attribute: str) -> str:
         """Return "done", "partial", "failed" or "not run yet"."""
