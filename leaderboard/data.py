@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import HarnessError
-from harness.records import Cost, MethodInfo, PlanRow, ProtocolRecord, Record, Store
+from harness.records import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
 from leaderboard.parallel import mapped, shared
 
 _SHARDS = 8
@@ -54,6 +55,11 @@ class Entry:
         for attribute, seed in sorted(self.records):
             found.setdefault(attribute, {})[seed] = self.records[attribute, seed]
         return found
+
+    def obtained(self, attribute: str) -> Obtained | None:
+        """Return how the finished records were obtained, the weakest of them; None where there is none."""
+        found = [record.obtained for record in self.done(attribute)]
+        return max(found, key=get_args(Obtained).index, default=None)
 
     def status(self, attribute: str) -> str:
         """Return "done", "partial", "failed" or "not run yet"."""

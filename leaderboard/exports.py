@@ -30,7 +30,7 @@ _WORDS = ("quantity", "group", "metric", "verdict", "letters", "note")
 _COUNTS = ("patients", "samples", "rank", "rank_low", "rank_high")
 
 CSV = (
-    *("protocol", "attribute", "structure", "metric", "method", "status", "quantity", "group"),
+    *("protocol", "attribute", "structure", "metric", "method", "status", "obtained", "quantity", "group"),
     *("patients", "samples"),
     *_FROM_SUMMARY,
     *_FROM_NOISE,
@@ -61,6 +61,10 @@ class MethodResult(_Json):
     method: str
     title: str
     status: str = Field(description="done, partial, failed or not run yet")
+    obtained: str | None = Field(
+        None,
+        description="run here, verified (scores recomputed from predictions) or reported",
+    )
     seeds: list[int] = Field(description="seeds of the finished trials")
     trials: list[str] = Field(description="ids of the finished trials, by seed")
     trials_planned: int
@@ -143,11 +147,13 @@ def csv_rows(board: Board, section: Section) -> pd.DataFrame:
     parts.append(pd.DataFrame({"method": idle}, dtype=object))
     frame = pd.concat(parts).reindex(columns=list(CSV))
     status = {row.method: row.status for row in section.rows}
+    obtained = {row.method: row.obtained or "" for row in section.rows}
     frame = frame.assign(
         protocol=board.name,
         attribute=section.attribute,
         structure=section.structure,
         status=frame["method"].map(status),
+        obtained=frame["method"].map(obtained),
     )
     for column in _WORDS:
         frame[column] = frame[column].astype(object).fillna("").astype(str)
@@ -207,6 +213,7 @@ def _method(row: Row, done: Sequence[Record]) -> MethodResult:
         method=row.method,
         title=row.title,
         status=row.status,
+        obtained=row.obtained,
         seeds=list(row.seeds),
         trials=[record.id for record in done],
         trials_planned=row.planned,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness import equity
 from harness.equity import many
-from harness.records import Cost, Record
+from harness.records import Cost, Obtained, Record
 from leaderboard.data import Board
 from leaderboard.parallel import mapped
 
@@ -73,6 +73,8 @@ class Row:
     status: str
     done: int
     planned: int
+    obtained: Obtained | None = None
+    """How its finished trials were obtained, the weakest of them."""
     seeds: tuple[int, ...] = ()
     errors: tuple[Record, ...] = ()
     rank: int | None = None
@@ -220,6 +222,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         "status": entry.status(attribute),
         "done": len(done),
         "planned": len(entry.under(attribute)),
+        "obtained": entry.obtained(attribute),
         "seeds": tuple(record.seed for record in done),
         "errors": tuple(entry.failed(attribute)),
     }

@@ -9,6 +9,8 @@ from leaderboard.tables import BASELINE, Number, Row, Section
 
 MISSING = "–"
 
+OBTAINED = {"run": "run here", "verified": "verified from predictions", "reported": "self-reported"}
+
 
 def number(value: float, digits: int = 3) -> str:
     """Return a fraction with three digits, or a dash."""
@@ -154,6 +156,11 @@ def status(row: Row) -> str:
     waiting = row.planned - row.done - len(row.errors)
     more = f", {waiting} not run yet" if waiting else ""
     return f"{row.done} of {row.planned} seeds{failed}{more}"
+
+
+def obtained(row: Row) -> str:
+    """Say how a method's records came here, "" where there is none."""
+    return "" if row.obtained is None else OBTAINED[row.obtained]
 
 
 def maybe(value: float | None) -> str:

@@ -20,6 +20,7 @@ from harness.records import (
     BrokenPlugin,
     Cost,
     MethodInfo,
+    Obtained,
     PlanRow,
     ProtocolRecord,
     Record,
@@ -62,6 +63,8 @@ class World:
     missing: frozenset[tuple[str, str, int]] = frozenset()
     broken: Sequence[BrokenPlugin] = ()
     info: dict[str, dict[str, object]] = field(default_factory=dict)
+    obtained: dict[tuple[str, int], Obtained] = field(default_factory=dict)
+    """(method, seed) to how its records were obtained, where they were not run here."""
     error: str = "Loss became NaN in epoch 2 of 5; lower recipe.learning_rate."
     controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Method to the names of its twins; gaps and qualities of a twin go by its whole name."""
@@ -187,6 +190,7 @@ def _write_record(
         attribute=None if shared else row.attribute,
         groups=() if shared or failed else tuple(GROUPS[row.attribute]),
         seed=row.seed,
+        obtained=world.obtained.get((row.method, row.seed), "run"),
         identity={
             "cohort": "0" * 64,
             "recipe": {"epochs": 5},

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ _SOURCE = re.compile(r"source(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,8}")
 _RECORD = re.compile(rf"records/[0-9a-f]{{20}}/({'|'.join(map(re.escape, RECORD_FILES))})")
 # The format's own earliest date: the time of packing is in no byte.
 _DATE = (1980, 1, 1, 0, 0, 0)
+
+
+# All that zipfile raises over damaged bytes; RuntimeError is its word for encrypted members.
+_UNREADABLE = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error)
 
 
 class Manifest(BaseModel):
@@ -109,7 +114,7 @@ def read(file: Path) -> Submission:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             members = _members(file, archive)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError) as error:
+    except _UNREADABLE as error:
         raise HarnessError(f"{file}: not a zip, or damaged ({error}); get the file again.") from None
     return Submission(_manifest(members.pop(MANIFEST, b""), file), members, raw)
 

@@ -1,0 +1,60 @@
+"""One honest submission of a tiny protocol, packed once for all tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tomli_w
+from tiny import PROTOCOL
+
+from harness import plugins, run, trial
+from harness.new import write_method
+from harness.run import Prepared
+from harness.submission import archive, pack, yardstick
+from harness.submission.archive import Submission
+from harness.submission.yardstick import Yardstick
+from harness.trial import Paths
+
+# Importing the plugin leaves a trace in the process, and it imports a file of its own.
+TRACE = "import os\n\nfrom my_helper import FACTOR\n\nos.environ['MY_METHOD_WAS_IMPORTED'] = '1'\n"
+
+
+@dataclass(frozen=True)
+class World:
+    """Where the honest trials ran, what was packed of them, and what it is measured by."""
+
+    folder: Path
+    plugin: plugins.Plugin
+    prepared: Prepared
+    file: Path
+    yardstick: Yardstick
+
+    @property
+    def paths(self) -> Paths:
+        return self.prepared.paths
+
+    @property
+    def submission(self) -> Submission:
+        return archive.read(self.file)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    folder = tmp_path_factory.mktemp("submitter")
+    table = PROTOCOL | {"attributes": {"race": {}}, "recipe": PROTOCOL["recipe"] | {"epochs": 1}}
+    (folder / "tiny.toml").write_text(tomli_w.dumps(table))
+    file, _ = write_method("my-method", folder / "methods")
+    text = file.read_text()
+    file.write_text(text.replace("from torch import Tensor\n", f"from torch import Tensor\n\n{TRACE}"))
+    (file.parent / "my_helper.py").write_text("FACTOR = 1\n")
+    paths = Paths(folder / "runs", None, folder / "cache")
+    measured = yardstick.from_cohort(str(folder / "tiny.toml"), None, paths.cache)
+    prepared = run.prepare(measured.protocol, [str(file)], paths, "tiny.toml")
+    for one in prepared.plan.trials.values():
+        (prepared.store.work(one.id) / "log.txt").write_text("what the method printed\n")
+        assert trial.run(one, paths, "cpu") == "done"
+    plugin = plugins.find(str(file))
+    pack.write(pack.pack(prepared, plugin, "harness run"), folder / "my-method-tiny.zip")
+    return World(folder, plugin, prepared, folder / "my-method-tiny.zip", measured)

@@ -1,0 +1,146 @@
+"""Submitting: verified records join the board, marked; nothing that is there is overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from forge import better, forged
+
+import leaderboard
+from harness import run, trial
+from harness.cli import cli
+from harness.errors import HarnessError
+from harness.records import Store
+from harness.submission import pack, yardstick
+from harness.submission.submit import submit
+from harness.submission.verify import verify
+from harness.trial import Paths
+
+
+def submitted(world, runs, submission=None, measured=None) -> str:
+    submission, measured = submission or world.submission, measured or world.yardstick
+    paths = Paths(runs, None, world.paths.cache)
+    return submit(submission.manifest, verify(submission, measured), measured, paths)
+
+
+def board_of_erm(world, runs) -> Store:
+    prepared = run.prepare(
+        world.yardstick.protocol, ["erm"], Paths(runs, None, world.paths.cache), "tiny.toml"
+    )
+    run.write_protocol(prepared, "harness run erm")
+    trial.run(next(iter(prepared.plan.trials.values())), prepared.paths, "cpu")
+    return prepared.store
+
+
+def test_a_verified_submission_joins_the_board_and_says_so(world, tmp_path, monkeypatch):
+    monkeypatch.delenv("MY_METHOD_WAS_IMPORTED", raising=False)
+    store = board_of_erm(world, tmp_path / "runs")
+    before = store.protocol("tiny")
+    assert submitted(world, store.root) == "verified"
+    after = store.protocol("tiny")
+    assert after.plan == before.plan + world.submission.manifest.plan
+    assert after.command == before.command
+    for row in world.submission.manifest.plan:
+        assert store.record(row.trial).obtained == "verified"
+        assert store.scores(row.trial).equals(world.prepared.store.scores(row.trial))
+        for mine, theirs in zip(
+            store.predictions(row.trial), world.prepared.store.predictions(row.trial), strict=True
+        ):
+            assert np.array_equal(mine, theirs)
+    assert "MY_METHOD_WAS_IMPORTED" not in os.environ
+    leaderboard.build(store.root, tmp_path / "site")
+    (board,) = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["protocols"]
+    obtained = {m["method"]: m["obtained"] for m in board["sections"][0]["methods"]}
+    assert obtained == {"erm": "run", "my-method": "verified"}
+
+
+def test_a_submission_to_an_empty_store_begins_a_board(world, tmp_path):
+    submitted(world, tmp_path)
+    assert Store(tmp_path).protocols() == ["tiny"]
+    assert len(Store(tmp_path).ids()) == 2
+
+
+def files(store: Store) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+
+
+def test_a_record_that_is_there_is_never_overwritten(world, tmp_path):
+    submitted(world, tmp_path)
+    before = files(Store(tmp_path))
+    with pytest.raises(HarnessError, match="this trial has a record, and a submission overwrites none"):
+        submitted(world, tmp_path)
+    assert files(Store(tmp_path)) == before
+
+
+def test_a_method_of_the_board_is_not_replaced_by_another_of_its_name(world, tmp_path):
+    store = board_of_erm(world, tmp_path)
+    board = store.protocol("tiny")
+    rows = tuple(row.model_copy(update={"method": "my-method"}) for row in board.plan)
+    path = store.root / "protocols" / "tiny" / "protocol.json"
+    path.write_text(board.model_copy(update={"plan": rows}).model_dump_json())
+    before = files(store)
+    with pytest.raises(HarnessError, match="the board has a method 'my-method'"):
+        submitted(world, tmp_path)
+    assert files(store) == before
+
+
+def test_a_board_of_another_cohort_takes_nothing(world, tmp_path):
+    store = board_of_erm(world, tmp_path)
+    path = store.root / "protocols" / "tiny" / "protocol.json"
+    path.write_text(path.read_text().replace(world.yardstick.digest, "0" * 64))
+    with pytest.raises(HarnessError, match="is of another protocol or cohort"):
+        submitted(world, tmp_path)
+
+
+def test_what_fails_verification_is_not_added(world, tmp_path):
+    with pytest.raises(HarnessError, match="The submission failed verification: .*the predictions give"):
+        submitted(world, tmp_path, forged(world.submission, scores=better))
+    assert not list(tmp_path.iterdir())
+
+
+def test_unverified_is_marked_self_reported_and_keeps_its_own_scores(world, tmp_path):
+    store = board_of_erm(world, tmp_path)
+    measured = yardstick.from_board(store, "tiny")
+    assert measured.samples == world.yardstick.samples
+    told = forged(world.submission, scores=better)
+    assert submitted(world, tmp_path, told, measured) == "reported"
+    trials = [row.trial for row in told.manifest.plan]
+    assert {store.record(one).obtained for one in trials} == {"reported"}
+    altered = min(trials)
+    mine, theirs = store.scores(altered), world.prepared.store.scores(altered)
+    assert (mine["dice"] - theirs["dice"]).max() == pytest.approx(1e-6)
+
+
+def test_unverified_still_needs_a_board_to_join(world, tmp_path):
+    with pytest.raises(HarnessError, match="there is no board of protocol 'tiny' to add to"):
+        yardstick.from_board(Store(tmp_path), "tiny")
+
+
+def test_from_pack_to_board_on_the_command_line(world, tmp_path):
+    def harness(*args: str):
+        return CliRunner().invoke(cli, [*args], catch_exceptions=False)
+
+    cache, protocol = ["--cache", str(world.paths.cache)], ["--protocol", str(world.folder / "tiny.toml")]
+    file, runs = str(tmp_path / "mine.zip"), str(tmp_path / "runs")
+    ran = ["--runs", str(world.paths.runs)]
+    done = harness("pack", str(world.plugin.file), *protocol, *ran, *cache, "--out", file)
+    assert (done.exit_code, "Wrote" in done.output) == (0, True)
+    done = harness("verify", file, *protocol, *cache)
+    assert done.exit_code == 0
+    assert "verified; the scores follow from the predictions" in done.output
+    done = harness("submit", file, *protocol, "--runs", runs, *cache)
+    assert done.exit_code == 0
+    assert "Added 2 records of 'my-method'" in done.output
+    assert "marked: verified from predictions" in done.output
+    pack.write(forged(world.submission, scores=better).raw, tmp_path / "mine.zip")
+    done = harness("verify", file, *protocol, *cache)
+    assert done.exit_code == 1
+    assert "not verified; 1 checks failed" in done.output
+    with pytest.raises(
+        HarnessError, match="which does not ship with the harness; give its file with --protocol"
+    ):
+        harness("verify", file, *cache)
