@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__
-from harness.commands import plugin, submission
+from harness.commands import plugin, sandbox, submission
 from harness.commands.options import CACHE, DATA, PROTOCOL, RUNS
 from harness.errors import HarnessError, did_you_mean
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.cohorts.cohort import Cohort
     from harness.protocol import Protocol
     from harness.run import Outcome, Prepared
+    from harness.sandbox.runs import Sandbox
 
 
 class Group(click.Group):
@@ -65,6 +66,9 @@ def cli() -> None:
     is_flag=True,
     help="Also each method's twins (shuffled groups, ERM with its sampler ...).",
 )
+@click.option("--sandbox", type=click.Choice(["docker"]), help="Run strangers' methods in containers.")
+@click.option("--memory", default=8.0, show_default=True, help="Sandbox: gigabytes a trial may use.")
+@click.option("--minutes", default=1440.0, show_default=True, help="Sandbox: how long a trial may take.")
 @RUNS
 @CACHE
 def run_command(
@@ -78,6 +82,9 @@ def run_command(
     dry_run: bool,
     retry_failed: bool,
     controls: bool,
+    sandbox: str | None,
+    memory: float,
+    minutes: float,
     runs: Path,
     cache: Path,
 ) -> None:
@@ -99,15 +106,17 @@ def run_command(
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": _seeds(seeds)})
     resolve_device(device)
+    box = _sandbox(device, memory, minutes, cache) if sandbox else None
+    described = {} if box is None else {"describe": box.describe}
     with console.status("Reading the cohort ..."):
-        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol, controls)
+        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol, controls, **described)
     _print_broken(console, prepared)
     if dry_run:
         _print_plan(console, prepared)
         sys.exit(1 if prepared.broken else 0)
     run.write_protocol(prepared, _command(protocol, methods, seeds, controls))
     slots = executors.local.slots(device, jobs, chosen.recipe.threads)
-    outcome = _execute(console, prepared, slots, device, retry_failed)
+    outcome = _execute(console, prepared, slots, device, retry_failed, box)
     _print_outcome(console, prepared, outcome)
     sys.exit(0 if _all_well(prepared, outcome) else 1)
 
@@ -246,6 +255,7 @@ for _command_of_a_family in (
     submission.pack_command,
     submission.verify_command,
     submission.submit_command,
+    sandbox.sandbox_group,
 ):
     cli.add_command(_command_of_a_family)
 
@@ -267,13 +277,33 @@ def main() -> None:
         sys.exit(130)
 
 
+def _sandbox(device: str, memory: float, minutes: float, cache: Path) -> Sandbox:
+    import uuid
+
+    from harness.sandbox import engine
+    from harness.sandbox.limits import GB, Limits
+    from harness.sandbox.runs import Sandbox
+    from harness.trial import resolve_device
+
+    flavour = resolve_device(device).type
+    engine.image(engine.connect(), flavour)
+    return Sandbox(flavour, Limits(memory=int(memory * GB), seconds=60 * minutes), cache, uuid.uuid4().hex)
+
+
 def _execute(
-    console: Console, prepared: Prepared, slots: list[dict[str, str]], device: str, retry_failed: bool
+    console: Console,
+    prepared: Prepared,
+    slots: list[dict[str, str]],
+    device: str,
+    retry_failed: bool,
+    box: Sandbox | None,
 ) -> Outcome:
     from harness import run
     from harness.display import Display
     from harness.executors.local import LocalExecutor
+    from harness.trial import run_logged
 
+    run_one = run_logged if box is None else box.run_logged
     # What every trial imports, once; torch imports the last when it is made deterministic.
     network = prepared.protocol.backbone.name.replace("-", "_")
     preload = ["harness.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
@@ -282,9 +312,11 @@ def _execute(
         with console.status("Computing the frozen backbone's embeddings ..."):
             run.embed_cohort(prepared, executor, len(slots), device)
         with Display(console) as display:
-            outcome = run.execute(prepared, executor, display, len(slots), device, retry_failed)
+            outcome = run.execute(prepared, executor, display, len(slots), device, retry_failed, run_one)
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
+        if box is not None:
+            box.remove_all()
         raise
     executor.shutdown()
     return outcome

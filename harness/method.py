@@ -94,6 +94,7 @@ class Method(nn.Module, ABC):
     reads_attribute : False lets one training serve every attribute; `batch.groups` is then -1.
     starts_from : name of the method whose trained weights this one fine-tunes, or None.
     sampler : how the harness draws training batches, "uniform" or "group-balanced".
+    requires : packages that it needs beside the harness's own, as a literal: ("scikit-image>=0.22",).
     controls : further twins for `harness run --controls`: name to hyper-parameters.
     """
 
@@ -101,6 +102,7 @@ class Method(nn.Module, ABC):
     reads_attribute: ClassVar[bool] = True
     starts_from: ClassVar[str | None] = None
     sampler: ClassVar[Sampler] = "uniform"
+    requires: ClassVar[tuple[str, ...]] = ()
     controls: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, task: Task) -> None:

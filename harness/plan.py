@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import harness
 from harness import sources
 from harness.cohorts.cohort import Cohort
-from harness.plugins import Plugin, check_hyper_parameters
+from harness.plugins import About, Plugin, check_hyper_parameters
 from harness.protocol import Protocol
 from harness.records import PlanRow
 
 if TYPE_CHECKING:
-    from harness.method import Method, Sampler
+    from harness.method import Sampler
 
 BASELINE = "erm"
 """The method that controls are made of."""
@@ -36,10 +36,10 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method that is to run: where it is from, its class, its hyper-parameters."""
+    """A method that is to run: where it is from, what it says of itself, its hyper-parameters."""
 
     plugin: Plugin
-    method: type[Method]
+    about: About
     hyper_parameters: dict[str, Any]
     digest: str
 
@@ -67,6 +67,7 @@ class Trial:
     id: str
     protocol: Protocol
     plugin: Plugin
+    about: About = field(repr=False)
     hyper_parameters: dict[str, Any]
     attribute: str | None
     seed: int
@@ -94,14 +95,14 @@ class Plan:
     rows: tuple[PlanRow, ...]
 
 
-def candidate(plugin: Plugin, method: type[Method], protocol: Protocol, where: str) -> Candidate:
+def candidate(plugin: Plugin, about: About, protocol: Protocol, where: str) -> Candidate:
     """Return a method with the hyper-parameters that the protocol gives it.
 
     Raises HarnessError for hyper-parameters that the method does not have.
     """
     given = dict(protocol.methods.get(plugin.name, {}))
-    values = check_hyper_parameters(method, plugin, given, where)
-    return Candidate(plugin, method, values, sources.method_digest(plugin.file))
+    values = check_hyper_parameters(about, plugin, given, where)
+    return Candidate(plugin, about, values, sources.method_digest(plugin.file))
 
 
 def build(
@@ -120,7 +121,7 @@ def build(
     wanted = list(wanted)
     cells = [(name, Twin("", name)) for name in _with_origins(wanted, candidates)]
     if controls:
-        cells += [(name, twin) for name in wanted for twin in twins(name, candidates[name].method)]
+        cells += [(name, twin) for name in wanted for twin in twins(name, candidates[name].about)]
     rows = [
         PlanRow(
             method=f"{name}: {twin.name}" if twin.name else name,
@@ -136,7 +137,7 @@ def build(
     return Plan(planner.trials, tuple(rows))
 
 
-def twins(name: str, method: type[Method]) -> list[Twin]:
+def twins(name: str, method: About) -> list[Twin]:
     """Return a method's controls, from what it declares.
 
     A gain that survives shuffled groups is not fairness learning; one that ERM has too, given the same
@@ -158,7 +159,7 @@ def _with_origins(wanted: Iterable[str], candidates: Mapping[str, Candidate]) ->
     names: dict[str, None] = {}
     for name in wanted:
         chain = [name]
-        while (origin := candidates[chain[-1]].method.starts_from) is not None:
+        while (origin := candidates[chain[-1]].about.starts_from) is not None:
             chain.append(origin)
         names.update(dict.fromkeys(reversed(chain)))
     return list(names)
@@ -181,9 +182,9 @@ class _Planner:
     def add(self, twin: Twin, attribute: str, seed: int) -> str:
         """Add a trial and the one that it starts from; return its id."""
         chosen = self.candidates[twin.method]
-        origin = twin.starts_from or chosen.method.starts_from
+        origin = twin.starts_from or chosen.about.starts_from
         starts_from = None if origin is None else self.add(Twin("", origin), attribute, seed)
-        read = attribute if chosen.method.reads_attribute or twin.sampler is not None else None
+        read = attribute if chosen.about.reads_attribute or twin.sampler is not None else None
         hyper_parameters = chosen.hyper_parameters | dict(twin.hyper_parameters)
         identity = self.common | own_identity(
             self.protocol,
@@ -200,6 +201,7 @@ class _Planner:
             id=trial,
             protocol=self.protocol,
             plugin=chosen.plugin,
+            about=chosen.about,
             hyper_parameters=hyper_parameters,
             attribute=read,
             seed=seed,

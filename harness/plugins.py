@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -9,20 +10,24 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.method import Method
+    from harness.method import Card, Method, Sampler
 
 ENTRY_POINTS = "harness.methods"
+
+KINDS: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
+"""Types of hyper-parameters that a value from a protocol file is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,68 @@ def find(name_or_path: str) -> Plugin:
     return known[name_or_path]
 
 
+@dataclass(frozen=True)
+class About:
+    """What a method says of itself, as data: enough to plan its trials without importing it again.
+
+    defaults: hyper-parameters; kinds: those annotated as one of `KINDS`; the rest are `Method`'s class
+    attributes.
+    """
+
+    card: Card
+    defaults: dict[str, Any]
+    kinds: dict[str, str] = field(default_factory=dict)
+    reads_attribute: bool = True
+    starts_from: str | None = None
+    sampler: Sampler = "uniform"
+    controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def requirements(file: Path) -> tuple[str, ...]:
+    """Return the packages that a method's file declares in `requires`, without executing it.
+
+    Raises SyntaxError for a file that does not parse, HarnessError for a value that is not strings.
+    """
+    for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if "requires" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            try:
+                wanted = tuple(str(Requirement(text)) for text in ast.literal_eval(node.value))
+            except (ValueError, TypeError, InvalidRequirement):
+                raise HarnessError(
+                    f"{file}:{node.lineno}: requires is a tuple of requirements like 'scikit-image>=0.22'."
+                ) from None
+            return wanted
+    return ()
+
+
+def _missing(file: Path) -> list[str]:
+    missing = []
+    for text in requirements(file):
+        wanted = Requirement(text)
+        try:
+            if not wanted.specifier.contains(version(wanted.name), prereleases=True):
+                missing.append(text)
+        except PackageNotFoundError:
+            missing.append(text)
+    return missing
+
+
+def about(method: type[Method], plugin: Plugin) -> About:
+    """Return what a loaded method says of itself. Raises HarnessError for a parameter without default."""
+    return About(
+        card=method.card,
+        defaults=hyper_parameters(method, plugin),
+        kinds=_kinds(method),
+        reads_attribute=method.reads_attribute,
+        starts_from=method.starts_from,
+        sampler=method.sampler,
+        controls={name: dict(values) for name, values in method.controls.items()},
+    )
+
+
 def load(plugin: Plugin) -> type[Method]:
     """Import a plugin's file and return its one Method class.
 
@@ -77,6 +144,9 @@ def load(plugin: Plugin) -> type[Method]:
     """
     from harness.method import Card, Method
 
+    if missing := _missing(plugin.file):
+        listed = " ".join(f"'{text}'" for text in missing)
+        raise HarnessError(f"{plugin.file}: needs what is not installed; run `pip install {listed}`.")
     with _importable(plugin.file.parent):
         module = _execute(plugin)
     classes = [
@@ -106,6 +176,13 @@ def load_all(plugins: Sequence[Plugin]) -> tuple[dict[str, type[Method]], list[B
     return methods, broken
 
 
+def describe_all(plugins: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
+    """Import plugins one by one and return what they say of themselves; see `load_all`."""
+    methods, broken = load_all(plugins)
+    by_name = {plugin.name: plugin for plugin in plugins}
+    return {name: about(method, by_name[name]) for name, method in methods.items()}, broken
+
+
 def hyper_parameters(method: type[Method], plugin: Plugin) -> dict[str, Any]:
     """Return the defaults of a method's keyword arguments, from its signature.
 
@@ -121,25 +198,27 @@ def hyper_parameters(method: type[Method], plugin: Plugin) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in parameters}
 
 
-def check_hyper_parameters(
-    method: type[Method], plugin: Plugin, given: dict[str, Any], where: str
-) -> dict[str, Any]:
+def check_hyper_parameters(about: About, plugin: Plugin, given: dict[str, Any], where: str) -> dict[str, Any]:
     """Return defaults overlaid with `given`, each value fitted to its annotation.
 
     Raises HarnessError naming `where` for an unknown name or a value of the wrong type.
     """
-    defaults = hyper_parameters(method, plugin)
-    hints = inspect.get_annotations(method.__init__, eval_str=True)
+    values = dict(about.defaults)
     for name, value in given.items():
-        if name not in defaults:
-            raise HarnessError(f"{where}: {plugin.name} has no '{name}'.{did_you_mean(name, defaults)}")
+        if name not in values:
+            raise HarnessError(f"{where}: {plugin.name} has no '{name}'.{did_you_mean(name, values)}")
         try:
-            given[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
+            values[name] = TypeAdapter(KINDS.get(about.kinds.get(name, ""), Any)).validate_python(value)
         except ValidationError as error:
             raise HarnessError(
                 f"{where}: {plugin.name}.{name} = {value!r}: {error.errors()[0]['msg']}."
             ) from None
-    return defaults | given
+    return values
+
+
+def _kinds(method: type[Method]) -> dict[str, str]:
+    hints = inspect.get_annotations(method.__init__, eval_str=True)
+    return {name: hint.__name__ for name, hint in hints.items() if hint in KINDS.values()}
 
 
 def describe_error(error: BaseException, file: Path) -> str:

@@ -12,35 +12,27 @@ from typing import Any
 import torch
 
 import harness
-from harness import plugins
 from harness.plan import LIBRARIES, Trial
 from harness.records import MethodInfo
 
 
 def method_info(trial: Trial) -> MethodInfo:
-    """Return a trial's method as its record describes it; of a plugin that no longer loads, its name."""
-    common = {
-        "name": trial.plugin.name,
-        "hyper_parameters": trial.hyper_parameters,
-        "source": trial.plugin.file.read_text(encoding="utf-8", errors="replace"),
-        "source_digest": trial.identity["method"]["source"],
-    }
-    loaded, _ = plugins.load_all([trial.plugin])
-    if not loaded:
-        return MethodInfo(title=trial.plugin.name, **common)
-    (method,) = loaded.values()
-    card = method.card
+    """Return a trial's method as its record describes it."""
+    about = trial.about
     return MethodInfo(
-        title=card.title,
-        authors=card.authors,
-        paper=card.paper,
-        url=card.url,
-        licence=card.licence,
-        defaults=plugins.hyper_parameters(method, trial.plugin),
-        reads_attribute=method.reads_attribute,
-        starts_from=method.starts_from,
-        sampler=method.sampler,
-        **common,
+        name=trial.plugin.name,
+        title=about.card.title,
+        authors=about.card.authors,
+        paper=about.card.paper,
+        url=about.card.url,
+        licence=about.card.licence,
+        hyper_parameters=trial.hyper_parameters,
+        defaults=about.defaults,
+        reads_attribute=about.reads_attribute,
+        starts_from=about.starts_from,
+        sampler=about.sampler,
+        source=trial.plugin.file.read_text(encoding="utf-8", errors="replace"),
+        source_digest=trial.identity["method"]["source"],
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -23,8 +23,8 @@ from harness.protocol import Protocol
 from harness.records import BrokenPlugin, PlanRow, ProtocolRecord, Store, write_json
 from harness.trial import Paths, commit_failed, embed_shard, run_logged
 
-if TYPE_CHECKING:
-    from harness.method import Method
+Describe = Callable[[Sequence[plugins.Plugin]], tuple[dict[str, plugins.About], list[plugins.Broken]]]
+RunOne = Callable[[Trial, Paths, str], str]
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,20 @@ class Outcome:
 
 
 def prepare(
-    protocol: Protocol, names: Sequence[str], paths: Paths, where: str, controls: bool = False
+    protocol: Protocol,
+    names: Sequence[str],
+    paths: Paths,
+    where: str,
+    controls: bool = False,
+    describe: Describe = plugins.describe_all,
 ) -> Prepared:
-    """Load the methods (all, where no name is given), the cohort and the plan, with controls if asked.
+    """Find the methods (all, where no name is given), the cohort and the plan, with controls if asked.
 
-    Raises HarnessError for a cohort, a protocol or weights that do not fit; a plugin that does
-    not import is among `broken` and the rest go on.
+    `describe` imports the plugins: here, or in a sandbox. Raises HarnessError for a cohort, a protocol
+    or weights that do not fit; a plugin that does not import is among `broken` and the rest go on.
     """
     found = [plugins.find(name) for name in names] if names else list(plugins.discover().values())
-    methods, broken = _load(found, controls)
+    methods, broken = _describe(found, controls, describe)
     candidates = {
         name: plan.candidate(plugin, methods[name], protocol, where)
         for name, plugin in ((p.name, p) for p in found + _origins(found, methods, controls))
@@ -107,12 +112,16 @@ def execute(
     slots: int,
     device: str = "auto",
     retry_failed: bool = False,
+    run_one: RunOne = run_logged,
 ) -> Outcome:
-    """Run the trials that have no record yet; return how every trial of the plan ended."""
+    """Run the trials that have no record yet; return how every trial of the plan ended.
+
+    `run_one` runs one in a process of its own: here, or in a sandbox.
+    """
     outcome, todo = _sort_out(prepared, retry_failed)
     watcher.begin(todo, outcome.already, slots)
     if todo:
-        _Schedule(prepared, executor, watcher, device, outcome, todo).run()
+        _Schedule(prepared, executor, watcher, device, outcome, todo, run_one).run()
     return outcome
 
 
@@ -163,16 +172,16 @@ def write_protocol(prepared: Prepared, command: str) -> None:
             _write_cases(cohort, folder / "cases.npz")
 
 
-def _load(
-    found: Sequence[plugins.Plugin], controls: bool
-) -> tuple[dict[str, type[Method]], list[plugins.Broken]]:
-    methods, broken = plugins.load_all(found)
-    more, also_broken = plugins.load_all(_origins(found, methods, controls))
+def _describe(
+    found: Sequence[plugins.Plugin], controls: bool, describe: Describe
+) -> tuple[dict[str, plugins.About], list[plugins.Broken]]:
+    methods, broken = describe(found)
+    more, also_broken = describe(_origins(found, methods, controls))
     return methods | more, broken + also_broken
 
 
 def _origins(
-    found: Sequence[plugins.Plugin], methods: dict[str, type[Method]], controls: bool
+    found: Sequence[plugins.Plugin], methods: dict[str, plugins.About], controls: bool
 ) -> list[plugins.Plugin]:
     """Return the plugins, not among `found`, that methods start from and that controls are made of."""
     known = {plugin.name for plugin in found}
@@ -182,7 +191,7 @@ def _origins(
 
 
 def _runnable(name: str, candidates: dict[str, plan.Candidate]) -> bool:
-    origin = candidates[name].method.starts_from
+    origin = candidates[name].about.starts_from
     return origin is None or (origin in candidates and _runnable(origin, candidates))
 
 
@@ -220,6 +229,7 @@ class _Schedule:
         device: str,
         outcome: Outcome,
         todo: Iterable[Trial],
+        run_one: RunOne,
     ) -> None:
         self.prepared = prepared
         self.executor = executor
@@ -227,6 +237,7 @@ class _Schedule:
         self.device = device
         self.outcome = outcome
         self.waiting = list(todo)
+        self.run_one = run_one
         self.started: dict[str, float] = {}
         self.futures: dict[Future[str], Trial] = {}
         self.ended = {t.id: s for s, trials in outcome.by_status.items() for t in trials}
@@ -248,7 +259,7 @@ class _Schedule:
                 continue
             self.waiting.remove(trial)
             if origin == "done":
-                future = self.executor.submit(run_logged, trial, self.prepared.paths, self.device)
+                future = self.executor.submit(self.run_one, trial, self.prepared.paths, self.device)
                 self.futures[future] = trial
             else:
                 self._end(trial, "blocked")

@@ -53,27 +53,53 @@ class Paths:
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class Inputs:
+    """All that a method's training and prediction read.
+
+    maps: embeddings of a frozen encoder, else none; checkpoint: the backbone's pretrained weights; origin:
+    trained weights that the method starts from.
+    """
+
+    cohort: Cohort
+    maps: Sequence[np.ndarray]
+    checkpoint: Path | None
+    origin: Path | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What comes of it: class indices uint8 [n, S, S] of the test samples, the curve, cost and weights."""
+
     labels: np.ndarray
     curve: list[CurveRow]
     cost: Cost
+    state: dict[str, torch.Tensor]
 
 
-def run(trial: Trial, paths: Paths, device: str = "auto") -> str:
+Fit = Callable[[Trial, Inputs, Paths, str, Path], Fitted]
+
+
+def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None) -> str:
     """Run a trial and commit its record; return "done" or "failed".
 
-    Whatever the method raises becomes a failed record with its traceback. Raises HarnessError
-    where the trial is not to blame: the cohort, the weights or the disk.
+    `fit` trains and predicts: here where it is None, or in a sandbox. Whatever the method raises
+    becomes a failed record with its traceback. Raises HarnessError where the trial is not to blame:
+    the cohort, the weights or the disk.
     """
     store = Store(paths.runs)
     work = store.work(trial.id)
     try:
-        fitted, cohort = _fit_and_predict(trial, paths, device, work)
+        inputs = gather(trial, paths)
+        if fit is None:
+            fitted = fit_and_predict(trial, inputs, device, work, _progress_file(work))
+        else:
+            fitted = fit(trial, inputs, paths, device, work)
         _progress_file(work)("scoring", 0, 1)
         started = time.monotonic()
-        scores = _score(trial, cohort, fitted.labels)
+        scores = _score(trial, inputs.cohort, fitted.labels)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
-        _commit_done(store, trial, cohort, fitted, scores, cost)
+        _save_weights(fitted.state, store.weights(trial.id))
+        _commit_done(store, trial, inputs.cohort, fitted, scores, cost)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HarnessError(
@@ -88,7 +114,7 @@ def run(trial: Trial, paths: Paths, device: str = "auto") -> str:
     return "done"
 
 
-def run_logged(trial: Trial, paths: Paths, device: str = "auto") -> str:
+def run_logged(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None) -> str:
     """Run a trial in a process of its own, whose output goes to the trial's log.
 
     Returns "elsewhere" if another process has the trial's log locked: it is running it.
@@ -101,7 +127,7 @@ def run_logged(trial: Trial, paths: Paths, device: str = "auto") -> str:
         return "elsewhere"
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    return run(trial, paths, device)
+    return run(trial, paths, device, fit)
 
 
 def embed_shard(protocol: Protocol, paths: Paths, shard: int, shards: int, device: str) -> None:
@@ -138,37 +164,55 @@ def prepare_torch(threads: int) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def build_backbone(protocol: Protocol, seed: int, cache: Path) -> Backbone:
-    """Return the protocol's backbone with the initial weights of a seed, the same for all methods."""
-    name = weights.required(protocol.backbone)
-    file = None if name is None else weights.find(name, cache)
+def build_backbone(protocol: Protocol, seed: int, file: Path | None) -> Backbone:
+    """Return the protocol's backbone with the initial weights of a seed, the same for all methods.
+
+    `file` holds its pretrained weights, where it has some.
+    """
     seed_everything("backbone", seed)
     return backbones.build(protocol.backbone, protocol.n_classes, protocol.cohort.size, file)
 
 
-def _fit_and_predict(trial: Trial, paths: Paths, name: str, work: Path) -> tuple[_Fitted, Cohort]:
+def gather(trial: Trial, paths: Paths) -> Inputs:
+    """Return what a trial reads. Raises HarnessError for a cohort or weights that are not there."""
     protocol = trial.protocol
-    prepare_torch(protocol.recipe.threads)
-    device = resolve_device(name)
     cohort = cohorts.load(protocol, paths.data, paths.cache)
-    maps = embed.open_embeddings(protocol, cohort, paths.cache) if protocol.backbone.adapt == "frozen" else []
-    backbone = build_backbone(protocol, trial.seed, paths.cache).to(device)
-    if trial.starts_from is not None:
-        load_trained(backbone, load_file(Store(paths.runs).weights(trial.starts_from)))
-    job = _job(trial, cohort, maps, backbone, device, work)
+    name = weights.required(protocol.backbone)
+    origin = None if trial.starts_from is None else Store(paths.runs).weights(trial.starts_from)
+    if origin is not None and not origin.is_file():
+        raise HarnessError(
+            f"{origin}: the weights that {trial.label} starts from are gone; delete the record of trial "
+            f"{trial.starts_from} and run it again."
+        )
+    return Inputs(
+        cohort,
+        embed.open_embeddings(protocol, cohort, paths.cache) if protocol.backbone.adapt == "frozen" else [],
+        None if name is None else weights.find(name, paths.cache),
+        origin,
+    )
+
+
+def fit_and_predict(trial: Trial, inputs: Inputs, device: str, work: Path, progress: Progress) -> Fitted:
+    """Train the method and predict the test samples; resumes from a checkpoint in `work`."""
+    prepare_torch(trial.protocol.recipe.threads)
+    place, cohort = resolve_device(device), inputs.cohort
+    backbone = build_backbone(trial.protocol, trial.seed, inputs.checkpoint).to(place)
+    if inputs.origin is not None:
+        load_trained(backbone, load_file(inputs.origin))
+    job = _job(trial, cohort, inputs.maps, backbone, place, work, progress)
     curve, fit_seconds = fit(job)
     started = time.monotonic()
-    test = Feed(cohort.images, None, maps, cohort.rows("test"), device)
-    labels = predict(backbone, test, protocol.cohort.size, _bfloat16(trial), job.progress)
-    _save_weights(backbone, Store(paths.runs).weights(trial.id))
+    test = Feed(cohort.images, None, inputs.maps, cohort.rows("test"), place)
+    labels = predict(backbone, test, trial.protocol.cohort.size, _bfloat16(trial), progress)
     cost = Cost(
         fit_seconds=round(fit_seconds, 3),
         predict_seconds=round(time.monotonic() - started, 3),
-        peak_memory_bytes=_peak_memory(device),
-        device=provenance.device_name(device),
+        peak_memory_bytes=_peak_memory(place),
+        device=provenance.device_name(place),
         trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
     )
-    return _Fitted(labels, curve, cost), cohort
+    state = {key: value.contiguous().cpu() for key, value in trained_state(backbone).items()}
+    return Fitted(labels, curve, cost, state)
 
 
 def _job(
@@ -178,6 +222,7 @@ def _job(
     backbone: Backbone,
     device: torch.device,
     work: Path,
+    progress: Progress,
 ) -> Job:
     recipe = trial.protocol.recipe
     rows = cohort.rows("train")
@@ -207,7 +252,7 @@ def _job(
         seed=trial.seed,
         name=trial.plugin.name,
         checkpoint=work / "checkpoint.pt",
-        progress=_progress_file(work),
+        progress=progress,
         validate=_validator(trial, cohort, maps, device),
     )
 
@@ -252,7 +297,7 @@ def _score(trial: Trial, cohort: Cohort, labels: np.ndarray) -> pd.DataFrame:
 
 
 def _commit_done(
-    store: Store, trial: Trial, cohort: Cohort, fitted: _Fitted, scores: pd.DataFrame, cost: Cost
+    store: Store, trial: Trial, cohort: Cohort, fitted: Fitted, scores: pd.DataFrame, cost: Cost
 ) -> None:
     samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")].astype(str)
     with store.writing(store.path(trial.id)) as folder:
@@ -302,10 +347,9 @@ def _copy_log(store: Store, trial: Trial, folder: Path, trace: str) -> None:
     (folder / "log.txt").write_text(text + trace, encoding="utf-8")
 
 
-def _save_weights(backbone: Backbone, path: Path) -> None:
+def _save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(f".{os.getpid()}.part")
-    state = {key: value.contiguous().cpu() for key, value in trained_state(backbone).items()}
     aside.write_bytes(save(state))
     aside.replace(path)
 

@@ -36,14 +36,14 @@ def filled(protocol, cache, shards):
 @pytest.fixture(autouse=True)
 def same_encoder(monkeypatch):
     """The tiny encoder has no checkpoint, so its initial weights stand in for one."""
-    monkeypatch.setattr(embed, "_encoder", lambda protocol, cache: build_backbone(protocol, 0, cache).eval())
+    monkeypatch.setattr(embed, "_encoder", lambda protocol, cache: build_backbone(protocol, 0, None).eval())
 
 
 def test_embeddings_are_the_encoders_own(frozen, tmp_path):
     cohort, (maps,) = filled(frozen, tmp_path, 1)
     images = torch.from_numpy(cohort.images[:4]).movedim(-1, 1).float() / 255
     with torch.inference_mode():
-        encoder = build_backbone(frozen, 0, tmp_path).eval()
+        encoder = build_backbone(frozen, 0, None).eval()
         for variant in (0, 1):
             expected = encoder.encode(dihedral(images, variant))[0].numpy()
             np.testing.assert_allclose(maps[variant, :4], expected, atol=2e-3)

@@ -89,11 +89,11 @@ def test_two_folders_may_hold_helpers_of_the_same_name(tmp_path):
 
 def test_hyper_parameters_are_fitted_to_their_annotation(write):
     plugin = write("mine.py", GOOD)
-    method = plugins.load(plugin)
-    values = plugins.check_hyper_parameters(method, plugin, {"strength": 2}, "p.toml")
+    about = plugins.about(plugins.load(plugin), plugin)
+    values = plugins.check_hyper_parameters(about, plugin, {"strength": 2}, "p.toml")
     assert values == {"strength": 2.0}
     assert isinstance(values["strength"], float)
     with pytest.raises(HarnessError, match="p.toml: mine has no 'strenth'. Did you mean 'strength'?"):
-        plugins.check_hyper_parameters(method, plugin, {"strenth": 2}, "p.toml")
+        plugins.check_hyper_parameters(about, plugin, {"strenth": 2}, "p.toml")
     with pytest.raises(HarnessError, match="p.toml: mine.strength = 'much'"):
-        plugins.check_hyper_parameters(method, plugin, {"strength": "much"}, "p.toml")
+        plugins.check_hyper_parameters(about, plugin, {"strength": "much"}, "p.toml")

@@ -80,7 +80,7 @@ def task(method: type[Method], backbone: Backbone, found: Cohort) -> Task:
 
 def untrained(scratch: Path) -> Backbone:
     """Return the backbone with the weights that every method begins with."""
-    return build_backbone(PROTOCOL, SEED, scratch / "cache")
+    return build_backbone(PROTOCOL, SEED, None)
 
 
 def batch(backbone: Backbone, found: Cohort, groups: list[int], empty: bool = False) -> tuple[Batch, Output]:

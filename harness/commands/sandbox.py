@@ -1,0 +1,45 @@
+"""`harness sandbox`: the images that strangers' methods run in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group("sandbox")
+def sandbox_group() -> None:
+    """Images for strangers' methods: build them, or see whether they are here."""
+
+
+_CUDA = click.option("--cuda", is_flag=True, help="The image for GPUs instead of the CPU's.")
+
+
+@sandbox_group.command("build")
+@click.option("--base", default="equity-base:bookworm", show_default=True, help="Image to build on.")
+@click.option("--wheels", type=click.Path(path_type=Path), help="Folder of wheels, instead of fetching them.")
+@click.option(
+    "--requires", multiple=True, help="A package that a method declares: builds a layer with it on top."
+)
+@_CUDA
+def build_command(base: str, wheels: Path | None, requires: tuple[str, ...], cuda: bool) -> None:
+    """Build the image, at the versions of the packages installed here."""
+    from harness.sandbox import build
+
+    flavour = "cuda" if cuda else "cpu"
+    if requires:
+        click.echo(build.build_layer(requires, wheels, flavour))
+    else:
+        click.echo(build.build(base, wheels, flavour))
+
+
+@sandbox_group.command("status")
+@_CUDA
+def status_command(cuda: bool) -> None:
+    """Say whether trials can be sandboxed here, and if not, what is missing."""
+    from harness.sandbox import engine
+
+    reason = engine.unavailable("cuda" if cuda else "cpu")
+    click.echo(reason or f"Ready: {engine.tag('cuda' if cuda else 'cpu')}.")
+    sys.exit(1 if reason else 0)

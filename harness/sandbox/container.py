@@ -1,0 +1,158 @@
+"""Run one command in a container that can reach nothing, and say why if it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.sandbox import engine, staging
+from harness.sandbox.limits import LOG_KEPT, Limits
+
+LABEL = "equity-sandbox"
+NOBODY = "65534:65534"
+
+
+@dataclass
+class Ended:
+    """How a container ended: what it wrote to its two streams, and one sentence where it was stopped."""
+
+    out: bytes = b""
+    log: str = ""
+    reason: str = ""
+
+
+@dataclass
+class _Reader:
+    """Takes a container's output in, up to the limits."""
+
+    most: int
+    limits: Limits
+    out: list[bytes] = field(default_factory=list)
+    taken: int = 0
+    printed: int = 0
+    log: bytes = b""
+    reason: str = ""
+
+    def take(self, out: bytes | None, err: bytes | None) -> bool:
+        """Keep a piece of each stream; return False when there is too much of one."""
+        if out:
+            self.taken += len(out)
+            self.out.append(out)
+        if err:
+            self.printed += len(err)
+            self.log = (self.log + err)[-LOG_KEPT:]
+        if self.taken > self.most:
+            self.reason = f"it sent more than the {self.most:,} bytes of a result"
+        elif self.printed > self.limits.log:
+            self.reason = f"it printed more than {self.limits.log:,} bytes"
+        return not self.reason
+
+
+def execute(
+    arguments: Sequence[str],
+    mounts: Mapping[str, Path],
+    image: str,
+    limits: Limits,
+    most: int,
+    cpus: float,
+    cuda: bool = False,
+) -> Ended:
+    """Run `python -m harness.sandbox.inside ARGUMENTS` in a fresh container and remove it.
+
+    image: an id, never pulled; most: bytes that may come out; cpus: cores' worth of time.
+    """
+    client = engine.connect()
+    container = client.containers.create(
+        image,
+        ["python", "-m", "harness.sandbox.inside", *arguments],
+        **_options(limits, cpus, cuda),
+        mounts=staging.bind(mounts),
+    )
+    timer = threading.Timer(limits.seconds, lambda: _kill(container))
+    reader = _Reader(most, limits)
+    try:
+        streams = container.attach(stdout=True, stderr=True, stream=True, logs=False, demux=True)
+        container.start()
+        timer.start()
+        for out, err in streams:
+            if not reader.take(out, err):
+                _kill(container)
+                break
+        status = int(container.wait(timeout=60)["StatusCode"])
+        timed_out = not timer.is_alive()
+        container.reload()
+        oom = bool(container.attrs["State"].get("OOMKilled"))
+    finally:
+        timer.cancel()
+        with contextlib.suppress(Exception):
+            container.remove(force=True, v=True)
+    log = reader.log.decode("utf-8", errors="replace")
+    reason = reader.reason or _reason(status, oom, timed_out, bool(reader.out), limits, log)
+    return Ended(b"".join(reader.out), log, reason)
+
+
+def remove_all(label: str) -> None:
+    """Remove the containers of a run that was interrupted."""
+    for container in engine.connect().containers.list(all=True, filters={"label": f"{LABEL}={label}"}):
+        with contextlib.suppress(Exception):
+            container.remove(force=True, v=True)
+
+
+def _options(limits: Limits, cpus: float, cuda: bool) -> dict[str, Any]:
+    from docker.types import DeviceRequest, LogConfig, Ulimit
+
+    return {
+        "network_mode": "none",
+        "read_only": True,
+        "tmpfs": {"/tmp": f"size={limits.temporary},mode=1777,noexec,nosuid,nodev"},
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": limits.processes,
+        "mem_limit": limits.memory,
+        "memswap_limit": limits.memory,
+        "nano_cpus": int(cpus * 1e9),
+        "user": NOBODY,
+        "ipc_mode": "private",
+        "shm_size": limits.shared,
+        "ulimits": [
+            Ulimit(name="core", soft=0, hard=0),
+            Ulimit(name="nofile", soft=4096, hard=4096),
+            Ulimit(name="fsize", soft=limits.temporary, hard=limits.temporary),
+        ],
+        "init": True,
+        "log_config": LogConfig(type=LogConfig.types.NONE),
+        "environment": {
+            "PYTHONPATH": f"{staging.INSIDE}:{staging.INSIDE}/plugin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": "/tmp",
+            "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
+            "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+        },
+        "working_dir": "/tmp",
+        "hostname": "sandbox",
+        "labels": {LABEL: os.environ.get("EQUITY_SANDBOX_RUN", "")},
+        "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if cuda else [],
+    }
+
+
+def _reason(status: int, oom: bool, timed_out: bool, said: bool, limits: Limits, log: str) -> str:
+    """Say why a container ended, "" where it ended by itself and left a result."""
+    if oom:
+        return f"it ran out of its {limits.memory:,} bytes of memory"
+    if timed_out:
+        return f"it ran longer than {limits.seconds:g} s"
+    if status == 0 or said:
+        return ""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    last = f"; its last line: {lines[-1][:300]}" if lines else ""
+    return f"it exited with status {status}{last}"
+
+
+def _kill(container: Any) -> None:
+    with contextlib.suppress(Exception):
+        container.kill()

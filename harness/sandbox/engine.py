@@ -1,0 +1,77 @@
+"""The Docker engine and the images that trials may run in."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.sandbox.requirements import pinned
+
+DOCKERFILES = Path(__file__).parents[2] / "docker"
+BUILD = "run `harness sandbox build --base IMAGE` (docker/base.sh makes a base image)"
+
+
+def sdk() -> Any:
+    """Return the Docker SDK's module. Raises HarnessError where it is not installed."""
+    try:
+        return importlib.import_module("docker")
+    except ImportError:
+        raise HarnessError(
+            "The sandbox needs the Docker SDK for Python; run `pip install 'equity-leaderboard[sandbox]'`."
+        ) from None
+
+
+def connect() -> Any:
+    """Return a client of the engine. Raises HarnessError, with the fix, where there is none."""
+    docker = sdk()
+    try:
+        client = docker.from_env(timeout=120)
+        client.ping()
+    except docker.errors.DockerException as error:
+        why = str(error).splitlines()[0]
+        raise HarnessError(f"No Docker engine answers ({why}); start dockerd, or set DOCKER_HOST.") from None
+    return client
+
+
+def tag(flavour: str, requires: Iterable[str] = ()) -> str:
+    """Return the name of the image for these packages: cpu or cuda, with what a method requires on top."""
+    text = "\n".join([*pinned(), (DOCKERFILES / f"Dockerfile.{flavour}").read_text(encoding="utf-8")])
+    wanted = sorted(requires)
+    layer = f"-{_short(chr(10).join(wanted))}" if wanted else ""
+    return f"equity-sandbox:{flavour}-{_short(text)}{layer}"
+
+
+def image(client: Any, flavour: str, requires: Iterable[str] = ()) -> str:
+    """Return the id of the image, which is never pulled.
+
+    Raises HarnessError where it was not built, or where it would run as root.
+    """
+    docker, wanted = sdk(), list(requires)
+    name = tag(flavour, wanted)
+    try:
+        found = client.images.get(name)
+    except docker.errors.ImageNotFound:
+        more = f" --requires {' '.join(repr(r) for r in wanted)}" if wanted else ""
+        fix = f"run `harness sandbox build{more}`" if wanted else BUILD
+        raise HarnessError(f"There is no image {name} for the packages installed here; {fix}.") from None
+    user = str(found.attrs["Config"].get("User") or "root").partition(":")[0]
+    if user in ("root", "0"):
+        raise HarnessError(f"Image {name} runs as root; build it again from docker/Dockerfile.{flavour}.")
+    return str(found.id)
+
+
+def unavailable(flavour: str = "cpu") -> str:
+    """Return why no trial can be sandboxed here, in one sentence; "" where it can."""
+    try:
+        image(connect(), flavour)
+    except HarnessError as error:
+        return str(error)
+    return ""
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,149 @@
+"""Trials and plugins in the sandbox: what `harness run --sandbox docker` puts in place of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness import plugins, sources, trial
+from harness.errors import TrialError
+from harness.fit import trained_state
+from harness.method import Card
+from harness.plan import Trial
+from harness.plugins import About, Broken, Plugin
+from harness.sandbox import container, engine, results, staging
+from harness.sandbox.limits import Limits
+from harness.sandbox.wire import BadResult, decode
+from harness.trial import Fitted, Inputs, Paths
+
+_DESCRIBE_SECONDS = 120
+_DESCRIBE_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """How this run sandboxes: the image's flavour, what a trial may use, the cache, the run's own label."""
+
+    flavour: str
+    limits: Limits
+    cache: Path
+    label: str
+
+    def describe(self, found: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
+        """Import plugins, each in a container of its own; what they say is cached by source and image."""
+        with ThreadPoolExecutor(2) as pool:
+            said = list(pool.map(self._describe, found))
+        abouts = {p.name: one for p, one in zip(found, said, strict=True) if isinstance(one, About)}
+        return abouts, [one for one in said if isinstance(one, Broken)]
+
+    def run_logged(self, one: Trial, paths: Paths, device: str) -> str:
+        """Run a trial in a process of its own and its method in a container; see `trial.run_logged`."""
+        return trial.run_logged(one, paths, device, self.fit)
+
+    def remove_all(self) -> None:
+        """Remove the containers that an interrupted run has left."""
+        container.remove_all(self.label)
+
+    def fit(self, one: Trial, inputs: Inputs, paths: Paths, device: str, work: Path) -> Fitted:
+        """Train and predict in a container, from the start: an interrupted container is not resumed.
+
+        Raises TrialError, one sentence, where the container died or what came out is not a result.
+        """
+        image = engine.image(engine.connect(), self.flavour, plugins.requirements(one.plugin.file))
+        name = str(trial.resolve_device(device))
+        expected = trained_state(trial.build_backbone(one.protocol, one.seed, inputs.checkpoint))
+        os.environ["EQUITY_SANDBOX_RUN"] = self.label
+        with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
+            mounts = staging.stage_trial(one, inputs, self.cache, name, Path(folder))
+            most = results.most_bytes(one, inputs.cohort, expected)
+            threads = one.protocol.recipe.threads
+            ended = container.execute(
+                ["run"], mounts, image, self.limits, most, threads, name.startswith("cuda")
+            )
+        print(ended.log, flush=True)  # noqa: T201 - this process's output is the trial's log
+        where = f"{one.plugin.file.name}, in the sandbox"
+        try:
+            if ended.reason:
+                raise TrialError(f"{where}: {ended.reason}.")
+            if error := results.error_of(ended.out):
+                raise TrialError(f"{where}: {error}")
+            return results.read(ended.out, one, inputs.cohort, expected)
+        except BadResult as error:
+            raise TrialError(f"{where}: {error}.") from None
+
+    def _describe(self, plugin: Plugin) -> About | Broken:
+        try:
+            image = engine.image(engine.connect(), self.flavour, plugins.requirements(plugin.file))
+            path = self.cache / "sandbox" / f"about-{_key(plugin, image)}.json"
+            if path.is_file():
+                return _about(json.loads(path.read_text(encoding="utf-8")))
+            said = self._ask(plugin, image)
+            about = _about(said)
+        except (SyntaxError, OSError, BadResult, TrialError) as error:
+            return Broken(plugin, plugins.describe_error(error, plugin.file), "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{os.getpid()}.{plugin.name}")
+        aside.write_text(json.dumps(said), encoding="utf-8")
+        aside.replace(path)
+        return about
+
+    def _ask(self, plugin: Plugin, image: str) -> object:
+        os.environ["EQUITY_SANDBOX_RUN"] = self.label
+        limits = Limits(memory=self.limits.memory, seconds=min(self.limits.seconds, _DESCRIBE_SECONDS))
+        with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
+            mounts, file = staging.stage_plugin(plugin, Path(folder))
+            ended = container.execute(["describe", file], mounts, image, limits, _DESCRIBE_BYTES, 1)
+        if ended.reason:
+            raise TrialError(f"{plugin.file.name}, in the sandbox: {ended.reason}.")
+        if error := results.error_of(ended.out):
+            raise TrialError(f"{plugin.file.name}, in the sandbox: {error}")
+        header, _ = decode(ended.out)
+        return header.get("about")
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_max_length=2_000)
+
+    title: str
+    authors: str
+    paper: str
+    url: str
+    licence: str
+
+
+class _Said(BaseModel):
+    """What a plugin in a container may say of itself."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=200)
+
+    card: _Card
+    defaults: dict[str, bool | int | float | str | None]
+    kinds: dict[str, str]
+    reads_attribute: bool
+    starts_from: str | None
+    sampler: Literal["uniform", "group-balanced"]
+    controls: dict[str, dict[str, bool | int | float | str | None]]
+
+
+def _about(said: object) -> About:
+    """Return what a plugin said of itself. Raises BadResult where a field is not what it must be."""
+    try:
+        found = _Said.model_validate(said)
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        raise BadResult(f"what it says of itself does not fit: {key}: {error.errors()[0]['msg']}") from None
+    return About(**(found.model_dump() | {"card": Card(**found.card.model_dump())}))
+
+
+def _key(plugin: Plugin, image: str) -> str:
+    text = f"{image} {sources.engine_digest()} {sources.method_digest(plugin.file)} {plugin.file.name}"
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -1,0 +1,127 @@
+"""What goes into a container: one method, training data, test images. And nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import sources
+from harness.cohorts.cohort import Cohort
+from harness.plan import Trial
+from harness.plugins import Plugin
+from harness.trial import Inputs
+
+INSIDE = "/job"
+"""Where the container finds it all, read-only."""
+
+Mounts = dict[str, Path]
+"""Path under `INSIDE` to the file or folder of the host that is seen there."""
+
+
+def stage_plugin(plugin: Plugin, folder: Path) -> tuple[Mounts, str]:
+    """Copy a method's file and the local modules it imports; return the mounts and the file's path inside."""
+    file = plugin.file.resolve()
+    root = file.parent.parent if (file.parent / "__init__.py").is_file() else file.parent
+    target = folder / "plugin"
+    for path in sources.method_files(file):
+        copy = target / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    _readable(target)
+    mounts = {"plugin": target, "harness": sources.HARNESS}
+    return mounts, f"{INSIDE}/plugin/{file.relative_to(root)}"
+
+
+def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: Path) -> Mounts:
+    """Lay a trial out under `folder`; return all that its container sees.
+
+    The cohort's masks come from a copy in which those of the test samples are blank, made once a
+    cohort; the test rows of its table have neither patient nor groups.
+    """
+    mounts, file = stage_plugin(trial.plugin, folder)
+    cohort = inputs.cohort
+    _subjects(cohort).to_parquet(folder / "subjects.parquet", index=False)
+    job = {
+        "id": trial.id,
+        "protocol": trial.protocol.model_dump(mode="json"),
+        "plugin": {"name": trial.plugin.name, "file": file},
+        "hyper_parameters": trial.hyper_parameters,
+        "attribute": trial.attribute,
+        "seed": trial.seed,
+        "starts_from": trial.starts_from,
+        "sampler": trial.sampler,
+        "shuffled": trial.shuffled,
+        "groups": cohort.groups,
+        "maps": len(inputs.maps),
+        "checkpoint": inputs.checkpoint is not None,
+        "device": device,
+    }
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    mounts |= {
+        "job.json": folder / "job.json",
+        "cohort/subjects.parquet": folder / "subjects.parquet",
+        "cohort/images.npy": _file(cohort.images),
+        "cohort/masks.npy": _blank_copy(cohort, cache),
+    }
+    mounts |= {f"maps/map{i}.npy": _file(one) for i, one in enumerate(inputs.maps)}
+    if inputs.checkpoint is not None:
+        mounts["checkpoint"] = inputs.checkpoint
+    if inputs.origin is not None:
+        mounts["origin.safetensors"] = inputs.origin
+    _readable(folder)
+    return mounts
+
+
+def _subjects(cohort: Cohort) -> Any:
+    subjects = cohort.subjects.copy()
+    test = cohort.rows("test")
+    for column in subjects.columns:
+        if column == "patient":
+            subjects.loc[test, column] = ""
+        elif column not in ("sample", "split"):
+            subjects.loc[test, column] = None
+    return subjects
+
+
+def _blank_copy(cohort: Cohort, cache: Path) -> Path:
+    path = cache / "sandbox" / f"{cohort.digest}.npy"
+    if not path.is_file():
+        masks = np.array(cohort.masks)
+        masks[cohort.rows("test")] = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".npy")
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, masks)
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    return path
+
+
+def _file(array: np.ndarray) -> Path:
+    """Return the file that an array is mapped from."""
+    name = getattr(array, "filename", None)
+    assert name is not None, "arrays of a cohort are memory-mapped"
+    return Path(name)
+
+
+def _readable(folder: Path) -> None:
+    """Let the container's user, who is nobody here, read what lies in a folder."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def bind(mounts: Mapping[str, Path]) -> list[Any]:
+    """Return the mounts as the Docker SDK takes them, all read-only."""
+    from docker.types import Mount
+
+    return [
+        Mount(f"{INSIDE}/{name}", str(path.resolve()), type="bind", read_only=True)
+        for name, path in sorted(mounts.items())
+    ]
