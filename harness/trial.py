@@ -68,12 +68,16 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What comes of it: class indices uint8 [n, S, S] of the test samples, the curve, cost and weights."""
+    """What comes of it: class indices uint8 [n, S, S] of the test samples, the curve, cost and weights.
+
+    state: trained weights, empty where a sandbox gave none out; sandbox: id of the image, "" outside.
+    """
 
     labels: np.ndarray
     curve: list[CurveRow]
     cost: Cost
     state: dict[str, torch.Tensor]
+    sandbox: str = ""
 
 
 Fit = Callable[[Trial, Inputs, Paths, str, Path], Fitted]
@@ -98,7 +102,8 @@ def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None
         started = time.monotonic()
         scores = _score(trial, inputs.cohort, fitted.labels)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
-        _save_weights(fitted.state, store.weights(trial.id))
+        if fitted.state:
+            _save_weights(fitted.state, store.weights(trial.id))
         _commit_done(store, trial, inputs.cohort, fitted, scores, cost)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -309,6 +314,8 @@ def _commit_done(
         record = _record(trial, "done", groups).model_copy(
             update={"cost": cost, "files": provenance.digests(folder)}
         )
+        if fitted.sandbox:
+            record.provenance["sandbox"] = fitted.sandbox
         write_json(folder / "record.json", record)
     shutil.rmtree(store.work(trial.id))
 

@@ -127,7 +127,7 @@ def _options(limits: Limits, cpus: float, cuda: bool) -> dict[str, Any]:
         "init": True,
         "log_config": LogConfig(type=LogConfig.types.NONE),
         "environment": {
-            "PYTHONPATH": f"{staging.INSIDE}:{staging.INSIDE}/plugin",
+            "PYTHONPATH": staging.INSIDE,
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": "/tmp",
             "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),

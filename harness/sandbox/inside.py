@@ -26,6 +26,8 @@ def main() -> int:
     """Do what the arguments say; return the exit status."""
     results = os.dup(1)
     os.dup2(2, 1)
+    # Last, so that a method's file hides no module of Python's own.
+    sys.path.append(f"{INSIDE}/plugin")
     what, *arguments = sys.argv[1:]
     try:
         header, parts = _describe(*arguments) if what == "describe" else _run()
@@ -101,7 +103,8 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
         "cost": fitted.cost.model_dump(mode="json"),
         "shape": fitted.labels.shape,
     }
-    return header, {"labels": fitted.labels.tobytes(), "state": save(fitted.state)}
+    weights = {"state": save(fitted.state)} if job["keep"] else {}
+    return header, {"labels": fitted.labels.tobytes()} | weights
 
 
 if __name__ == "__main__":

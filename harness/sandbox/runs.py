@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from harness import plugins, sources, trial
 from harness.errors import TrialError
 from harness.fit import trained_state
 from harness.method import Card
-from harness.plan import Trial
+from harness.plan import Plan, Trial
 from harness.plugins import About, Broken, Plugin
 from harness.sandbox import container, engine, results, staging
 from harness.sandbox.limits import Limits
@@ -31,12 +31,21 @@ _DESCRIBE_BYTES = 100_000
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How this run sandboxes: the image's flavour, what a trial may use, the cache, the run's own label."""
+    """How a run sandboxes.
+
+    flavour: of the image, cpu or cuda; label: the run's own, on its containers; keep: the trials that
+    others start from, whose weights come out too.
+    """
 
     flavour: str
     limits: Limits
     cache: Path
     label: str
+    keep: frozenset[str] = frozenset()
+
+    def keeping(self, plan: Plan) -> Sandbox:
+        """Return a sandbox that lets the weights out which other trials of a plan start from."""
+        return replace(self, keep=frozenset(t.starts_from for t in plan.trials.values() if t.starts_from))
 
     def describe(self, found: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
         """Import plugins, each in a container of its own; what they say is cached by source and image."""
@@ -60,10 +69,12 @@ class Sandbox:
         """
         image = engine.image(engine.connect(), self.flavour, plugins.requirements(one.plugin.file))
         name = str(trial.resolve_device(device))
-        expected = trained_state(trial.build_backbone(one.protocol, one.seed, inputs.checkpoint))
+        keep = one.id in self.keep
+        backbone = trial.build_backbone(one.protocol, one.seed, inputs.checkpoint) if keep else None
+        expected = trained_state(backbone) if backbone is not None else {}
         os.environ["EQUITY_SANDBOX_RUN"] = self.label
         with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
-            mounts = staging.stage_trial(one, inputs, self.cache, name, Path(folder))
+            mounts = staging.stage_trial(one, inputs, self.cache, name, keep, Path(folder))
             most = results.most_bytes(one, inputs.cohort, expected)
             threads = one.protocol.recipe.threads
             ended = container.execute(
@@ -76,7 +87,7 @@ class Sandbox:
                 raise TrialError(f"{where}: {ended.reason}.")
             if error := results.error_of(ended.out):
                 raise TrialError(f"{where}: {error}")
-            return results.read(ended.out, one, inputs.cohort, expected)
+            return replace(results.read(ended.out, one, inputs.cohort, expected), sandbox=image)
         except BadResult as error:
             raise TrialError(f"{where}: {error}.") from None
 

@@ -1,0 +1,186 @@
+"""Methods that attack the sandbox. Each is ERM with one crime in `CRIME`, committed where `WHEN` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TEMPLATE = """
+import ctypes, gc, json, os, socket, subprocess, sys, time
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from harness import Card, Method, segmentation_loss
+
+
+def crime():
+{crime}
+
+
+class Villain(Method):
+    card = Card(title="Villain")
+
+    def __init__(self, task):
+        super().__init__(task)
+        crime()
+
+    def loss(self, batch, output):
+        return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+"""
+
+CRIMES = {
+    "masks": """
+subjects = pd.read_parquet("/job/cohort/subjects.parquet")
+test = np.flatnonzero(subjects["split"] == "test")
+found = subjects.drop(columns=["sample", "split"]).loc[test].replace("", None).notna().to_numpy().sum()
+arrays = [a for a in gc.get_objects() if isinstance(a, np.ndarray)]
+for top, folders, files in os.walk("/"):
+    folders[:] = [f for f in folders if os.path.join(top, f) not in ("/proc", "/sys", "/opt/venv", "/usr")]
+    for name in files:
+        try:
+            if name.endswith((".npy", ".npz")):
+                arrays.append(np.load(os.path.join(top, name), mmap_mode="r"))
+        except (OSError, ValueError):
+            pass
+for array in arrays:
+    if array.ndim == 3 and len(array) == len(subjects) and array.dtype == np.uint8:
+        found += int(np.count_nonzero(array[test]))
+for path in ("/var/run/docker.sock", "/var/lib/docker", "/root", "/work", "/job/../../../var/lib/docker"):
+    try:
+        found += len(os.listdir(path))
+    except OSError:
+        pass
+raise RuntimeError(f"found {found} of the test masks and groups, {len(test)} test images")
+""",
+    "network": """
+for host in (("1.1.1.1", 80), ("172.17.0.1", 22)):
+    try:
+        socket.create_connection(host, timeout=3)
+    except OSError as error:
+        last = error
+    else:
+        raise RuntimeError("reached the network")
+raise RuntimeError(f"no network: {last}")
+""",
+    "fork_bomb": """
+while True:
+    if os.fork() == 0:
+        time.sleep(600)
+""",
+    "memory": """
+hoard = []
+while True:
+    hoard.append(np.ones(50_000_000))
+""",
+    "disk": """
+for path in ("/tmp/fill", "/dev/shm/fill"):
+    try:
+        with open(path, "wb") as file:
+            while True:
+                file.write(bytes(10_000_000))
+    except OSError as error:
+        last = error
+raise RuntimeError(f"the disk ends: {last}")
+""",
+    "outside": """
+said = []
+places = ("plugin/evil.py", "harness/evil.py", "cohort/images.npy", "../opt/venv/evil", "../etc/evil", "../evil")
+for path in (f"/job/{place}" for place in places):
+    try:
+        open(path, "ab").write(b"evil")
+    except OSError as error:
+        said.append(error.strerror)
+    else:
+        said.append("WROTE " + path)
+raise RuntimeError(", ".join(sorted(set(said))))
+""",
+    "sleep": """
+time.sleep(100_000)
+""",
+    "shape": """
+import harness.trial
+harness.trial.predict = lambda *a: np.zeros((1, 2, 2), np.uint8)
+""",
+    "classes": """
+import harness.trial
+real = harness.trial.predict
+harness.trial.predict = lambda *a: real(*a) * 0 + 200
+""",
+    "nan": """
+import harness.trial
+real = harness.trial.fit
+harness.trial.fit = lambda job: ([(0, "loss", "", "", float("nan"))], real(job)[1])
+""",
+    "padding": """
+for fd in range(3, 64):
+    try:
+        os.fstat(fd)
+        while True:
+            os.write(fd, bytes(1_000_000))
+    except OSError:
+        continue
+""",
+    "zip_bomb": """
+import io, zipfile
+import harness.trial
+bomb = io.BytesIO()
+with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("labels.npy", bytes(200_000_000))
+harness.trial.predict = lambda *a: np.frombuffer(bomb.getvalue(), np.uint8)
+""",
+    "pickle": """
+import pickle
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/exploded",)
+for fd in range(3, 64):
+    try:
+        os.write(fd, pickle.dumps(Bomb()))
+    except OSError:
+        continue
+os._exit(0)
+""",
+    "fake_score": """
+import harness.metrics, harness.score, harness.trial
+harness.metrics.dice = harness.score.score_structure = harness.trial.score = lambda *a, **k: 1.0
+""",
+    "print": """
+for _ in range(1_000):
+    print("x" * 1_000_000)
+""",
+    "symlink": """
+os.makedirs("/tmp/work", exist_ok=True)
+for name in ("predictions.npz", "record.json", "scores.parquet"):
+    os.symlink("/etc/passwd", f"/tmp/work/{name}")
+os.chdir("/tmp/work")
+""",
+    "environment": """
+seen = [*os.environ.items()]
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        seen.append(Path(f"/proc/{pid}/environ").read_bytes().decode())
+    except OSError:
+        pass
+raise RuntimeError(f"environment: {seen}")
+""",
+    "mount": """
+libc = ctypes.CDLL(None, use_errno=True)
+status = libc.mount(b"none", b"/tmp", b"tmpfs", 0, None)
+raise RuntimeError(f"mount gave {status}: {os.strerror(ctypes.get_errno())}")
+""",
+    "ptrace": """
+libc = ctypes.CDLL(None, use_errno=True)
+status = libc.ptrace(16, os.getppid() or 1, 0, 0)
+setuid = libc.setuid(0)
+raise RuntimeError(f"ptrace gave {status}, setuid {setuid}: {os.strerror(ctypes.get_errno())}")
+""",
+}
+
+
+def write(folder: Path) -> dict[str, Path]:
+    """Write every plugin; return name to file."""
+    files = {}
+    for name, crime in CRIMES.items():
+        text = "\n".join(f"    {line}" for line in crime.strip().splitlines())
+        files[name] = folder / f"{name}.py"
+        files[name].write_text(TEMPLATE.format(crime=text))
+    return files

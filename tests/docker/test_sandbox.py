@@ -1,0 +1,149 @@
+"""Trials in real containers: the same results as outside, and a red team that gets nowhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+import red_team
+from test_trial import Silent
+from tiny import parse
+
+from harness import run
+from harness.executors.local import LocalExecutor
+from harness.records import Record, Store
+from harness.run import Outcome
+from harness.sandbox import container
+from harness.sandbox.limits import GB, MB, Limits
+from harness.sandbox.runs import Sandbox
+from harness.trial import Paths
+
+pytestmark = pytest.mark.docker
+
+LIMITS = Limits(memory=2 * GB, temporary=100 * MB, shared=20 * MB, seconds=90, processes=128, log=20 * MB)
+SECRET = "open sesame"
+
+
+@dataclass(frozen=True)
+class Run:
+    store: Store
+    outcome: Outcome
+    plan: run.Plan
+
+    def record(self, method: str) -> Record:
+        (trial,) = [t for t in self.plan.trials.values() if t.plugin.name == method]
+        return self.store.record(trial.id)
+
+    def scores(self, method: str) -> bytes:
+        return (self.store.path(self.record(method).id) / "scores.parquet").read_bytes()
+
+
+def execute(methods, paths, box: Sandbox | None) -> Run:
+    protocol = parse(seeds=[0], attributes={"race": {}})
+    described = {} if box is None else {"describe": box.describe}
+    prepared = run.prepare(protocol, methods, paths, "tiny.toml", **described)
+    assert prepared.broken == ()
+    runner = run.run_logged if box is None else box.keeping(prepared.plan).run_logged
+    with LocalExecutor([{}, {}], preload=["harness.trial"]) as executor:
+        outcome = run.execute(prepared, executor, Silent(), 2, "cpu", run_one=runner)
+    return Run(prepared.store, outcome, prepared.plan)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sandbox")
+
+
+@pytest.fixture(scope="module")
+def inside(image, folder):
+    """The red team, and among them ERM and FEBS, in one run."""
+    files = red_team.write(folder)
+    os.environ["EQUITY_SECRET"] = SECRET
+    box = Sandbox("cpu", LIMITS, folder / "cache", "test")
+    paths = Paths(folder / "inside", None, folder / "cache")
+    yield execute([*map(str, files.values()), "erm", "febs"], paths, box)
+    del os.environ["EQUITY_SECRET"]
+
+
+@pytest.fixture(scope="module")
+def outside(image, folder):
+    return execute(["erm", "febs"], Paths(folder / "outside", None, folder / "cache"), None)
+
+
+@pytest.mark.parametrize("method", ["erm", "febs"])
+def test_the_same_trial_gives_the_same_bytes_inside_and_outside(inside, outside, method):
+    assert inside.record(method).id == outside.record(method).id
+    assert inside.scores(method) == outside.scores(method)
+    store = inside.store
+    files = ("curve.csv", "predictions.npz")
+    same = [
+        (store.path(inside.record(method).id) / f).read_bytes()
+        == (outside.store.path(outside.record(method).id) / f).read_bytes()
+        for f in files
+    ]
+    assert same == [True, True]
+
+
+def test_a_record_says_that_it_was_sandboxed_and_in_which_image(inside, outside, image):
+    assert inside.record("erm").provenance["sandbox"] == image
+    assert "sandbox" not in outside.record("erm").provenance
+
+
+STOPPED = {
+    "masks": "RuntimeError: found 0 of the test masks and groups, 32 test images",
+    "network": "RuntimeError: no network: [Errno 101] Network is unreachable",
+    "fork-bomb": "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+    "memory": "it ran out of its 2,000,000,000 bytes of memory",
+    "disk": "RuntimeError: the disk ends: [Errno 28] No space left on device",
+    "outside": "RuntimeError: Read-only file system",
+    "sleep": "it ran longer than 90 s",
+    "shape": "its predictions are 4 bytes",
+    "classes": "its predictions have class 200",
+    "nan": "its learning curve has values that are not finite",
+    "padding": "bytes of a result",
+    "zip-bomb": "its predictions are",
+    "pickle": "its result does not begin as one",
+    "print": "it printed more than 20,000,000 bytes",
+    "environment": "RuntimeError: environment",
+    "mount": "RuntimeError: mount gave -1: Operation not permitted",
+    "ptrace": "Operation not permitted",
+}
+
+
+@pytest.mark.parametrize("villain", STOPPED)
+def test_a_villain_is_stopped_and_reported_in_one_line(inside, villain):
+    record = inside.record(villain)
+    assert record.status == "failed"
+    assert STOPPED[villain] in record.error
+    assert "\n" not in record.error
+
+
+@pytest.mark.parametrize("villain", ["fake-score", "symlink"])
+def test_a_villain_that_goes_on_gains_nothing(inside, villain):
+    # Both train as ERM does, with fewer group ids hidden: what they broke is not what scores them.
+    record = inside.record(villain)
+    assert record.status == "done"
+    assert inside.store.scores(record.id)["dice"].between(0, 0.999).any()
+    assert (
+        inside.store.predictions(record.id)[1] == inside.store.predictions(inside.record("erm").id)[1]
+    ).all()
+    assert inside.scores(villain) == inside.scores("erm")
+
+
+def test_every_villain_was_tried_and_the_others_went_on(inside):
+    tried = {name.replace("_", "-") for name in red_team.CRIMES}
+    assert tried == STOPPED.keys() | {"fake-score", "symlink"}
+    assert inside.outcome.count("done") == 4
+    assert inside.outcome.count("failed") == len(STOPPED)
+
+
+def test_nothing_of_the_hosts_environment_is_seen(inside):
+    record = inside.record("environment")
+    assert SECRET not in inside.store.log(record.id) + record.error
+    assert "PYTHONPATH" in record.error
+
+
+def test_no_container_is_left(inside):
+    client = container.engine.connect()
+    assert client.containers.list(all=True, filters={"label": f"{container.LABEL}=test"}) == []
