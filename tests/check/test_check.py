@@ -183,23 +183,26 @@ def test_a_loss_that_leaves_a_setting_changed_fails_on_that_line_alone(subject):
     assert "changed the number of threads from 1 to 2" in found["global state"]
 
 
-@pytest.mark.parametrize(
-    ("top", "kind", "why"),
-    [
-        ("import socket\ntry: socket.create_connection(('127.0.0.1', 9), 1)\nexcept OSError: pass",
-         "needs no network", "called socket."),
-        ("import subprocess\ntry: subprocess.run(['true'])\nexcept OSError: pass",
-         "starts no process", "called subprocess.Popen"),
-        ("try: open({outside!r}, 'w')\nexcept OSError: pass", "writes nothing outside", "called open on"),
-    ],
-)  # fmt: skip
-def test_what_it_tries_and_hides_is_noticed_and_refused(subject, tmp_path, top, kind, why):
-    bad = subject(top=top.format(outside=str(tmp_path / "stray.txt")))
+HIDDEN = """
+def quietly(act):
+    try: act()
+    except OSError: pass
+import socket, subprocess
+quietly(lambda: socket.create_connection(("127.0.0.1", 9), 1))
+quietly(lambda: subprocess.run(["true"]))
+quietly(lambda: open({outside!r}, "w"))
+"""
+
+
+def test_what_it_tries_and_hides_is_noticed_and_refused(subject, tmp_path):
+    bad = subject(top=HIDDEN.format(outside=str(tmp_path / "stray.txt")))
     assert failed(source.check(bad)) == {}
     found = failed(conduct.check(bad))
-    assert list(found) == [kind]
-    assert why in found[kind]
-    assert "(refused)" in found[kind]
+    assert list(found) == ["needs no network", "starts no process", "writes nothing outside"]
+    whats = ("called socket.getaddrinfo on '127.0.0.1'", "called subprocess.Popen 'true'", "called open on ")
+    for said, what in zip(found.values(), whats, strict=True):
+        assert said.startswith(what)
+        assert "(refused)" in said
     assert not (tmp_path / "stray.txt").exists()
 
 
@@ -213,7 +216,6 @@ def test_writing_in_its_own_folder_is_allowed(subject):
     [
         ("os._exit(3)", "its process exited with status 3"),
         ("os.kill(os.getpid(), 11)", "its process was ended by SIGSEGV"),
-        ("raise RuntimeError('no')", "bad.py:6: RuntimeError: no"),
         ("import no_such_module", "No module named 'no_such_module'"),
         ("__import__('time').sleep(99)", "did not end within 5 s; look for an endless loop"),
     ],
