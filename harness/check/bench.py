@@ -30,9 +30,9 @@ ATTRIBUTE = "race"
 
 PROTOCOL = Protocol(
     name="check",
-    title="Ninety-six drawn images of 64 pixels, a U-Net from scratch",
+    title="Sixty-four drawn images of 64 pixels, a U-Net from scratch",
     cohort=CohortSpec.model_validate(
-        {"source": "synthetic", "size": 64, "samples": 96, "shift": 1.0, "seed": 0}
+        {"source": "synthetic", "size": 64, "samples": 64, "shift": 1.0, "seed": 0}
     ),
     split=SplitSpec(test=0.25),
     structures={"cup": (2,), "rim": (1,), "disc": (1, 2)},
@@ -42,7 +42,7 @@ PROTOCOL = Protocol(
     recipe=Recipe(
         epochs=EPOCHS,
         batch_size=8,
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         augmentation="flip",
         finetune=FinetuneSpec(epochs=EPOCHS, learning_rate=5e-4),
     ),

@@ -12,6 +12,8 @@ _KINDS = {
     "files": ("writes nothing outside", "Keep results in buffers; files outside a trial's folder are lost."),
 }
 
+NAMES = tuple(name for name, _ in _KINDS.values())
+
 
 def check(subject: Subject) -> Iterator[Line]:
     """Yield a line for each kind of conduct; what was noticed was also refused."""

@@ -31,7 +31,7 @@ _CASES: dict[str, tuple[list[int], bool]] = {
     "one sample": ([1], False),
     "empty masks": ([0, 1, 2, 0, 1, 2, -1, 2], True),
 }
-_OTHERS = ("batch left as it was", "random state", "global state")
+NAMES = (*_CASES, "batch left as it was", "random state", "global state")
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,20 @@ class _Bench:
 
 def check(subject: Subject) -> Iterator[Line]:
     """Yield the lines of the loss, all from one child process."""
-    names = (*_CASES, *_OTHERS)
     if not subject.usable:
-        yield from (Line(name, "skipped", "the file does not import") for name in names)
+        yield from (Line(name, "skipped", "the file does not import") for name in NAMES)
         return
     result = call(subject, "losses:examine", limit=LIMIT)
     yield from result.lines
-    missing = [name for name in names if name not in {line.name for line in result.lines}]
-    if missing:
-        subject.usable = False
-        yield Line(missing[0], "failed", f"{result.problem or 'its process ended early'}.")
-        yield from (Line(name, "skipped", "the check before it did not end") for name in missing[1:])
-    elif result.lines[0].status == "failed":
-        subject.usable = False
+    missing = [name for name in NAMES if name not in {line.name for line in result.lines}]
+    subject.usable = not missing
+    if missing and result.problem:
+        yield Line(missing.pop(0), "failed", f"{result.problem}.")
+    yield from (Line(name, "skipped", "mend the failure above first") for name in missing)
 
 
 def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
-    """Be the child of `check`."""
+    """Be the child of `check`; ends after the first line if the loss fails on an ordinary batch."""
     prepare_torch(1)
     before = state.snapshot()
     found, backbone = bench.cohort(scratch), bench.untrained(scratch)
@@ -74,7 +71,10 @@ def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
         if name in ("a missing group", "one group only") and not kind.reads_attribute:
             yield Line(name, "skipped", "the method does not read the attribute")
             continue
-        yield verdict(name, _guarded(plugin, place, name))
+        line = verdict(name, _guarded(plugin, place, name))
+        yield line
+        if name == "loss" and line.status == "failed":
+            return
     yield verdict("batch left as it was", _altered(place))
     yield verdict("random state", state.reseeded(lambda: place.method.loss(*place.batch("loss"))))
     place.method.parameter_groups()

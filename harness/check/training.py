@@ -33,6 +33,7 @@ MOST_MEMORY = 3.0
 
 NAMES = ("trains", "learns", "same seed, same bits", "killed and resumed", "time", "peak memory")
 
+_RESUMED = ("resumed", "checkpoints")
 _COMPARED = ("predictions.npz", "scores.parquet", "curve.csv")
 
 
@@ -65,9 +66,9 @@ def check(subject: Subject) -> Iterator[Line]:
     if problem:
         yield from (Line(name, "skipped", "it did not train") for name in NAMES[1:])
         return
-    yield _learns(subject, reference, first)
-    yield from _repeats(subject, first)
-    yield from _costs(subject, reference, first)
+    yield learns(subject, reference, first)
+    yield from repeats(subject, first)
+    yield from costs(subject, reference, first)
 
 
 def reference(plugin: Plugin, scratch: Path) -> Iterator[dict[str, object]]:
@@ -90,7 +91,8 @@ def train(plugin: Plugin, scratch: Path, runs: str, *options: str) -> Iterator[d
         yield {"error": prepared.broken[0].error}
         return
     one = _own(prepared, plugin)
-    shutil.copytree(scratch / "reference" / "weights", scratch / runs / "weights", dirs_exist_ok=True)
+    if one.starts_from is not None:
+        shutil.copytree(scratch / "reference" / "weights", scratch / runs / "weights", dirs_exist_ok=True)
     status = trial.run(one, prepared.paths, "cpu")
     yield {"id": one.id, "error": "" if status == "done" else prepared.store.record(one.id).error}
 
@@ -114,7 +116,8 @@ def _run(subject: Subject, runs: str, result: Result) -> _Run:
     return _Run(Store(subject.scratch / runs), str(result.values["id"]))
 
 
-def _learns(subject: Subject, reference: Result, first: Result) -> Line:
+def learns(subject: Subject, reference: Result, first: Result) -> Line:
+    """Compare the test Dice with that of the weights it began with."""
     run = _run(subject, "first", first)
     after, before = float(run.store.scores(run.id)["dice"].mean()), float(reference.values["untrained"])
     text = f"mean Dice {after:.2f} after {bench.EPOCHS} epochs, {before:.2f} before"
@@ -122,26 +125,28 @@ def _learns(subject: Subject, reference: Result, first: Result) -> Line:
     return verdict("learns", problem, text)
 
 
-def _repeats(subject: Subject, first: Result) -> Iterator[Line]:
+def repeats(subject: Subject, first: Result) -> Iterator[Line]:
     """Train twice more at the same time: once as it is, and once killed after its first checkpoint."""
     again = start(subject, "training:train", "again", limit=2 * LIMIT, hash_seed=1)
-    killed = start(subject, "training:train", "resumed", "checkpoints", limit=LIMIT)
-    was_killed = _kill_at_checkpoint(subject, killed)
-    results = {"resumed": call(subject, "training:train", "resumed", "checkpoints", limit=LIMIT)}
-    results["again"] = again.finish()
-    subject.incidents += results["again"].incidents
+    was_killed = _kill_at_checkpoint(start(subject, "training:train", *_RESUMED, limit=LIMIT))
+    resumed = call(subject, "training:train", *_RESUMED, limit=LIMIT)
+    result = again.finish()
+    subject.incidents += result.incidents
     fix = "Draw from torch's, numpy's or random's generators, never from time, hash() or a set's order."
-    yield verdict("same seed, same bits", _different(subject, first, "again", results["again"], fix))
-    if not was_killed:
-        yield Line("killed and resumed", "skipped", "it ended before its first checkpoint")
+    problem = _different(subject, first, "again", result, fix)
+    yield verdict("same seed, same bits", problem)
+    if problem or not was_killed:
+        why = "its runs differ anyway" if problem else "it ended before its first checkpoint"
+        yield Line("killed and resumed", "skipped", why)
         return
     fix = "Keep what it learns in buffers and parameters: plain attributes are not in the checkpoint."
-    yield verdict("killed and resumed", _different(subject, first, "resumed", results["resumed"], fix))
+    yield verdict("killed and resumed", _different(subject, first, "resumed", resumed, fix))
 
 
-def _kill_at_checkpoint(subject: Subject, child: Child) -> bool:
+def _kill_at_checkpoint(child: Child) -> bool:
+    runs = child.folder.parent / _RESUMED[0]
     while child.process.poll() is None and time.monotonic() < child.deadline:
-        if list((subject.scratch / "resumed").glob("work/*/checkpoint.pt")):
+        if list(runs.glob("work/*/checkpoint.pt")):
             child.kill()
             return True
         time.sleep(0.02)
@@ -158,7 +163,8 @@ def _different(subject: Subject, first: Result, runs: str, result: Result, fix: 
     return f"{', '.join(changed)} differ. {fix}" if changed else ""
 
 
-def _costs(subject: Subject, reference: Result, first: Result) -> Iterator[Line]:
+def costs(subject: Subject, reference: Result, first: Result) -> Iterator[Line]:
+    """Compare time and memory with ERM's, trained just before on the same machine."""
     erm, own = _run(subject, "reference", reference).record.cost, _run(subject, "first", first).record.cost
     ratio = own.fit_seconds / erm.fit_seconds
     text = f"{own.fit_seconds:.1f} s of training, {ratio:.1f} times ERM's"

@@ -99,6 +99,11 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return (json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
 
 
+def has_place(name: str) -> bool:
+    """Tell whether a submission may have a member of this name."""
+    return name in (MANIFEST, PROTOCOL) or any(kind.fullmatch(name) for kind in (_SOURCE, _RECORD))
+
+
 def digests(members: Mapping[str, bytes]) -> dict[str, str]:
     """Return the SHA-256 of each member."""
     return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items())}
@@ -176,8 +181,7 @@ def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 def _check_entry(file: Path, entry: zipfile.ZipInfo, seen: set[str]) -> None:
     name = entry.filename
-    known = name in (MANIFEST, PROTOCOL) or _SOURCE.fullmatch(name) or _RECORD.fullmatch(name)
-    if not known:
+    if not has_place(name):
         raise HarnessError(f"{file}: member {name[:200]!r} has no place in a submission; nothing was read.")
     if name in seen:
         raise HarnessError(f"{file}: member {name!r} is there twice; nothing was read.")

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.plugins import Plugin
 from harness.records import Store
 from harness.run import Prepared, protocol_digest
-from harness.submission.archive import PROTOCOL, RECORD_FILES, Manifest, digests, encode
+from harness.submission.archive import PROTOCOL, RECORD_FILES, Manifest, digests, encode, has_place
 
 
 def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
@@ -26,7 +26,7 @@ def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
     rows = tuple(row for row in prepared.plan.rows if row.method == plugin.name)
     trials = list(dict.fromkeys(row.trial for row in rows))
     _check_all_there(prepared, trials, command)
-    members = {PROTOCOL: _protocol(prepared)} | _source(plugin.file)
+    members = {PROTOCOL: _protocol(prepared)} | source_members(plugin.file)
     for trial in trials:
         members |= _record(prepared.store, trial)
     manifest = Manifest(
@@ -72,14 +72,27 @@ def _protocol(prepared: Prepared) -> bytes:
     return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _source(file: Path) -> dict[str, bytes]:
+def source_members(file: Path) -> dict[str, bytes]:
+    """Return a method's file and what it imports: member's name to text.
+
+    Raises HarnessError for a file whose name has no place in a submission.
+    """
     root = _root(file)
-    return {_name(path, root): path.read_bytes() for path in sources.method_files(file)}
+    texts = {_name(path, root): path.read_bytes() for path in sources.method_files(file)}
+    odd = [name for name in texts if not has_place(name)]
+    if odd:
+        raise HarnessError(
+            f"{root / odd[0].removeprefix('source/')}: cannot be packed under this name; rename the file to "
+            "letters a to z, digits, '_', '-' and '.'."
+        )
+    return texts
 
 
 def _root(file: Path) -> Path:
-    """Return the folder that holds the method's file and everything it imports."""
-    return Path(os.path.commonpath([path.parent for path in sources.method_files(file)]))
+    """Return the folder that holds the method's file, or its package, and everything it imports."""
+    parents = [path.parent for path in sources.method_files(file)]
+    package = [file.resolve().parents[1]] if (file.parent / "__init__.py").is_file() else []
+    return Path(os.path.commonpath(parents + package))
 
 
 def _name(path: Path, root: Path) -> str:

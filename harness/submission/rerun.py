@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from harness import plugins, run
 from harness.errors import HarnessError
@@ -15,6 +16,7 @@ from harness.executors.local import LocalExecutor
 from harness.plan import Trial
 from harness.run import Prepared
 from harness.submission.archive import Submission
+from harness.submission.contents import parse_curve
 from harness.submission.findings import Finding, Parsed, Report
 from harness.submission.yardstick import Yardstick
 from harness.trial import Paths
@@ -81,12 +83,19 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
     if outcome[trial] != "done":
         return Finding("rerun", "failed", f"{label}: ended as {outcome[trial]} here")
     _, labels = prepared.store.predictions(trial)
+    here = prepared.store.record(trial)
+    alike = here.id == stated.record.id and here.cost.device == stated.record.cost.device
     if np.array_equal(labels, stated.labels):
+        if alike and not _curve(prepared, trial).equals(stated.curve):
+            return Finding("rerun", "failed", f"{label}: trained again, another learning curve")
         return Finding("rerun", "confirmed", f"{label}: trained again, the same predictions to the bit")
     same = f"{100 * float((labels == stated.labels).mean()):.2f}% of its pixels are the same"
-    here = prepared.store.record(trial)
-    if here.id == stated.record.id and here.cost.device == stated.record.cost.device:
+    if alike:
         return Finding("rerun", "failed", f"{label}: trained again, other predictions; {same}")
     return Finding(
         "rerun", "could not confirm", f"{label}: trained again on another device or version; {same}"
     )
+
+
+def _curve(prepared: Prepared, trial: str) -> pd.DataFrame:
+    return parse_curve((prepared.store.path(trial) / "curve.csv").read_bytes())

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness import run, trial
+from harness import plugins, run, sources, trial
 from harness.errors import HarnessError
 from harness.submission import archive, pack
 from harness.trial import Paths
@@ -38,6 +38,13 @@ def test_it_holds_source_helpers_protocol_and_every_file_of_every_record(world):
         tuple(sorted(archive.RECORD_FILES))
     }
     assert json.loads(submission.members["protocol.json"])["name"] == "tiny"
+
+
+def test_a_method_of_a_package_keeps_the_package_around_it():
+    file = plugins.find("febs-released").file
+    packed = pack.source_members(file)
+    assert "source/methods/febs_released.py" in packed
+    assert sources.digest_texts(packed) == sources.method_digest(file)
 
 
 def test_missing_trials_are_named_with_the_command_that_runs_them(world, runs):

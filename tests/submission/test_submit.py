@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -27,34 +28,39 @@ def submitted(world, runs, submission=None, measured=None) -> str:
     return submit(submission.manifest, verify(submission, measured), measured, paths)
 
 
-def board_of_erm(world, runs) -> Store:
-    prepared = run.prepare(
-        world.yardstick.protocol, ["erm"], Paths(runs, None, world.paths.cache), "tiny.toml"
-    )
+@pytest.fixture(scope="module")
+def erm_runs(world, tmp_path_factory):
+    """A board of one method, run here."""
+    paths = Paths(tmp_path_factory.mktemp("board"), None, world.paths.cache)
+    prepared = run.prepare(world.yardstick.protocol, ["erm"], paths, "tiny.toml")
     run.write_protocol(prepared, "harness run erm")
-    trial.run(next(iter(prepared.plan.trials.values())), prepared.paths, "cpu")
-    return prepared.store
+    trial.run(next(iter(prepared.plan.trials.values())), paths, "cpu")
+    return paths.runs
 
 
-def test_a_verified_submission_joins_the_board_and_says_so(world, tmp_path, monkeypatch):
+@pytest.fixture
+def board(erm_runs, tmp_path) -> Store:
+    return Store(shutil.copytree(erm_runs, tmp_path / "runs"))
+
+
+def test_a_verified_submission_joins_the_board_and_says_so(world, board, tmp_path, monkeypatch):
     monkeypatch.delenv("MY_METHOD_WAS_IMPORTED", raising=False)
-    store = board_of_erm(world, tmp_path / "runs")
-    before = store.protocol("tiny")
-    assert submitted(world, store.root) == "verified"
-    after = store.protocol("tiny")
+    before = board.protocol("tiny")
+    assert submitted(world, board.root) == "verified"
+    after = board.protocol("tiny")
     assert after.plan == before.plan + world.submission.manifest.plan
     assert after.command == before.command
     for row in world.submission.manifest.plan:
-        assert store.record(row.trial).obtained == "verified"
-        assert store.scores(row.trial).equals(world.prepared.store.scores(row.trial))
+        assert board.record(row.trial).obtained == "verified"
+        assert board.scores(row.trial).equals(world.prepared.store.scores(row.trial))
         for mine, theirs in zip(
-            store.predictions(row.trial), world.prepared.store.predictions(row.trial), strict=True
+            board.predictions(row.trial), world.prepared.store.predictions(row.trial), strict=True
         ):
             assert np.array_equal(mine, theirs)
     assert "MY_METHOD_WAS_IMPORTED" not in os.environ
-    leaderboard.build(store.root, tmp_path / "site")
-    (board,) = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["protocols"]
-    obtained = {m["method"]: m["obtained"] for m in board["sections"][0]["methods"]}
+    leaderboard.build(board.root, tmp_path / "site")
+    (built,) = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["protocols"]
+    obtained = {m["method"]: m["obtained"] for m in built["sections"][0]["methods"]}
     assert obtained == {"erm": "run", "my-method": "verified"}
 
 
@@ -76,24 +82,22 @@ def test_a_record_that_is_there_is_never_overwritten(world, tmp_path):
     assert files(Store(tmp_path)) == before
 
 
-def test_a_method_of_the_board_is_not_replaced_by_another_of_its_name(world, tmp_path):
-    store = board_of_erm(world, tmp_path)
-    board = store.protocol("tiny")
-    rows = tuple(row.model_copy(update={"method": "my-method"}) for row in board.plan)
-    path = store.root / "protocols" / "tiny" / "protocol.json"
-    path.write_text(board.model_copy(update={"plan": rows}).model_dump_json())
-    before = files(store)
+def test_a_method_of_the_board_is_not_replaced_by_another_of_its_name(world, board):
+    shown = board.protocol("tiny")
+    rows = tuple(row.model_copy(update={"method": "my-method"}) for row in shown.plan)
+    path = board.root / "protocols" / "tiny" / "protocol.json"
+    path.write_text(shown.model_copy(update={"plan": rows}).model_dump_json())
+    before = files(board)
     with pytest.raises(HarnessError, match="the board has a method 'my-method'"):
-        submitted(world, tmp_path)
-    assert files(store) == before
+        submitted(world, board.root)
+    assert files(board) == before
 
 
-def test_a_board_of_another_cohort_takes_nothing(world, tmp_path):
-    store = board_of_erm(world, tmp_path)
-    path = store.root / "protocols" / "tiny" / "protocol.json"
+def test_a_board_of_another_cohort_takes_nothing(world, board):
+    path = board.root / "protocols" / "tiny" / "protocol.json"
     path.write_text(path.read_text().replace(world.yardstick.digest, "0" * 64))
     with pytest.raises(HarnessError, match="is of another protocol or cohort"):
-        submitted(world, tmp_path)
+        submitted(world, board.root)
 
 
 def test_what_fails_verification_is_not_added(world, tmp_path):
@@ -102,16 +106,15 @@ def test_what_fails_verification_is_not_added(world, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_unverified_is_marked_self_reported_and_keeps_its_own_scores(world, tmp_path):
-    store = board_of_erm(world, tmp_path)
-    measured = yardstick.from_board(store, "tiny")
+def test_unverified_is_marked_self_reported_and_keeps_its_own_scores(world, board):
+    measured = yardstick.from_board(board, "tiny")
     assert measured.samples == world.yardstick.samples
     told = forged(world.submission, scores=better)
-    assert submitted(world, tmp_path, told, measured) == "reported"
+    assert submitted(world, board.root, told, measured) == "reported"
     trials = [row.trial for row in told.manifest.plan]
-    assert {store.record(one).obtained for one in trials} == {"reported"}
+    assert {board.record(one).obtained for one in trials} == {"reported"}
     altered = min(trials)
-    mine, theirs = store.scores(altered), world.prepared.store.scores(altered)
+    mine, theirs = board.scores(altered), world.prepared.store.scores(altered)
     assert (mine["dice"] - theirs["dice"]).max() == pytest.approx(1e-6)
 
 

@@ -160,18 +160,20 @@ def perfect(world):
     return forged(world.submission, scores=lambda _: scores, predictions=lambda _: labels)
 
 
-def test_only_a_rerun_tells_invented_predictions_from_trained_ones(world):
+def test_only_a_rerun_tells_invented_predictions_and_curves_from_trained_ones(world):
     honest, invented = world.submission, perfect(world)
+    smoother = forged(honest, curve=lambda data: data.replace(b"0,loss,,,0.", b"0,loss,,,0.0", 1))
+    assert smoother.members != honest.members
     seed = next(row.seed for row in honest.manifest.plan if row.trial == min(honest.records))
     verdicts = {}
-    for name, submission in {"honest": honest, "invented": invented}.items():
+    for name, submission in {"honest": honest, "invented": invented, "smoother": smoother}.items():
         report = verify(submission, world.yardstick)
         assert not report.failed
         (finding,) = rerun(submission, report, world.yardstick, seed, world.paths, "cpu")
-        verdicts[name] = finding.verdict
-        if name == "invented":
-            assert "trained again, other predictions" in finding.why
-    assert verdicts == {"honest": "confirmed", "invented": "failed"}
+        verdicts[name] = finding.why.partition("trained again, ")[2]
+        assert finding.verdict == ("confirmed" if name == "honest" else "failed")
+    assert verdicts.pop("invented").startswith("other predictions; ")
+    assert verdicts == {"honest": "the same predictions to the bit", "smoother": "another learning curve"}
 
 
 def test_a_rerun_of_a_seed_that_the_protocol_lacks_is_refused(world):

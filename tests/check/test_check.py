@@ -1,0 +1,263 @@
+"""The checks themselves: a good plugin passes all, each bad one fails on the line that is about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from harness import check, plugins
+from harness.check import child, conduct, losses, source, state, training
+from harness.check.subject import Subject
+from harness.cli import cli
+from harness.new import write_method
+
+PLUGIN = '''
+import os
+import torch
+from torch import Tensor
+from harness import Batch, Card, Method, Output, Task, segmentation_loss
+{top}
+
+class Bad(Method):
+    """It is ERM, but for one thing."""
+
+    card = Card(title="Bad", authors="A. Author", paper="unpublished", licence="MIT")
+
+    def __init__(self, task: Task, strength: float = 1.0{more}) -> None:
+        super().__init__(task)
+        self.strength, self.steps = strength, 0
+
+    def loss(self, batch: Batch, output: Output) -> Tensor:
+        plain = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+        {loss}
+'''
+
+
+@pytest.fixture
+def subject(tmp_path):
+    """Make a subject of a plugin that is ERM but for what is given."""
+
+    def make(loss: str = "return plain", top: str = "", more: str = "", text: str = "") -> Subject:
+        file = tmp_path / "bad.py"
+        filled = PLUGIN.format(loss=textwrap.indent(loss, " " * 8).strip(), top=top, more=more)
+        file.write_text(text or filled)
+        (tmp_path / "scratch").mkdir()
+        return Subject(plugins.find(str(file)), (tmp_path / "scratch").resolve())
+
+    return make
+
+
+def failed(lines) -> dict[str, str]:
+    lines = list(lines)
+    assert lines
+    return {line.name: line.text for line in lines if line.status == "failed"}
+
+
+@pytest.mark.slow
+def test_a_new_method_with_its_card_filled_in_passes_every_check_within_two_minutes(tmp_path):
+    file, _ = write_method("my-method", tmp_path / "methods")
+    text = file.read_text().replace('authors=""', 'authors="A. Author"')
+    file.write_text(text.replace('paper=""', 'paper="unpublished"'))
+    began = time.monotonic()
+    done = CliRunner().invoke(cli, ["check", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    statuses = {line[8:32].strip(): line[:8].strip() for line in done.output.splitlines()[:-1]}
+    assert set(statuses.values()) == {"ok"}
+    assert {*source.NAMES, *losses.NAMES, *training.NAMES, *conduct.NAMES} == statuses.keys()
+    assert time.monotonic() - began < 120
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "why"),
+    [
+        (
+            {"top": "from harness.trial import run"},
+            "public names only",
+            "imports 'harness.trial' from inside",
+        ),
+        ({"more": ", table: dict = {1: 2}"}, "hyper-parameters", "'table', {1: 2}, does not survive"),
+        ({"more": ", pair: tuple = (1, 2)"}, "hyper-parameters", "'pair', (1, 2), does not survive"),
+        ({"more": ", rate: float = float('inf')"}, "hyper-parameters", "'rate', inf, does not survive"),
+        ({"more": ", rate=0.5"}, "hyper-parameters", "'rate' has no annotation"),
+    ],
+)
+def test_a_file_that_says_too_little_or_reaches_too_far(subject, changes, line, why):
+    bad = subject(**changes)
+    found = failed(source.examine(bad.plugin, bad.scratch))
+    assert list(found) == [line]
+    assert why in found[line]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('authors="A. Author", ', "", "authors is empty"),
+        ('paper="unpublished", licence="MIT"', "", "licence, paper or url are empty"),
+        ('paper="unpublished"', 'url="arxiv.org/abs/1"', "is no web address"),
+        ('"""It is ERM, but for one thing."""', "", "the class has no docstring"),
+    ],
+)
+def test_a_card_that_is_not_filled_in(subject, old, new, why):
+    bad = subject(text=PLUGIN.format(loss="return plain", top="", more="").replace(old, new))
+    found = failed(source.examine(bad.plugin, bad.scratch))
+    assert list(found) == ["card"]
+    assert why in found["card"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "line", "why"),
+    [
+        ("return output.losses", "loss", "shape (8,). Return one scalar tensor; did you forget .mean()?"),
+        ("return plain.item()", "loss", "the loss has float"),
+        ("return plain.detach()", "loss", "has no gradient"),
+        ("return plain * float('nan')", "loss", "the loss is nan"),
+        ("return torch.zeros((), requires_grad=True) + plain.detach()", "loss", "reaches the backbone"),
+        ("return output.losses[batch.groups == 1].mean()", "a missing group", "the loss is nan"),
+        ("known = batch.groups[batch.groups >= 0].unique()\n"
+         "return plain + (0 if len(known) != 1 else float('inf'))", "one group only", "the loss is inf"),
+        ("return output.losses[batch.groups >= 0].mean()", "all groups unknown", "the loss is nan"),
+        ("return plain + output.features.std(0).mean()", "one sample", "the loss is nan"),
+        ("return plain / batch.masks.bool().float().mean()", "empty masks", "the loss is inf"),
+        ("return plain + 0 * (batch.masks * output.logits[:, 0]).square().sum().sqrt()",
+         "empty masks", "a gradient is not finite"),
+        ("batch.groups.zero_()\nreturn plain", "batch left as it was", "wrote into batch.groups"),
+        ("torch.manual_seed(0)\nreturn plain", "random state", "seeds torch's global generator"),
+        ("__import__('numpy').random.seed(3)\nreturn plain", "random state", "seeds numpy's"),
+        ("__import__('random').seed(3)\nreturn plain", "random state", "seeds random's"),
+        ("raise KeyError('x')", "loss", "bad.py:19: KeyError: 'x'"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_fails_on_one_kind_of_batch(subject, loss, line, why):
+    bad = subject(loss)
+    found = failed(losses.examine(bad.plugin, bad.scratch))
+    assert next(iter(found)) == line
+    assert why in found[line]
+
+
+def test_drawing_from_the_global_generator_is_allowed(subject):
+    good = subject("return plain * (1 + 0 * torch.rand(()))")
+    assert failed(losses.examine(good.plugin, good.scratch)) == {}
+
+
+def set_and_restore(act, restore):
+    before = state.snapshot()
+    try:
+        act()
+        return state.difference(before, state.snapshot())
+    finally:
+        restore()
+
+
+@pytest.mark.parametrize(
+    ("act", "restore", "why"),
+    [
+        (partial(torch.set_default_dtype, torch.float64), partial(torch.set_default_dtype, torch.float32),
+         "changed the default dtype from torch.float32 to torch.float64"),
+        (partial(torch.set_grad_enabled, False), partial(torch.set_grad_enabled, True), "the grad mode"),
+        (partial(os.environ.update, MINE="1"), partial(os.environ.pop, "MINE"), "the environment (MINE)"),
+        (partial(np.seterr, all="raise"), partial(np.seterr, **np.geterr()), "numpy's error handling"),
+        (partial(sys.setrecursionlimit, 5000), partial(sys.setrecursionlimit, sys.getrecursionlimit()),
+         "changed the recursion limit"),
+        (lambda: None, lambda: None, ""),
+    ],
+)  # fmt: skip
+def test_a_setting_of_the_process_that_was_changed_is_named(act, restore, why):
+    said = set_and_restore(act, restore)
+    assert why in said
+    assert bool(said) == bool(why)
+
+
+def test_a_loss_that_leaves_a_setting_changed_fails_on_that_line_alone(subject):
+    # In a process of its own: the number of threads is that of the whole process.
+    bad = subject("torch.set_num_threads(2)\nreturn plain")
+    found = failed(losses.check(bad))
+    assert list(found) == ["global state"]
+    assert "changed the number of threads from 1 to 2" in found["global state"]
+
+
+HIDDEN = """
+def quietly(act):
+    try: act()
+    except OSError: pass
+import socket, subprocess
+quietly(lambda: socket.create_connection(("127.0.0.1", 9), 1))
+quietly(lambda: subprocess.run(["true"]))
+quietly(lambda: open({outside!r}, "w"))
+"""
+
+
+def test_what_it_tries_and_hides_is_noticed_and_refused(subject, tmp_path):
+    bad = subject(top=HIDDEN.format(outside=str(tmp_path / "stray.txt")))
+    assert failed(source.check(bad)) == {}
+    found = failed(conduct.check(bad))
+    assert list(found) == ["needs no network", "starts no process", "writes nothing outside"]
+    whats = ("called socket.getaddrinfo on '127.0.0.1'", "called subprocess.Popen 'true'", "called open on ")
+    for said, what in zip(found.values(), whats, strict=True):
+        assert said.startswith(what)
+        assert "(refused)" in said
+    assert not (tmp_path / "stray.txt").exists()
+
+
+def test_writing_in_its_own_folder_is_allowed(subject):
+    good = subject(top="open('mine.txt', 'w').write('x')")
+    assert failed([*source.check(good), *conduct.check(good)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("top", "why"),
+    [
+        ("os._exit(3)", "its process exited with status 3"),
+        ("os.kill(os.getpid(), 11)", "its process was ended by SIGSEGV"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("__import__('time').sleep(99)", "did not end within 5 s; look for an endless loop"),
+    ],
+)
+def test_a_plugin_that_dies_costs_its_line_and_the_rest_is_skipped(subject, monkeypatch, top, why):
+    if "sleep" in top:
+        monkeypatch.setattr(source, "LIMIT", 5.0)
+    bad = subject(top=top)
+    lines = [line for theme in check.CHECKS[:3] for line in theme(bad)]
+    assert [line.name for line in lines] == [*source.NAMES, *losses.NAMES, *training.NAMES]
+    assert lines[0].status == "failed"
+    assert why in lines[0].text
+    assert {line.status for line in lines[1:]} == {"skipped"}
+
+
+def trained(bad: Subject) -> child.Result:
+    return child.call(bad, "training:train", "first", limit=90)
+
+
+@pytest.mark.slow
+def test_what_two_processes_do_differently_is_not_the_same_seed(subject):
+    bad = subject("return plain * (1 + hash('a text') % 97 / 97)")
+    lines = {line.name: line for line in training.repeats(bad, trained(bad))}
+    assert lines["same seed, same bits"].status == "failed"
+    assert "trained weights differ. Draw from" in lines["same seed, same bits"].text
+    assert lines["killed and resumed"].status == "skipped"
+
+
+@pytest.mark.slow
+def test_state_that_is_in_no_buffer_is_lost_when_killed(subject, monkeypatch):
+    bad = subject("self.steps += 1\nreturn plain * (1 + self.steps / 10)")
+    first = trained(bad)
+    lines = {line.name: line for line in training.repeats(bad, first)}
+    assert lines["same seed, same bits"].status == "ok"
+    assert lines["killed and resumed"].status == "failed"
+    assert "Keep what it learns in buffers and parameters" in lines["killed and resumed"].text
+    # Its costs beside its own, which are one time each, and its Dice beside one that it cannot reach.
+    (bad.scratch / "reference").symlink_to(bad.scratch / "first")
+    assert failed(training.costs(bad, first, first)) == {}
+    monkeypatch.setattr(training, "MOST_TIME", 0.5)
+    monkeypatch.setattr(training, "MOST_MEMORY", 0.5)
+    reference = child.Result(values=first.values | {"untrained": 1.0})
+    found = failed([training.learns(bad, reference, first), *training.costs(bad, reference, first)])
+    assert list(found) == ["learns", "time", "peak memory"]
+    assert "1.0 times ERM's, of at most 0.5" in found["time"]
