@@ -80,9 +80,9 @@ def execute(
         container.start()
         timer.start()
         for out, err in streams:
-            if not reader.take(out, err):
+            # What comes after a limit is read and dropped: the engine waits for its reader.
+            if not reader.reason and not reader.take(out, err):
                 _kill(container)
-                break
         status = int(container.wait(timeout=60)["StatusCode"])
         timed_out = not timer.is_alive()
         container.reload()

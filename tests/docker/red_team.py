@@ -83,8 +83,8 @@ raise RuntimeError(f"the disk ends: {last}")
 """,
     "outside": """
 said = []
-places = ("plugin/evil.py", "harness/evil.py", "cohort/images.npy", "../opt/venv/evil", "../etc/evil", "../evil")
-for path in (f"/job/{place}" for place in places):
+jobs = ("plugin/evil.py", "harness/evil.py", "cohort/images.npy")
+for path in (*(f"/job/{name}" for name in jobs), "/opt/venv/evil", "/etc/evil", "/evil"):
     try:
         open(path, "ab").write(b"evil")
     except OSError as error:
@@ -169,9 +169,9 @@ raise RuntimeError(f"mount gave {status}: {os.strerror(ctypes.get_errno())}")
 """,
     "ptrace": """
 libc = ctypes.CDLL(None, use_errno=True)
-status = libc.ptrace(16, os.getppid() or 1, 0, 0)
-setuid = libc.setuid(0)
-raise RuntimeError(f"ptrace gave {status}, setuid {setuid}: {os.strerror(ctypes.get_errno())}")
+own = {os.getpid(), os.getppid()}
+reached = [pid for pid in range(1, 5_000) if pid not in own and libc.ptrace(16, pid, 0, 0) == 0]
+raise RuntimeError(f"ptrace reached {reached or 'nobody'}, setuid gave {libc.setuid(0)}")
 """,
 }
 

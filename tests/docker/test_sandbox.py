@@ -21,7 +21,7 @@ from harness.trial import Paths
 
 pytestmark = pytest.mark.docker
 
-LIMITS = Limits(memory=2 * GB, temporary=100 * MB, shared=20 * MB, seconds=90, processes=128, log=20 * MB)
+LIMITS = Limits(memory=2 * GB, temporary=100 * MB, shared=20 * MB, seconds=60, processes=128, log=20 * MB)
 SECRET = "open sesame"
 
 
@@ -96,8 +96,8 @@ STOPPED = {
     "fork-bomb": "BlockingIOError: [Errno 11] Resource temporarily unavailable",
     "memory": "it ran out of its 2,000,000,000 bytes of memory",
     "disk": "RuntimeError: the disk ends: [Errno 28] No space left on device",
-    "outside": "RuntimeError: Read-only file system",
-    "sleep": "it ran longer than 90 s",
+    "outside": "RuntimeError: Permission denied, Read-only file system",
+    "sleep": "it ran longer than 60 s",
     "shape": "its predictions are 4 bytes",
     "classes": "its predictions have class 200",
     "nan": "its learning curve has values that are not finite",
@@ -107,7 +107,7 @@ STOPPED = {
     "print": "it printed more than 20,000,000 bytes",
     "environment": "RuntimeError: environment",
     "mount": "RuntimeError: mount gave -1: Operation not permitted",
-    "ptrace": "Operation not permitted",
+    "ptrace": "RuntimeError: ptrace reached nobody, setuid gave -1",
 }
 
 
