@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.losses import cross_entropy, segmentation_loss, soft_dice_loss
-    from harness.method import Batch, Card, Method, Output, Task
+    from harness.method import Batch, Card, Method, Output, Range, Task
 
 __version__ = "0.1.0"
 
@@ -16,6 +16,7 @@ __all__ = [
     "Card",
     "Method",
     "Output",
+    "Range",
     "Task",
     "cross_entropy",
     "segmentation_loss",

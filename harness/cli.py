@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__
-from harness.commands import plugin, sandbox, submission
-from harness.commands.options import CACHE, DATA, PROTOCOL, RUNS
+from harness.commands import execution, plugin, sandbox, submission, tune
+from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, SEEDS
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from harness.cohorts.cohort import Cohort
     from harness.protocol import Protocol
-    from harness.run import Outcome, Prepared
+    from harness.run import Prepared
     from harness.sandbox.runs import Sandbox
 
 
@@ -54,17 +54,18 @@ def cli() -> None:
 @click.option("--all", "everything", is_flag=True, help="Every method that is found.")
 @PROTOCOL
 @DATA
-@click.option("--seeds", help="Seeds instead of the protocol's: 0,1,2.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--jobs", type=click.IntRange(1), help="Trials at a time.  [default: one a GPU, or by CPU cores]"
-)
+@SEEDS
+@DEVICE
+@JOBS
 @click.option("--dry-run", is_flag=True, help="List the trials and their state, and stop.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option(
     "--controls",
     is_flag=True,
     help="Also each method's twins (shuffled groups, ERM with its sampler ...).",
+)
+@click.option(
+    "--tuned", type=click.Path(path_type=Path), help="Hyper-parameters from this file of harness tune."
 )
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Run strangers' methods in containers.")
 @click.option("--memory", default=8.0, show_default=True, help="Sandbox: gigabytes a trial may use.")
@@ -82,6 +83,7 @@ def run_command(
     dry_run: bool,
     retry_failed: bool,
     controls: bool,
+    tuned: Path | None,
     sandbox: str | None,
     memory: float,
     minutes: float,
@@ -104,21 +106,25 @@ def run_command(
     console = _console()
     chosen = load(protocol)
     if seeds is not None:
-        chosen = chosen.model_copy(update={"seeds": _seeds(seeds)})
+        chosen = chosen.model_copy(update={"seeds": execution.seeds(seeds)})
     resolve_device(device)
     box = _sandbox(device, memory, minutes, cache) if sandbox else None
-    described = {} if box is None else {"describe": box.describe}
+    options: dict[str, Any] = {} if box is None else {"describe": box.describe}
+    if tuned is not None:
+        from harness.tune import read_for
+
+        options["tuned"] = read_for(tuned, chosen)
     with console.status("Reading the cohort ..."):
-        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol, controls, **described)
-    _print_broken(console, prepared)
+        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol, controls, **options)
+    execution.print_broken(console, prepared)
     if dry_run:
         _print_plan(console, prepared)
         sys.exit(1 if prepared.broken else 0)
-    run.write_protocol(prepared, _command(protocol, methods, seeds, controls))
+    run.write_protocol(prepared, _command(protocol, methods, seeds, controls, tuned))
     slots = executors.local.slots(device, jobs, chosen.recipe.threads)
-    outcome = _execute(console, prepared, slots, device, retry_failed, box)
-    _print_outcome(console, prepared, outcome)
-    sys.exit(0 if _all_well(prepared, outcome) else 1)
+    outcome = execution.execute(console, prepared, slots, device, retry_failed, box)
+    execution.print_outcome(console, prepared, outcome)
+    sys.exit(0 if execution.all_well(prepared, outcome) else 1)
 
 
 @cli.command("list")
@@ -256,6 +262,7 @@ for _command_of_a_family in (
     submission.verify_command,
     submission.submit_command,
     sandbox.sandbox_group,
+    tune.tune_command,
 ):
     cli.add_command(_command_of_a_family)
 
@@ -288,65 +295,6 @@ def _sandbox(device: str, memory: float, minutes: float, cache: Path) -> Sandbox
     flavour = resolve_device(device).type
     engine.image(engine.connect(), flavour)
     return Sandbox(flavour, Limits(memory=int(memory * GB), seconds=60 * minutes), cache, uuid.uuid4().hex)
-
-
-def _execute(
-    console: Console,
-    prepared: Prepared,
-    slots: list[dict[str, str]],
-    device: str,
-    retry_failed: bool,
-    box: Sandbox | None,
-) -> Outcome:
-    from harness import run
-    from harness.display import Display
-    from harness.executors.local import LocalExecutor
-    from harness.trial import run_logged
-
-    run_one = run_logged if box is None else box.keeping(prepared.plan).run_logged
-    # What every trial imports, once; torch imports the last when it is made deterministic.
-    network = prepared.protocol.backbone.name.replace("-", "_")
-    preload = ["harness.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
-    executor = LocalExecutor(slots, preload=preload)
-    try:
-        with console.status("Computing the frozen backbone's embeddings ..."):
-            run.embed_cohort(prepared, executor, len(slots), device)
-        with Display(console) as display:
-            outcome = run.execute(prepared, executor, display, len(slots), device, retry_failed, run_one)
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        if box is not None:
-            box.remove_all()
-        raise
-    executor.shutdown()
-    return outcome
-
-
-def _all_well(prepared: Prepared, outcome: Outcome) -> bool:
-    return not prepared.broken and outcome.count("done") == len(prepared.plan.trials)
-
-
-def _print_outcome(console: Console, prepared: Prepared, outcome: Outcome) -> None:
-    total = len(prepared.plan.trials)
-    if outcome.already == total:
-        console.print(f"Nothing to do: all {total} trials are done.")
-    else:
-        parts = [f"{len(trials)} {status}" for status, trials in outcome.by_status.items()]
-        console.print(f"{total} trials: {', '.join(parts)}; {outcome.already} of them were done before.")
-    for message in dict.fromkeys(outcome.errors):
-        console.print(f"[red]stopped[/] {message}", highlight=False)
-    for trial in outcome.by_status.get("failed", []):
-        error = prepared.store.record(trial.id).error
-        console.print(f"[red]failed[/] {trial.label}: ", end="")
-        console.print(error, markup=False, highlight=False, soft_wrap=True)
-    if outcome.count("failed"):
-        console.print("harness show ID has the traceback; --retry-failed runs them again.")
-
-
-def _print_broken(console: Console, prepared: Prepared) -> None:
-    for broken in prepared.broken:
-        console.print(f"[red]broken plugin[/] {broken.plugin.name}: ", end="")
-        console.print(broken.error, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(console: Console, prepared: Prepared) -> None:
@@ -402,16 +350,12 @@ def _audit(cohort: Cohort, protocol: Protocol) -> int:
     return 1 if spoilt else 0
 
 
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise HarnessError(f"--seeds {text}: give whole numbers with commas between them: 0,1,2.") from None
-
-
-def _command(protocol: str, methods: tuple[str, ...], seeds: str | None, controls: bool) -> str:
+def _command(
+    protocol: str, methods: tuple[str, ...], seeds: str | None, controls: bool, tuned: Path | None
+) -> str:
     names = " ".join(Path(m).name if "/" in m else m for m in methods) or "--all"
     given = (f" --seeds {seeds}" if seeds else "") + (" --controls" if controls else "")
+    given += f" --tuned {tuned.name}" if tuned else ""
     return f"harness run {names} --protocol {Path(protocol).name}{given}"
 
 

@@ -24,6 +24,28 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Range:
+    """Where `harness tune` looks for a number: from low to high, evenly or (log) evenly by ratio.
+
+    Raises ValueError for an empty range, and for one by ratio that is not above 0.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"{self}: low is below high, and above 0 where log is True")
+
+    def at(self, share: float) -> float:
+        """Return the number that lies a share in [0, 1] of the way up."""
+        if self.log:
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + share * (self.high - self.low)
+
+
+@dataclass(frozen=True)
 class Task:
     """What a method may know of the trial it is in, and nothing of the test data.
 
@@ -96,6 +118,7 @@ class Method(nn.Module, ABC):
     sampler : how the harness draws training batches, "uniform" or "group-balanced".
     requires : packages that it needs beside the harness's own, as a literal: ("scikit-image>=0.22",).
     controls : further twins for `harness run --controls`: name to hyper-parameters.
+    search : hyper-parameter to the `Range` that `harness tune` searches; the others keep their default.
     """
 
     card: ClassVar[Card]
@@ -104,6 +127,7 @@ class Method(nn.Module, ABC):
     sampler: ClassVar[Sampler] = "uniform"
     requires: ClassVar[tuple[str, ...]] = ()
     controls: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    search: ClassVar[Mapping[str, Range]] = {}
 
     def __init__(self, task: Task) -> None:
         super().__init__()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import harness
 from harness import sources
 from harness.cohorts.cohort import Cohort
+from harness.errors import HarnessError
 from harness.plugins import About, Plugin, check_hyper_parameters
 from harness.protocol import Protocol
-from harness.records import PlanRow
+from harness.records import PlanRow, Tuned
 
 if TYPE_CHECKING:
     from harness.method import Sampler
@@ -95,14 +96,23 @@ class Plan:
     rows: tuple[PlanRow, ...]
 
 
-def candidate(plugin: Plugin, about: About, protocol: Protocol, where: str) -> Candidate:
-    """Return a method with the hyper-parameters that the protocol gives it.
+def candidate(
+    plugin: Plugin, about: About, protocol: Protocol, where: str, tuned: Tuned | None = None
+) -> Candidate:
+    """Return a method with the hyper-parameters that tuning or else the protocol gives it.
 
-    Raises HarnessError for hyper-parameters that the method does not have.
+    Raises HarnessError for hyper-parameters that the method does not have, and for a method that has
+    changed since it was tuned.
     """
     given = dict(protocol.methods.get(plugin.name, {}))
-    values = check_hyper_parameters(about, plugin, given, where)
-    return Candidate(plugin, about, values, sources.method_digest(plugin.file))
+    digest = sources.method_digest(plugin.file)
+    if tuned is not None:
+        if tuned.source_digest != digest:
+            raise HarnessError(
+                f"{plugin.name}: {plugin.file.name} is not what was tuned; run harness tune again."
+            )
+        given |= tuned.values
+    return Candidate(plugin, about, check_hyper_parameters(about, plugin, given, where), digest)
 
 
 def build(

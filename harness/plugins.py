@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.method import Card, Method, Sampler
+    from harness.method import Card, Method, Range, Sampler
 
 ENTRY_POINTS = "harness.methods"
 
@@ -89,6 +89,7 @@ class About:
     starts_from: str | None = None
     sampler: Sampler = "uniform"
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    search: dict[str, Range] = field(default_factory=dict)
 
 
 def requirements(file: Path) -> tuple[str, ...]:
@@ -133,6 +134,7 @@ def about(method: type[Method], plugin: Plugin) -> About:
         starts_from=method.starts_from,
         sampler=method.sampler,
         controls={name: dict(values) for name, values in method.controls.items()},
+        search=dict(method.search),
     )
 
 
@@ -160,7 +162,7 @@ def load(plugin: Plugin) -> type[Method]:
     (method,) = classes
     if not isinstance(getattr(method, "card", None), Card):
         raise HarnessError(f"{plugin.file}: {method.__name__} has no card; add `card = Card(title=...)`.")
-    hyper_parameters(method, plugin)
+    _check_search(method, hyper_parameters(method, plugin), plugin)
     return method
 
 
@@ -214,6 +216,19 @@ def check_hyper_parameters(about: About, plugin: Plugin, given: dict[str, Any], 
                 f"{where}: {plugin.name}.{name} = {value!r}: {error.errors()[0]['msg']}."
             ) from None
     return values
+
+
+def _check_search(method: type[Method], defaults: dict[str, Any], plugin: Plugin) -> None:
+    for name in method.search:
+        if name not in defaults:
+            raise HarnessError(
+                f"{plugin.file}: {method.__name__}.search names '{name}', which is none of its "
+                f"hyper-parameters.{did_you_mean(name, defaults)}"
+            )
+        if isinstance(defaults[name], bool) or not isinstance(defaults[name], int | float):
+            raise HarnessError(
+                f"{plugin.file}: {method.__name__}.search has a range for '{name}', which is not a number."
+            )
 
 
 def _kinds(method: type[Method]) -> dict[str, str]:

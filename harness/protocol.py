@@ -40,6 +40,9 @@ class SplitSpec(_Table):
     test: Fraction = 0.25
     validation: Fraction = 0.0
     """Share of the *training* patients held out for validation."""
+    tuning: Fraction = 0.0
+    """Above 0, the test patients are left out and this share of the training patients is scored in their
+    stead: `harness tune` sets it."""
     seed: int = 0
 
 

@@ -120,6 +120,35 @@ class PlanRow(_Json):
     """Of a control, the method that it is a twin of: such a row is shown under it and never ranked."""
 
 
+class Try(_Json):
+    """One set of hyper-parameters that `harness tune` tried."""
+
+    hyper_parameters: dict[str, Any]
+    score: float | None = None
+    """Mean over attributes and seeds of the ES-Dice on the tuning patients; None where a trial failed."""
+    by_attribute: dict[str, float] = {}
+    error: str = ""
+
+
+class Tuned(_Json):
+    """How a method's hyper-parameters were chosen: everything tried, the defaults first."""
+
+    budget: int
+    """Tries that every method was allowed."""
+    seeds: tuple[int, ...]
+    patients: int
+    """Training patients that were scored instead of test patients."""
+    source_digest: str
+    tries: tuple[Try, ...]
+    chosen: int
+    """Position in `tries`."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The hyper-parameters chosen."""
+        return self.tries[self.chosen].hyper_parameters
+
+
 class BrokenPlugin(_Json):
     """A plugin that could not be imported, and why."""
 
@@ -144,6 +173,8 @@ class ProtocolRecord(_Json):
     """The command that reproduces the board."""
     plan: tuple[PlanRow, ...] = ()
     broken: tuple[BrokenPlugin, ...] = ()
+    tuned: dict[str, Tuned] = {}
+    """Method to how its hyper-parameters were chosen; the others have those of the protocol or their own."""
 
 
 class Store:

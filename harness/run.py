@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.executors.local import WorkerDied
 from harness.plan import Plan, Trial
 from harness.protocol import Protocol
-from harness.records import BrokenPlugin, PlanRow, ProtocolRecord, Store, write_json
+from harness.records import BrokenPlugin, PlanRow, ProtocolRecord, Store, Tuned, write_json
 from harness.trial import Paths, commit_failed, embed_shard, run_logged
 
 Describe = Callable[[Sequence[plugins.Plugin]], tuple[dict[str, plugins.About], list[plugins.Broken]]]
@@ -36,6 +36,7 @@ class Prepared:
     plan: Plan
     broken: tuple[plugins.Broken, ...]
     paths: Paths
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -85,24 +86,41 @@ def prepare(
     where: str,
     controls: bool = False,
     describe: Describe = plugins.describe_all,
+    tuned: Mapping[str, Tuned] | None = None,
 ) -> Prepared:
     """Find the methods (all, where no name is given), the cohort and the plan, with controls if asked.
 
-    `describe` imports the plugins: here, or in a sandbox. Raises HarnessError for a cohort, a protocol
-    or weights that do not fit; a plugin that does not import is among `broken` and the rest go on.
+    `describe` imports the plugins: here, or in a sandbox; `tuned`: what `harness tune` chose. Raises
+    HarnessError for a cohort, a protocol or weights that do not fit; a plugin that does not import is
+    among `broken` and the rest go on.
     """
+    tuned = tuned or {}
+    candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
+    cohort = cohorts.load(protocol, paths.data, paths.cache)
+    digest = weights_digest(protocol, paths.cache)
+    made = plan.build(protocol, cohort, candidates, wanted, digest, controls)
+    used = {name: tuned[name] for name in candidates if name in tuned}
+    return Prepared(protocol, cohort, made, tuple(broken), paths, used)
+
+
+def find_methods(
+    protocol: Protocol,
+    names: Sequence[str],
+    where: str,
+    controls: bool = False,
+    describe: Describe = plugins.describe_all,
+    tuned: Mapping[str, Tuned] | None = None,
+) -> tuple[dict[str, plan.Candidate], list[str], list[plugins.Broken]]:
+    """Return the methods and what they start from, the names of those that can run, and the broken."""
     found = [plugins.find(name) for name in names] if names else list(plugins.discover().values())
     methods, broken = _describe(found, controls, describe)
     candidates = {
-        name: plan.candidate(plugin, methods[name], protocol, where)
+        name: plan.candidate(plugin, methods[name], protocol, where, (tuned or {}).get(name))
         for name, plugin in ((p.name, p) for p in found + _origins(found, methods, controls))
         if name in methods
     }
     wanted = [p.name for p in found if p.name in candidates and _runnable(p.name, candidates)]
-    cohort = cohorts.load(protocol, paths.data, paths.cache)
-    digest = _weights_digest(protocol, paths.cache)
-    made = plan.build(protocol, cohort, candidates, wanted, digest, controls)
-    return Prepared(protocol, cohort, made, tuple(broken), paths)
+    return candidates, wanted, broken
 
 
 def execute(
@@ -143,7 +161,7 @@ def write_protocol(prepared: Prepared, command: str) -> None:
     """Write the protocol's own record; cells of methods that are not in this plan stay."""
     store, protocol, cohort = prepared.store, prepared.protocol, prepared.cohort
     digest = protocol_digest(protocol, cohort)
-    rows = _merged_rows(store, protocol.name, digest, prepared.plan.rows)
+    rows, tuned = _merged(store, prepared, digest)
     seeds = sorted({row.seed for row in rows} | set(protocol.seeds))
     record = ProtocolRecord(
         name=protocol.name,
@@ -164,6 +182,7 @@ def write_protocol(prepared: Prepared, command: str) -> None:
         broken=tuple(
             BrokenPlugin(name=b.plugin.name, file=b.plugin.file.name, error=b.error) for b in prepared.broken
         ),
+        tuned=tuned,
     )
     with store.writing(store.root / "protocols" / protocol.name) as folder:
         write_json(folder / "protocol.json", record)
@@ -195,7 +214,8 @@ def _runnable(name: str, candidates: dict[str, plan.Candidate]) -> bool:
     return origin is None or (origin in candidates and _runnable(origin, candidates))
 
 
-def _weights_digest(protocol: Protocol, cache: Path) -> str:
+def weights_digest(protocol: Protocol, cache: Path) -> str:
+    """Return the SHA-256 of the backbone's pretrained weights, "" where it has none."""
     name = weights.required(protocol.backbone)
     if name is None:
         return ""
@@ -304,11 +324,24 @@ def protocol_digest(protocol: Protocol, cohort: Cohort) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _merged_rows(store: Store, name: str, digest: str, rows: tuple[PlanRow, ...]) -> tuple[PlanRow, ...]:
+def _merged(store: Store, prepared: Prepared, digest: str) -> tuple[tuple[PlanRow, ...], dict[str, Tuned]]:
+    """Return the plan's rows and tunings with those that are already there of other cells.
+
+    Cells of a method that was tuned otherwise, or not at all, go: they would be averaged with these.
+    """
+    name, rows, tuned = prepared.protocol.name, prepared.plan.rows, dict(prepared.tuned)
     if name not in store.protocols() or (old := store.protocol(name)).digest != digest:
-        return rows
+        return rows, tuned
     fresh = {(row.method, row.attribute, row.seed) for row in rows}
-    return tuple(row for row in old.plan if (row.method, row.attribute, row.seed) not in fresh) + rows
+    again = {row.control_of or row.method for row in rows}
+    changed = {method for method in again if old.tuned.get(method) != tuned.get(method)}
+    kept = tuple(
+        row
+        for row in old.plan
+        if (row.method, row.attribute, row.seed) not in fresh
+        and (row.control_of or row.method) not in changed
+    )
+    return kept + rows, {method: one for method, one in old.tuned.items() if method not in again} | tuned
 
 
 def _write_cases(cohort: Cohort, path: Path) -> None:

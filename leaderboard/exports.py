@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness import equity
 from harness.records import Record
-from leaderboard import pages
+from leaderboard import pages, words
 from leaderboard.data import Board
 from leaderboard.tables import Number, Row, Section
 
@@ -64,6 +64,9 @@ class MethodResult(_Json):
     obtained: str | None = Field(
         None,
         description="run here, verified (scores recomputed from predictions) or reported",
+    )
+    hyper_parameters_are: str = Field(
+        "", description="defaults, set by the protocol, nothing to tune or best of N tries; empty for none"
     )
     seeds: list[int] = Field(description="seeds of the finished trials")
     trials: list[str] = Field(description="ids of the finished trials, by seed")
@@ -203,17 +206,19 @@ def _section(board: Board, section: Section) -> SectionResult:
         group_samples={group: count[0] for group, count in counts.items()},
         group_patients={group: count[1] for group, count in counts.items()},
         baseline=section.baseline,
-        methods=[_method(row, board.entries[row.method].done(section.attribute)) for row in section.rows],
+        methods=[_method(board, row, section.attribute) for row in section.rows],
     )
 
 
-def _method(row: Row, done: Sequence[Record]) -> MethodResult:
+def _method(board: Board, row: Row, attribute: str) -> MethodResult:
+    done = board.entries[row.method].done(attribute)
     noise = row.noise.get("dice")
     return MethodResult(
         method=row.method,
         title=row.title,
         status=row.status,
         obtained=row.obtained,
+        hyper_parameters_are=words.chosen(board, row.method),
         seeds=list(row.seeds),
         trials=[record.id for record in done],
         trials_planned=row.planned,

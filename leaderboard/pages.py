@@ -160,6 +160,16 @@ def limits(board: Board) -> list[str]:
         or board.record.protocol["cohort"]["source"] == "synthetic"
     ):
         found.append("The cohort is synthetic: it tests the methods' mechanics and says nothing of patients.")
+    untuned = [
+        name
+        for name, entry in board.entries.items()
+        if entry.info.hyper_parameters and name not in board.record.tuned
+    ]
+    if board.record.tuned and untuned:
+        found.append(
+            f"Not tuned, while others were: {', '.join(untuned)}. What sets them apart may be the tuning and "
+            "not the method."
+        )
     found.append(
         "The test set is one sample of one population; intervals speak of patients like these and not of "
         "other hospitals, devices or annotators."

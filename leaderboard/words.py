@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from leaderboard.data import Board
 from leaderboard.tables import BASELINE, Number, Row, Section
 
 MISSING = "–"
@@ -161,6 +162,18 @@ def status(row: Row) -> str:
 def obtained(row: Row) -> str:
     """Say how a method's records came here, "" where there is none."""
     return "" if row.obtained is None else OBTAINED[row.obtained]
+
+
+def chosen(board: Board, method: str) -> str:
+    """Say where a method's hyper-parameters are from, "" where it has none or nothing has run."""
+    if tuned := board.record.tuned.get(method):
+        tries = len(tuned.tries)
+        return f"best of {tries} tries" if tries > 1 else "nothing to tune"
+    info = board.entries[method].info
+    if not info.hyper_parameters:
+        return ""
+    changed = any(value != info.defaults.get(name, value) for name, value in info.hyper_parameters.items())
+    return "set by the protocol" if changed else "defaults"
 
 
 def maybe(value: float | None) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness import Batch, Card, Method, Output, Task, segmentation_loss
+from harness import Batch, Card, Method, Output, Range, Task, segmentation_loss
 
 
 class ADV(Method):
@@ -35,6 +35,7 @@ class ADV(Method):
         url="https://arxiv.org/abs/1802.06309",
         licence="MIT",
     )
+    search: ClassVar = {"strength": Range(0.01, 1.0, log=True), "learning_rate": Range(1e-4, 1e-2, log=True)}
 
     def __init__(
         self, task: Task, strength: float = 0.1, learning_rate: float = 1e-3, width: int = 128

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from harness import Batch, Card, Method, Output, Task, cross_entropy, soft_dice_loss
+from harness import Batch, Card, Method, Output, Range, Task, cross_entropy, soft_dice_loss
 
 
 class ReleasedFEBS(Method):
@@ -35,6 +35,7 @@ class ReleasedFEBS(Method):
     )
     starts_from = "erm"
     controls: ClassVar = {"gamma 0": {"gamma": 0.0}}
+    search: ClassVar = {"gamma": Range(0.25, 4.0, log=True)}
 
     def __init__(self, task: Task, gamma: float = 1.0) -> None:
         super().__init__(task)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from harness import Batch, Card, Method, Output, Task, segmentation_loss
+from harness import Batch, Card, Method, Output, Range, Task, segmentation_loss
 
 
 class GroupDRO(Method):
@@ -34,6 +36,7 @@ class GroupDRO(Method):
         url="https://arxiv.org/abs/1911.08731",
         licence="MIT",
     )
+    search: ClassVar = {"step_size": Range(1e-3, 0.3, log=True), "adjustment": Range(0.0, 4.0)}
 
     q: Tensor
 

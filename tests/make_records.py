@@ -25,6 +25,7 @@ from harness.records import (
     ProtocolRecord,
     Record,
     Store,
+    Tuned,
     write_json,
 )
 
@@ -68,6 +69,7 @@ class World:
     error: str = "Loss became NaN in epoch 2 of 5; lower recipe.learning_rate."
     controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Method to the names of its twins; gaps and qualities of a twin go by its whole name."""
+    tuned: dict[str, Tuned] = field(default_factory=dict)
     protocol: str = "quick"
     title: str = "Synthetic fundus, frozen backbone"
 
@@ -139,6 +141,7 @@ def _write_protocol(store: Store, world: World, subjects: pd.DataFrame, plan: li
         command=f"harness run --all --protocol {world.protocol}",
         plan=tuple(plan),
         broken=tuple(world.broken),
+        tuned=world.tuned,
     )
     with store.writing(store.root / "protocols" / world.protocol) as folder:
         write_json(folder / "protocol.json", record)

@@ -183,3 +183,20 @@ def test_interrupted_by_ctrl_c_says_how_to_go_on_and_leaves_no_half_record(folde
     assert "the same command goes on where this one stopped" in errors
     assert not [p for p in (folder / "runs").glob("records/*") if not (p / "record.json").is_file()]
     assert harness(*command[1:], cwd=folder).returncode == 0
+
+
+def test_tuning_writes_a_file_that_a_run_uses(folder):
+    (folder / "one.toml").write_text(tomli_w.dumps(PROTOCOL | {"seeds": [0], "attributes": {"race": {}}}))
+    under = ("groupdro", "--protocol", "one.toml")
+    first = harness("tune", *under, "--budget", "1", cwd=folder)
+    assert first.returncode == 0, first.stderr
+    assert "groupdro: nothing to choose (step_size=0.01, adjustment=1.0), ES-Dice 0." in first.stdout
+    assert not (folder / "runs" / "records").exists()
+    second = harness("tune", *under, "--budget", "1", cwd=folder)
+    assert "Nothing to do: all 1 trials are done." in second.stdout
+    more = harness("tune", *under, "--budget", "2", cwd=folder)
+    assert more.returncode != 0
+    assert "no method may be tuned more than another" in more.stderr
+    used = harness("run", *under, "--tuned", "runs/tuning/tiny.json", "--dry-run", cwd=folder)
+    assert used.returncode == 0, used.stderr
+    assert "1 trials." in used.stdout

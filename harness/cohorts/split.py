@@ -13,12 +13,16 @@ from harness.cohorts.cohort import SPLITS
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import SplitSpec
 
+LEFT_OUT = "left out"
+"""The split of the test samples where hyper-parameters are chosen: nothing reads them."""
+
 _Stratum = tuple[tuple[str, str | None], ...]
 
 
 def make_split(samples: pd.DataFrame, groups: Mapping[str, tuple[str, ...]], spec: SplitSpec) -> np.ndarray:
     """Return each sample's split, one of SPLITS: object [N].
 
+    Where `spec.tuning` is above 0, test samples are LEFT_OUT instead and training patients are "test".
     `samples` has `sample`, `patient`, `split` (the source's own, or missing throughout) and a
     column per attribute. A source's own split stands, but validation is cut from its training
     patients where it has none and the protocol asks for one. Raises HarnessError for a split that
@@ -27,12 +31,23 @@ def make_split(samples: pd.DataFrame, groups: Mapping[str, tuple[str, ...]], spe
     strata = _strata(samples, sorted(groups))
     own = bool(samples["split"].notna().any())
     assigned = _own_split(samples) if own else _hold_out(strata, spec.test, "test", spec.seed)
+    if spec.tuning:
+        assigned |= _tuning_split(assigned, strata, spec)
     if spec.validation and "validation" not in assigned.values():
         training = {patient: strata[patient] for patient, split in assigned.items() if split == "train"}
         assigned |= _hold_out(training, spec.validation, "validation", spec.seed)
     split = samples["patient"].map(assigned).to_numpy(dtype=object)
-    _check(samples, split, groups, own)
+    _check(samples, split, groups, own, "tuning" if spec.tuning else "test")
     return split
+
+
+def _tuning_split(
+    assigned: Mapping[str, str], strata: Mapping[str, _Stratum], spec: SplitSpec
+) -> dict[str, str]:
+    """Leave the test patients out and let training patients stand in for them."""
+    training = {patient: strata[patient] for patient, split in assigned.items() if split == "train"}
+    left_out = {patient: LEFT_OUT for patient, split in assigned.items() if split == "test"}
+    return left_out | _hold_out(training, spec.tuning, "test", spec.seed)
 
 
 def _strata(samples: pd.DataFrame, attributes: list[str]) -> dict[str, _Stratum]:
@@ -88,10 +103,10 @@ def _own_split(samples: pd.DataFrame) -> dict[str, str]:
 
 
 def _check(
-    samples: pd.DataFrame, split: np.ndarray, groups: Mapping[str, tuple[str, ...]], own: bool
+    samples: pd.DataFrame, split: np.ndarray, groups: Mapping[str, tuple[str, ...]], own: bool, scored: str
 ) -> None:
     fix = "mend the source's own split" if own else "change [split]"
-    for part, word in (("train", "training"), ("test", "test")):
+    for part, word in (("train", "training"), ("test", scored)):
         inside = samples[split == part]
         if not len(inside):
             raise HarnessError(f"The cohort has no {word} samples; {fix}.")

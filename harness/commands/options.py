@@ -30,4 +30,9 @@ CACHE = click.option(
 PROTOCOL = click.option(
     "--protocol", default="quick", show_default=True, help="Name of a shipped protocol, or a .toml file."
 )
+SEEDS = click.option("--seeds", help="Seeds instead of the protocol's: 0,1,2.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+JOBS = click.option(
+    "--jobs", type=click.IntRange(1), help="Trials at a time.  [default: one a GPU, or by CPU cores]"
+)
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder of the cohort's files.")

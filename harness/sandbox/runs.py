@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness import plugins, sources, trial
 from harness.errors import TrialError
 from harness.fit import trained_state
-from harness.method import Card
+from harness.method import Card, Range
 from harness.plan import Plan, Trial
 from harness.plugins import About, Broken, Plugin
 from harness.sandbox import container, engine, results, staging
@@ -131,6 +131,14 @@ class _Card(BaseModel):
     licence: str
 
 
+class _Range(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    low: float
+    high: float
+    log: bool
+
+
 class _Said(BaseModel):
     """What a plugin in a container may say of itself."""
 
@@ -143,16 +151,20 @@ class _Said(BaseModel):
     starts_from: str | None
     sampler: Literal["uniform", "group-balanced"]
     controls: dict[str, dict[str, bool | int | float | str | None]]
+    search: dict[str, _Range]
 
 
 def _about(said: object) -> About:
     """Return what a plugin said of itself. Raises BadResult where a field is not what it must be."""
     try:
         found = _Said.model_validate(said)
+        search = {name: Range(one.low, one.high, one.log) for name, one in found.search.items()}
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
         raise BadResult(f"what it says of itself does not fit: {key}: {error.errors()[0]['msg']}") from None
-    return About(**(found.model_dump() | {"card": Card(**found.card.model_dump())}))
+    except ValueError as error:
+        raise BadResult(f"what it says of itself does not fit: search: {error}") from None
+    return About(**(found.model_dump() | {"card": Card(**found.card.model_dump()), "search": search}))
 
 
 def _key(plugin: Plugin, image: str) -> str:

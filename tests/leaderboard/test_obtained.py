@@ -35,8 +35,8 @@ def sub_line(page: str, method: str) -> str:
 
 def test_a_mixed_cell_says_the_weakest_and_one_without_records_nothing(site):
     page = site.page("index.html")
-    assert sub_line(page, "erm").endswith("2 seeds · run here")
-    assert sub_line(page, "febs").endswith("2 seeds · self-reported")
+    assert sub_line(page, "erm").endswith("2 seeds · run here · set by the protocol")
+    assert sub_line(page, "febs").endswith("2 seeds · self-reported · set by the protocol")
     assert sub_line(page, "adv").endswith("not run yet")
 
 

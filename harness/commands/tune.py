@@ -1,0 +1,101 @@
+"""`harness tune`: hyper-parameters chosen on training patients, as many tries for every method."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.commands import execution
+from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, SEEDS
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.records import Tuned
+
+
+@click.command("tune")
+@click.argument("methods", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every method that is found.")
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    required=True,
+    help="Tries a method, its values as they are the first.",
+)
+@PROTOCOL
+@DATA
+@SEEDS
+@DEVICE
+@JOBS
+@click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write.  [default: RUNS/tuning/PROTOCOL.json]"
+)
+@RUNS
+@CACHE
+def tune_command(
+    methods: tuple[str, ...],
+    everything: bool,
+    budget: int,
+    protocol: str,
+    data: Path | None,
+    seeds: str | None,
+    device: str,
+    jobs: int | None,
+    retry_failed: bool,
+    out: Path | None,
+    runs: Path,
+    cache: Path,
+) -> None:
+    """Choose hyper-parameters of METHODS by ES-Dice on training patients; test patients are left out.
+
+    Every method gets the same number of tries over the ranges that it declares, on the protocol's first
+    seed unless --seeds says otherwise; one that declares none is trained once. What was tried goes to a
+    file for `harness run --tuned`, and from there onto the board. Tries are never repeated.
+    """
+    if bool(methods) == everything:
+        raise HarnessError("Name the methods to tune, or give --all (harness list methods shows them).")
+    from rich.console import Console
+
+    from harness import executors, tune
+    from harness.protocol import load
+    from harness.trial import Paths, resolve_device
+
+    console = Console()
+    chosen = load(protocol)
+    some = chosen.seeds[:1] if seeds is None else execution.seeds(seeds)
+    chosen = chosen.model_copy(update={"seeds": some})
+    file = out or runs / tune.FOLDER / f"{chosen.name}.json"
+    if file.is_file():
+        tune.check_same_terms(file, chosen, budget)
+    resolve_device(device)
+    with console.status("Reading the cohort ..."):
+        search = tune.prepare(chosen, methods, Paths(runs, data, cache), protocol, budget)
+    execution.print_broken(console, search.prepared)
+    slots = executors.local.slots(device, jobs, chosen.recipe.threads)
+    outcome = execution.execute(console, search.prepared, slots, device, retry_failed)
+    execution.print_outcome(console, search.prepared, outcome)
+    found, failed = tune.choose(search)
+    tune.write(file, chosen, search, found)
+    for name, tuned in found.items():
+        click.echo(_said(name, tuned))
+    for name, error in failed.items():
+        click.echo(f"{name}: no try ended, so nothing is chosen: {error}", err=True)
+    click.echo(f"Wrote {file}; harness run --tuned {file} uses it.")
+    sys.exit(0 if execution.all_well(search.prepared, outcome) else 1)
+
+
+def _said(name: str, tuned: Tuned) -> str:
+    scores = [one.score for one in tuned.tries if one.score is not None]
+    best, first = max(scores), tuned.tries[0].score
+    values = ", ".join(f"{key}={value}" for key, value in tuned.values.items())
+    if len(tuned.tries) == 1:
+        return f"{name}: nothing to choose ({values or 'no hyper-parameters'}), ES-Dice {best:.4f}"
+    before = "failed" if first is None else f"{first:.4f}"
+    return (
+        f"{name}: {values}, ES-Dice {best:.4f} on {tuned.patients} training patients "
+        f"(as it was: {before}; {len(tuned.tries)} tries)"
+    )
