@@ -13,7 +13,18 @@ import jinja2
 
 from harness.equity import MIN_PATIENTS
 from harness.records import Store
-from leaderboard import citations, controls, curves, figures, intersections, pages, payload, reported, words
+from leaderboard import (
+    citations,
+    controls,
+    curves,
+    figures,
+    intersections,
+    pages,
+    payload,
+    reported,
+    stability,
+    words,
+)
 from leaderboard.cases import Gallery
 from leaderboard.data import Board, Entry
 from leaderboard.figures import Figure
@@ -204,6 +215,7 @@ def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built:
             "shown": shown,
             "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
             "drawn": [figures.of_section(section) for section in shown],
+            "stable": [_stable(page.board, section) for section in shown],
             "ranks": figures.ranks([s for s in page.sections if s.structure == page.board.structures[0]])
             if shown[0] is page.sections[0]
             else None,
@@ -212,6 +224,13 @@ def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built:
             "root": root,
         }
         _render(env, "board.html.j2", folder / url, **values)
+
+
+def _stable(board: Board, section: Section) -> str:
+    if len(board.entries) > FIGURES_UP_TO:
+        return ""
+    found = stability.of_section(board, section)
+    return "" if found is None else found.sentence({row.method: row.title for row in section.rows})
 
 
 def _protocol_values(page: BoardPage) -> dict[str, Any]:
