@@ -13,6 +13,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
+import pandas as pd
 
 from harness import cohorts, embed, plan, plugins, weights
 from harness.cohorts.cohort import Cohort
@@ -168,6 +169,7 @@ def write_protocol(prepared: Prepared, command: str) -> None:
     with store.writing(store.root / "protocols" / protocol.name) as folder:
         write_json(folder / "protocol.json", record)
         cohort.subjects.to_parquet(folder / "subjects.parquet", index=False)
+        _sizes(protocol, cohort).to_parquet(folder / "sizes.parquet", index=False)
         if cohort.publish_images:
             _write_cases(cohort, folder / "cases.npz")
 
@@ -309,6 +311,13 @@ def _merged_rows(store: Store, name: str, digest: str, rows: tuple[PlanRow, ...]
         return rows
     fresh = {(row.method, row.attribute, row.seed) for row in rows}
     return tuple(row for row in old.plan if (row.method, row.attribute, row.seed) not in fresh) + rows
+
+
+def _sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
+    rows = cohort.rows("test")
+    masks = np.asarray(cohort.masks[rows])
+    columns = {name: np.isin(masks, protocol.classes(name)).sum(axis=(1, 2)) for name in protocol.structures}
+    return pd.DataFrame({"sample": cohort.subjects["sample"].to_numpy()[rows].astype(str)} | columns)
 
 
 def _write_cases(cohort: Cohort, path: Path) -> None:

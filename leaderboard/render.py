@@ -14,6 +14,8 @@ import jinja2
 from harness.equity import MIN_PATIENTS
 from harness.records import Store
 from leaderboard import (
+    ages,
+    anatomy,
     citations,
     controls,
     curves,
@@ -277,6 +279,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
     if len(page.board.entries) <= FIGURES_UP_TO and first.row(entry.name).rank is not None:
         drawn.append(figures.seeds(first, first.row(entry.name), seeds))
         drawn.append(curves.of_method(store, page.board, entry.name, first.attribute))
+        drawn.append(ages.of_method(page.board, entry.name, first.attribute))
     return {
         "attribute": first.attribute,
         "sections": own,
@@ -284,6 +287,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         "seeds": seeds,
         "figures": [figure for figure in drawn if figure is not None],
         "controls": controls.of_method(page.board, entry.name, first.attribute),
+        "anatomy": anatomy.of_method(page.board, entry.name, first.attribute) if drawn else None,
         "cases": page.gallery.of_method(entry.name, first.attribute) if page.gallery else {},
     }
 
