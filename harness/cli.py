@@ -285,16 +285,10 @@ def main() -> None:
 
 
 def _sandbox(device: str, memory: float, minutes: float, cache: Path) -> Sandbox:
-    import uuid
-
-    from harness.sandbox import engine
     from harness.sandbox.limits import GB, Limits
     from harness.sandbox.runs import Sandbox
-    from harness.trial import resolve_device
 
-    flavour = resolve_device(device).type
-    engine.image(engine.connect(), flavour)
-    return Sandbox(flavour, Limits(memory=int(memory * GB), seconds=60 * minutes), cache, uuid.uuid4().hex)
+    return Sandbox.here(device, cache, Limits(memory=int(memory * GB), seconds=60 * minutes))
 
 
 def _print_plan(console: Console, prepared: Prepared) -> None:

@@ -1,7 +1,7 @@
 """The store of records: plain files, written whole or not at all, readable with pandas alone.
 
     ROOT/records/ID/      one trial: record.json, scores.parquet, predictions.npz, curve.csv, log.txt
-    ROOT/protocols/NAME/  one protocol: protocol.json, plan.json, subjects.parquet, cases.npz
+    ROOT/protocols/NAME/  one protocol: protocol.json, plan.json, subjects.parquet, sizes.parquet, cases.npz
     ROOT/weights/         trained weights, for the methods that start from them
     ROOT/work/ID/         checkpoints of trials that are not finished
 
@@ -237,6 +237,14 @@ class Store:
     def subjects(self, name: str) -> pd.DataFrame:
         """Read subjects.parquet: sample, patient, split and a column of groups per attribute."""
         return pd.read_parquet(self.root / "protocols" / name / "subjects.parquet")
+
+    def sizes(self, name: str) -> pd.DataFrame | None:
+        """Return `sample` and a column for each structure, its true size in pixels, of the test samples.
+
+        None for a protocol recorded without.
+        """
+        path = self.root / "protocols" / name / "sizes.parquet"
+        return pd.read_parquet(path) if path.is_file() else None
 
     def cases(self, name: str) -> dict[str, np.ndarray] | None:
         """Return test images and truths where the cohort allows showing them, else None.

@@ -13,6 +13,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
+import pandas as pd
 
 from harness import cohorts, embed, plan, plugins, weights
 from harness.cohorts.cohort import Cohort
@@ -187,6 +188,7 @@ def write_protocol(prepared: Prepared, command: str) -> None:
     with store.writing(store.root / "protocols" / protocol.name) as folder:
         write_json(folder / "protocol.json", record)
         cohort.subjects.to_parquet(folder / "subjects.parquet", index=False)
+        _sizes(protocol, cohort).to_parquet(folder / "sizes.parquet", index=False)
         if cohort.publish_images:
             _write_cases(cohort, folder / "cases.npz")
 
@@ -342,6 +344,13 @@ def _merged(store: Store, prepared: Prepared, digest: str) -> tuple[tuple[PlanRo
         and (row.control_of or row.method) not in changed
     )
     return kept + rows, {method: one for method, one in old.tuned.items() if method not in again} | tuned
+
+
+def _sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
+    rows = cohort.rows("test")
+    masks = np.asarray(cohort.masks[rows])
+    columns = {name: np.isin(masks, protocol.classes(name)).sum(axis=(1, 2)) for name in protocol.structures}
+    return pd.DataFrame({"sample": cohort.subjects["sample"].to_numpy()[rows].astype(str)} | columns)
 
 
 def _write_cases(cohort: Cohort, path: Path) -> None:

@@ -85,6 +85,8 @@ class Board:
     scores: dict[str, np.ndarray] = field(repr=False)
     controls: dict[str, list[Entry]] = field(default_factory=dict)
     """Method to its twins, which are shown under it and never ranked."""
+    sizes: pd.DataFrame | None = field(default=None, repr=False)
+    """The true structures' sizes, where the protocol's record holds them."""
 
     @property
     def name(self) -> str:
@@ -126,6 +128,13 @@ class Board:
         s, m = self.structure_index[structure], METRICS.index(metric)
         missing = np.full(len(self.test), np.nan)
         return np.stack([self.scores[done[k]][s, m] if k in done else missing for k in self.seeds])
+
+    def size(self, structure: str) -> np.ndarray | None:
+        """Return the true structure's size in pixels, float [samples]; None where it is not recorded."""
+        if self.sizes is None or structure not in self.sizes:
+            return None
+        sizes = self.sizes.set_index("sample")[structure].reindex(self.test["sample"])
+        return None if sizes.isna().any() else sizes.to_numpy(float)
 
     @cached_property
     def structure_index(self) -> dict[str, int]:
@@ -177,7 +186,7 @@ def load(store: Store) -> list[Board]:
 
 def _board(store: Store, name: str) -> Board:
     record, subjects = store.protocol(name), store.subjects(name)
-    board = Board(record, subjects, {}, {})
+    board = Board(record, subjects, {}, {}, sizes=store.sizes(name))
     trials = [trial for trial in dict.fromkeys(row.trial for row in record.plan) if store.has(trial)]
     values = shared((len(trials), len(board.structures), len(METRICS), len(board.test)))
 

@@ -13,7 +13,20 @@ import jinja2
 
 from harness.equity import MIN_PATIENTS
 from harness.records import Store
-from leaderboard import citations, controls, curves, figures, intersections, pages, payload, reported, words
+from leaderboard import (
+    ages,
+    anatomy,
+    citations,
+    controls,
+    curves,
+    figures,
+    intersections,
+    pages,
+    payload,
+    reported,
+    stability,
+    words,
+)
 from leaderboard.cases import Gallery
 from leaderboard.data import Board, Entry
 from leaderboard.figures import Figure
@@ -204,6 +217,7 @@ def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built:
             "shown": shown,
             "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
             "drawn": [figures.of_section(section) for section in shown],
+            "stable": [_stable(page.board, section) for section in shown],
             "ranks": figures.ranks([s for s in page.sections if s.structure == page.board.structures[0]])
             if shown[0] is page.sections[0]
             else None,
@@ -212,6 +226,13 @@ def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built:
             "root": root,
         }
         _render(env, "board.html.j2", folder / url, **values)
+
+
+def _stable(board: Board, section: Section) -> str:
+    if len(board.entries) > FIGURES_UP_TO:
+        return ""
+    found = stability.of_section(board, section)
+    return "" if found is None else found.sentence({row.method: row.title for row in section.rows})
 
 
 def _protocol_values(page: BoardPage) -> dict[str, Any]:
@@ -258,6 +279,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
     if len(page.board.entries) <= FIGURES_UP_TO and first.row(entry.name).rank is not None:
         drawn.append(figures.seeds(first, first.row(entry.name), seeds))
         drawn.append(curves.of_method(store, page.board, entry.name, first.attribute))
+        drawn.append(ages.of_method(page.board, entry.name, first.attribute))
     return {
         "attribute": first.attribute,
         "sections": own,
@@ -265,6 +287,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         "seeds": seeds,
         "figures": [figure for figure in drawn if figure is not None],
         "controls": controls.of_method(page.board, entry.name, first.attribute),
+        "anatomy": anatomy.of_method(page.board, entry.name, first.attribute) if drawn else None,
         "cases": page.gallery.of_method(entry.name, first.attribute) if page.gallery else {},
     }
 

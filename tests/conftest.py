@@ -43,6 +43,11 @@ def make_batch(groups: list[int], seed: int = 0) -> tuple[Batch, Output]:
     return batch, Output(logits, features, sample_losses(logits, masks, 0.8))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that need Docker last: CI builds their image beside the others."""
+    items.sort(key=lambda item: item.get_closest_marker("docker") is not None)
+
+
 @pytest.fixture
 def task() -> Task:
     return make_task()

@@ -146,8 +146,17 @@ def _write_protocol(store: Store, world: World, subjects: pd.DataFrame, plan: li
     with store.writing(store.root / "protocols" / world.protocol) as folder:
         write_json(folder / "protocol.json", record)
         subjects.to_parquet(folder / "subjects.parquet", index=False)
+        _sizes(world, subjects).to_parquet(folder / "sizes.parquet", index=False)
         if world.images:
             _write_cases(folder / "cases.npz", subjects)
+
+
+def _sizes(world: World, subjects: pd.DataFrame) -> pd.DataFrame:
+    test = subjects.loc[subjects["split"] == "test", "sample"].astype(str)
+    rng = np.random.default_rng(11)
+    return pd.DataFrame(
+        {"sample": test} | {name: rng.integers(100, 900, len(test)) for name in world.structures}
+    )
 
 
 def _protocol(world: World) -> dict[str, object]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tomli_w
 from PIL import Image
@@ -62,6 +63,9 @@ def test_from_a_protocol_to_a_site_and_the_second_run_does_nothing(folder):
     assert len(listed) == 3
     shown = harness("show", listed[0].split()[0], cwd=folder)
     assert '"status": "done"' in shown.stdout
+    sizes = pd.read_parquet(folder / "runs" / "protocols" / "tiny" / "sizes.parquet")
+    assert list(sizes.columns) == ["sample", "cup", "rim", "disc"]
+    assert (sizes["cup"] + sizes["rim"] == sizes["disc"]).all()
     report = harness("report", cwd=folder)
     assert report.returncode == 0, report.stderr
     assert (folder / "site" / "index.html").is_file()

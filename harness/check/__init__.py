@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.check import conduct, losses, source, training
+from harness.check import conduct, losses, sandboxed, source, training
 from harness.check.subject import Line, Subject
 from harness.plugins import Plugin
 
@@ -17,6 +17,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Line]], ...] = (
     losses.check,
     training.check,
     conduct.check,
+    sandboxed.check,
 )
 """The themes in order; each yields its lines, and skips them where an earlier theme found no ground."""
 
@@ -26,7 +27,7 @@ def run(plugin: Plugin) -> Iterator[Line]:
 
     The plugin is only ever imported in child processes with a time limit, in a folder of their own,
     so that one that crashes, hangs or exits costs its lines and nothing else. That is not a
-    sandbox: it stops mistakes, not malice.
+    sandbox: it stops mistakes, not malice. The last check is one, where there is a Docker engine.
     """
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
         subject = Subject(plugin, Path(scratch).resolve())

@@ -57,17 +57,26 @@ def pack_command(
     "--rerun",
     type=int,
     metavar="SEED",
-    help="Also train this seed again. This runs the submitter's code here, as you.",
+    help="Also train this seed again. Without --sandbox this runs the submitter's code here, as you.",
 )
+@click.option("--sandbox", type=click.Choice(["docker"]), help="Of --rerun: train in a container.")
 @click.option("--device", default="auto", show_default=True, help="Of --rerun: auto, cpu, cuda or cuda:N.")
 @CACHE
 def verify_command(
-    file: Path, protocol: str | None, data: Path | None, rerun: int | None, device: str, cache: Path
+    file: Path,
+    protocol: str | None,
+    data: Path | None,
+    rerun: int | None,
+    sandbox: str | None,
+    device: str,
+    cache: Path,
 ) -> None:
     """Recompute every score of a submission FILE and say what can be confirmed of it.
 
     Executes nothing that is in the file, unless --rerun asks for it.
     """
+    from harness.sandbox.limits import Limits
+    from harness.sandbox.runs import Sandbox
     from harness.submission import archive
     from harness.submission.rerun import rerun as train_again
     from harness.submission.verify import verify
@@ -79,7 +88,9 @@ def verify_command(
     report = verify(submission, yardstick)
     _print_findings(report.findings)
     if rerun is not None and not report.failed:
-        for finding in train_again(submission, report, yardstick, rerun, Paths(Path(), data, cache), device):
+        box = Sandbox.here(device, cache, Limits()) if sandbox else None
+        paths = Paths(Path(), data, cache)
+        for finding in train_again(submission, report, yardstick, rerun, paths, device, box):
             report.findings.append(finding)
             _print_findings([finding])
     _conclude(file, report)

@@ -73,7 +73,13 @@ def execute(
         **_options(limits, cpus, cuda),
         mounts=staging.bind(mounts),
     )
-    timer = threading.Timer(limits.seconds, lambda: _kill(container))
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill(container)
+
+    timer = threading.Timer(limits.seconds, end)
     reader = _Reader(most, limits)
     try:
         streams = container.attach(stdout=True, stderr=True, stream=True, logs=False, demux=True)
@@ -84,7 +90,6 @@ def execute(
             if not reader.reason and not reader.take(out, err):
                 _kill(container)
         status = int(container.wait(timeout=60)["StatusCode"])
-        timed_out = not timer.is_alive()
         container.reload()
         oom = bool(container.attrs["State"].get("OOMKilled"))
     finally:
@@ -92,7 +97,7 @@ def execute(
         with contextlib.suppress(Exception):
             container.remove(force=True, v=True)
     log = reader.log.decode("utf-8", errors="replace")
-    reason = reader.reason or _reason(status, oom, timed_out, bool(reader.out), limits, log)
+    reason = reader.reason or _reason(status, oom, late.is_set(), bool(reader.out), limits, log)
     return Ended(b"".join(reader.out), log, reason)
 
 

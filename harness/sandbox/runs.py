@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -42,6 +43,13 @@ class Sandbox:
     cache: Path
     label: str
     keep: frozenset[str] = frozenset()
+
+    @classmethod
+    def here(cls, device: str, cache: Path, limits: Limits) -> Sandbox:
+        """Return the sandbox of a new run. Raises HarnessError where there is no engine or no image."""
+        flavour = trial.resolve_device(device).type
+        engine.image(engine.connect(), flavour)
+        return cls(flavour, limits, cache, uuid.uuid4().hex)
 
     def keeping(self, plan: Plan) -> Sandbox:
         """Return a sandbox that lets the weights out which other trials of a plan start from."""

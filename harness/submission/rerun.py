@@ -15,27 +15,35 @@ from harness.errors import HarnessError
 from harness.executors.local import LocalExecutor
 from harness.plan import Trial
 from harness.run import Prepared
+from harness.sandbox.runs import Sandbox
 from harness.submission.archive import Submission
 from harness.submission.contents import parse_curve
 from harness.submission.findings import Finding, Parsed, Report
 from harness.submission.yardstick import Yardstick
-from harness.trial import Paths
+from harness.trial import Paths, run_logged
 
 
 def rerun(
-    submission: Submission, report: Report, yardstick: Yardstick, seed: int, paths: Paths, device: str
+    submission: Submission,
+    report: Report,
+    yardstick: Yardstick,
+    seed: int,
+    paths: Paths,
+    device: str,
+    box: Sandbox | None = None,
 ) -> Iterator[Finding]:
-    """Yield one finding for each trial of `seed`. This executes the submitter's code on this machine.
+    """Yield one finding for each trial of `seed`.
 
-    It runs under a temporary folder; `paths` says where the cohort's files and the cache are. Equal
-    predictions confirm a trial. Different ones fail it if device, harness and libraries are the same.
+    This executes the submitter's code: in `box`, or on this machine. It runs under a temporary folder;
+    `paths` says where the cohort's files and the cache are. Equal predictions confirm a trial.
+    Different ones fail it if device, harness and libraries are the same.
     """
     if seed not in yardstick.protocol.seeds:
         seeds = ", ".join(map(str, yardstick.protocol.seeds))
         raise HarnessError(f"--rerun {seed}: the protocol's seeds are {seeds}.")
     with tempfile.TemporaryDirectory(prefix="harness-rerun-") as folder:
-        prepared = _prepare(submission, yardstick, seed, Path(folder), paths)
-        outcome = _execute(prepared, device)
+        prepared = _prepare(submission, yardstick, seed, Path(folder), paths, box)
+        outcome = _execute(prepared, device, box)
         trials = {(row.attribute, row.seed): row.trial for row in prepared.plan.rows if _own(row, submission)}
         rows = [row for row in submission.manifest.plan if row.seed == seed]
         for stated, ours in {row.trial: trials[row.attribute, row.seed] for row in rows}.items():
@@ -46,7 +54,9 @@ def _own(row: Any, submission: Submission) -> bool:
     return bool(row.method == submission.manifest.method)
 
 
-def _prepare(submission: Submission, yardstick: Yardstick, seed: int, folder: Path, paths: Paths) -> Prepared:
+def _prepare(
+    submission: Submission, yardstick: Yardstick, seed: int, folder: Path, paths: Paths, box: Sandbox | None
+) -> Prepared:
     file = folder / submission.manifest.plugin
     for name, text in submission.source.items():
         # The names have been matched against letters, digits and single slashes when the file was read.
@@ -54,7 +64,8 @@ def _prepare(submission: Submission, yardstick: Yardstick, seed: int, folder: Pa
         (folder / name).write_bytes(text)
     chosen = yardstick.protocol.model_copy(update={"seeds": (seed,)})
     within = Paths(folder / "runs", paths.data, paths.cache)
-    prepared = run.prepare(chosen, [str(file)], within, "the protocol")
+    describe = plugins.describe_all if box is None else box.describe
+    prepared = run.prepare(chosen, [str(file)], within, "the protocol", describe=describe)
     if prepared.broken:
         raise HarnessError(prepared.broken[0].error)
     if plugins.find(str(file)).name != submission.manifest.method:
@@ -70,11 +81,12 @@ class _Silent:
     def finished(self, trial: Trial, status: str, seconds: float) -> None: ...
 
 
-def _execute(prepared: Prepared, device: str) -> dict[str, str]:
+def _execute(prepared: Prepared, device: str, box: Sandbox | None) -> dict[str, str]:
     """Run the trials one at a time; return trial to how it ended."""
+    run_one = run_logged if box is None else box.keeping(prepared.plan).run_logged
     with LocalExecutor([{}], preload=["harness.trial"]) as executor:
         run.embed_cohort(prepared, executor, 1, device)
-        outcome = run.execute(prepared, executor, _Silent(), 1, device)
+        outcome = run.execute(prepared, executor, _Silent(), 1, device, run_one=run_one)
     return {trial.id: status for status, trials in outcome.by_status.items() for trial in trials}
 
 

