@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import TypeAdapter, ValidationError
 
+from harness import sources
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def requirements(file: Path) -> tuple[str, ...]:
 
     Raises SyntaxError for a file that does not parse, HarnessError for a value that is not strings.
     """
-    for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
+    for node in ast.walk(sources.parse(file)):
         targets = node.targets if isinstance(node, ast.Assign) else []
         targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
         names = [target.id for target in targets if isinstance(target, ast.Name)]

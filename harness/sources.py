@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path, PurePath
@@ -12,6 +13,16 @@ HARNESS = Path(__file__).parent
 
 # Modules whose change cannot change a result: what they decide is hashed as data.
 _NOT_IN_A_RESULT = {"__init__", "errors", "records", "protocol", "sources"}
+
+
+# CPython 3.11 counts the parser's depth once a process: two threads that parse at a time raise SystemError.
+_PARSING = threading.Lock()
+
+
+def parse(file: Path) -> ast.Module:
+    """Return a Python file's syntax tree, whatever other threads do. Raises SyntaxError."""
+    with _PARSING:
+        return ast.parse(file.read_bytes(), filename=str(file))
 
 
 def local_files(file: Path, roots: Iterable[Path]) -> list[Path]:
@@ -74,7 +85,7 @@ def engine_digest() -> str:
 
 def _imports(file: Path, roots: list[Path]) -> Iterator[str]:
     """Yield the dotted names that a file imports, relative ones made absolute."""
-    for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
+    for node in ast.walk(parse(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from harness import equity
 from harness.equity.comparison import ALPHA, holm
 from leaderboard.data import Board, Entry
-from leaderboard.tables import FEWER, Number
+from leaderboard.tables import FEWER, LEAST_SEEDS, Number
 
 NOTHING = Number()
 
@@ -31,7 +32,7 @@ class Twin:
     gap: Number = NOTHING
     es_difference: Number = NOTHING
     gap_difference: Number = NOTHING
-    p: float = float("nan")
+    p: float = math.nan
     better: bool | None = None
 
     @property
@@ -73,14 +74,15 @@ def _twin(board: Board, entry: Entry, own: np.ndarray | None, attribute: str) ->
         order=board.record.groups[attribute],
     )
     draws = equity.resample(both, resamples=FEWER)
-    levels, apart = equity.summarise(draws), equity.compare(draws, baseline="twin")
+    common = int((~np.isnan(own).all(axis=1) & ~np.isnan(scores).all(axis=1)).sum())
+    levels, apart = equity.summarise(draws), equity.compare(draws, baseline="twin", least_seeds=LEAST_SEEDS)
     return replace(
         twin,
         es=_number(levels[levels["method"] == "twin"], "es_sum", "estimate"),
         gap=_number(levels[levels["method"] == "twin"], "gap", "estimate"),
         es_difference=_number(apart, "es_sum", "difference"),
         gap_difference=_number(apart, "gap", "difference"),
-        p=float(apart.loc[apart["quantity"] == "es_sum", "p"].iloc[0]),
+        p=float(apart.loc[apart["quantity"] == "es_sum", "p"].iloc[0]) if common >= LEAST_SEEDS else math.nan,
     )
 
 

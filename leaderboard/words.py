@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from leaderboard.data import Board
-from leaderboard.tables import BASELINE, Number, Row, Section
+from leaderboard.tables import BASELINE, LEAST_SEEDS, Number, Row, Section
 
 MISSING = "–"
 
@@ -95,17 +95,12 @@ def headline(section: Section) -> str:
         sure = (
             f"first in {percent(top.p_best)} of resamples of patients (one seed: another training may differ)"
         )
-    if top.best and not tied:
-        return f"{top.title} is best: {score}, {sure}, and better than every other method in paired tests."
     if top.best:
-        return (
-            f"{top.title} is best with probability {percent(top.p_best)}: {score}. "
-            f"Paired tests corrected for the number of methods do not separate it from {listed(tied)}."
-        )
+        return f"{top.title} is best: {score}, {sure}, and better than every other method in paired tests."
     if tied:
         return (
             f"{top.title} has the highest {score} and is {sure}, but cannot be told apart from "
-            f"{listed(tied)}."
+            f"{listed(tied)}{' on fewer than three seeds' if top.done < LEAST_SEEDS else ''}."
         )
     return f"{top.title} has the highest {score} and is {sure}."
 

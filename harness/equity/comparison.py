@@ -25,13 +25,14 @@ at most 0.05, else None; verdict: on the rows of `gap`, what became of it in wor
 ALPHA = 0.05
 
 
-def compare(draws: Draws, baseline: str = "erm") -> pd.DataFrame:
+def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.DataFrame:
     """Return the differences of every other method from the baseline; columns are `COMPARISON`.
 
     Paired by patient and seed. The p-value exchanges the two methods' scores at random for each patient
     (a permutation test) and adds the deviations by seeds, so it speaks of the methods and not of
     these trainings alone; with one seed in common it can speak of these trainings only, and the note
-    says so. Raises HarnessError for an unknown baseline.
+    says so. With fewer than `least_seeds` in common `better` stays None, whatever the p-value. Raises
+    HarnessError for an unknown baseline.
     """
     methods = draws.scores.methods
     if baseline not in methods:
@@ -42,12 +43,13 @@ def compare(draws: Draws, baseline: str = "erm") -> pd.DataFrame:
     others = [i for i in range(len(methods)) if i != base]
     paired = [i for i in others if _common(draws, i, base)]
     prepared = dict(zip(paired, pairs(draws, [(i, base) for i in paired]), strict=True)) if paired else {}
-    rows = [row for i in others for row in _rows(draws, i, base, prepared.get(i))]
+    rows = [row for i in others for row in _rows(draws, i, base, prepared.get(i), least_seeds)]
+    few = {methods[i] for i, pair in prepared.items() if pair.seeds < least_seeds}
     frame = pd.DataFrame(rows, columns=list(COMPARISON))
     if frame.empty:
         return frame
     frame["p_holm"] = frame.groupby(["quantity", "group"])["p"].transform(holm)
-    frame["better"] = [_better(draws, row) for row in frame.itertuples()]
+    frame["better"] = [None if row.method in few else _better(draws, row) for row in frame.itertuples()]
     return _with_verdicts(frame)
 
 
@@ -68,9 +70,11 @@ def _common(draws: Draws, one: int, other: int) -> bool:
     return bool(np.isin(seeds[one], seeds[other]).any())
 
 
-def _rows(draws: Draws, method: int, base: int, pair: Pair | None) -> Iterator[dict[str, object]]:
+def _rows(
+    draws: Draws, method: int, base: int, pair: Pair | None, least_seeds: int
+) -> Iterator[dict[str, object]]:
     scores = draws.scores
-    note = _note(draws, method, base, pair)
+    note = _note(draws, method, base, pair, least_seeds)
     for name, group, quantity in _measured(draws):
         result = Difference(math.nan, math.nan, math.nan, math.nan)
         if quantity is not None and pair is not None:
@@ -101,7 +105,7 @@ def _one(group: int) -> Quantity:
     return lambda overall, groups: groups[..., group]
 
 
-def _note(draws: Draws, method: int, base: int, pair: Pair | None) -> str:
+def _note(draws: Draws, method: int, base: int, pair: Pair | None, least_seeds: int) -> str:
     seeds = draws.scores.units.seeds
     if pair is None:
         return "no seed in common"
@@ -110,6 +114,8 @@ def _note(draws: Draws, method: int, base: int, pair: Pair | None) -> str:
         parts.append(f"on the {pair.seeds} seeds that both have")
     if pair.seeds < 2:
         parts.append("one seed: says nothing about another training")
+    elif pair.seeds < least_seeds:
+        parts.append(f"fewer than {least_seeds} seeds: not told apart")
     return "; ".join(parts)
 
 

@@ -159,7 +159,7 @@ def noise_floor(source: Errors) -> pd.DataFrame:
     return frame[list(NOISE)]
 
 
-def rank(source: Errors, by: str = "es_sum") -> pd.DataFrame:
+def rank(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
     """Return the columns of `harness.equity.rank`; the letter "a" marks all not told apart from the first."""
     methods = source.draws.scores.methods
     if source.draws.n_groups < 2:
@@ -167,7 +167,7 @@ def rank(source: Errors, by: str = "es_sum") -> pd.DataFrame:
         return pd.DataFrame(rows, columns=list(RANKING))
     linear = source.linear(quantities(True)[by])
     order = np.argsort(-linear.estimates, kind="stable")
-    beats = _beats(source, linear)
+    beats = _beats(source, linear, least_seeds)
     frame = pd.DataFrame({"method": methods, "quantity": by, "estimate": linear.estimates})
     frame["rank_low"] = 1 + beats.sum(axis=0)
     frame["rank_high"] = len(methods) - beats.sum(axis=1)
@@ -177,7 +177,7 @@ def rank(source: Errors, by: str = "es_sum") -> pd.DataFrame:
     return frame.iloc[order].assign(rank=np.arange(1, len(methods) + 1))[list(RANKING)]
 
 
-def compare(source: Errors, baseline: str) -> pd.DataFrame:
+def compare(source: Errors, baseline: str, least_seeds: int = 1) -> pd.DataFrame:
     """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts."""
     base = source.draws.scores.methods.index(baseline)
     parts = []
@@ -194,9 +194,10 @@ def compare(source: Errors, baseline: str) -> pd.DataFrame:
         frame = frame.drop(index=base)
         frame["p_holm"] = holm(frame["p"])
         lower = name in BOUNDED
+        enough = np.delete(np.minimum(source.seeds, source.seeds[base]) >= least_seeds, base)
         better = [
-            None if p > ALPHA else (d > 0) != lower
-            for p, d in zip(frame["p_holm"], frame["difference"], strict=True)
+            None if p > ALPHA or not told else (d > 0) != lower
+            for p, d, told in zip(frame["p_holm"], frame["difference"], enough, strict=True)
         ]
         parts.append(frame.assign(better=pd.Series(better, index=frame.index, dtype=object)))
     return pd.concat(parts, ignore_index=True)[list(COMPARISON)]
@@ -220,7 +221,7 @@ def _freedom(
     return np.asarray(ratio)
 
 
-def _beats(source: Errors, linear: Linear) -> np.ndarray:
+def _beats(source: Errors, linear: Linear, least_seeds: int) -> np.ndarray:
     """Return bool [M, M]: row method is better than column method after Holm's correction over all pairs."""
     patients, seeds = _squares(linear.by_patient), _squares(linear.by_seed)
     rows, columns = np.triu_indices(len(linear.estimates), 1)
@@ -240,6 +241,7 @@ def _beats(source: Errors, linear: Linear) -> np.ndarray:
     order = np.argsort(p, kind="stable")
     steps = p[order] * (len(rows) - np.arange(len(order)))
     apart = near[order[np.maximum.accumulate(steps) <= ALPHA]]
+    apart = apart[np.minimum(source.seeds[rows[apart]], source.seeds[columns[apart]]) >= least_seeds]
     beats = np.zeros((len(linear.estimates),) * 2, bool)
     won = difference[apart] > 0
     beats[np.where(won, rows[apart], columns[apart]), np.where(won, columns[apart], rows[apart])] = True

@@ -19,13 +19,14 @@ RANKING = ("method", "quantity", "estimate", "rank", "rank_low", "rank_high", "p
 resamples in which the method is first; letters: methods that share one cannot be told apart."""
 
 
-def rank(draws: Draws, by: str = "es_sum") -> pd.DataFrame:
+def rank(draws: Draws, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
     """Return the methods in order of a quantity, best first; columns are `RANKING`.
 
     Every pair of methods is tested as in `compare`, with Holm's adjustment over all pairs. A method's best
     possible rank is 1 plus the number of methods that beat it, its worst the number of methods less
     those that it beats (Mogstad et al., Rev. Econ. Stud. 2024): resampling the ranks themselves gives
-    ranges that are too short where methods tie. Raises HarnessError for an unknown quantity.
+    ranges that are too short where methods tie. Two methods with fewer than `least_seeds` in common are
+    not told apart. Raises HarnessError for an unknown quantity.
     """
     scores = draws.scores
     quantity = _quantity(draws, by)
@@ -36,7 +37,7 @@ def rank(draws: Draws, by: str = "es_sum") -> pd.DataFrame:
         ]
         return pd.DataFrame(rows, columns=list(RANKING))
     estimates = quantity(draws.means @ draws.weights, draws.means[:, :-1])
-    beats = _beats(draws, quantity, higher)
+    beats = _beats(draws, quantity, higher, least_seeds)
     order = np.argsort(-estimates if higher else estimates, kind="stable")
     letters = _letters(beats | beats.T, order)
     first = _first(draws, quantity, higher)
@@ -65,11 +66,14 @@ def _quantity(draws: Draws, by: str) -> Quantity:
     return known[by]
 
 
-def _beats(draws: Draws, quantity: Quantity, higher: bool) -> np.ndarray:
+def _beats(draws: Draws, quantity: Quantity, higher: bool, least_seeds: int) -> np.ndarray:
     """Return bool [M, M]: row method is better than column method, beyond chance."""
     seeds = draws.scores.units.seeds
     beats = np.zeros((len(seeds), len(seeds)), bool)
-    which = [(i, j) for i, j in combinations(range(len(seeds)), 2) if np.isin(seeds[i], seeds[j]).any()]
+    least = max(least_seeds, 1)
+    which = [
+        (i, j) for i, j in combinations(range(len(seeds)), 2) if np.isin(seeds[i], seeds[j]).sum() >= least
+    ]
     if not which:
         return beats
     found = [difference(draws, pair, quantity) for pair in pairs(draws, which)]

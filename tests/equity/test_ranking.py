@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.equity import Scores, rank, resample
+from harness.equity import Scores, compare, many, rank, resample
 from harness.equity.ranking import _letters
 from harness.errors import HarnessError
 
@@ -22,6 +22,19 @@ def test_methods_that_cannot_be_told_apart_share_a_letter_and_every_rank(make_sc
     assert set(table["rank_high"]) == {4}
     assert table["p_best"].sum() == pytest.approx(1)
     assert table["estimate"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(("least", "apart"), [(3, True), (4, False)])
+def test_methods_on_too_few_common_seeds_are_not_told_apart(make_scores, least, apart):
+    worse = {"erm": {"g0": -0.1, "g1": -0.1}, "fair": {}}
+    scores = make_scores([200, 200], methods=tuple(worse), shifts=worse, seeds=3)
+    draws, source = resample(scores, resamples=1000), many.errors(scores)
+    tables = [rank(draws, least_seeds=least), many.rank(source, least_seeds=least)]
+    assert {table["letters"].nunique() == 2 for table in tables} == {apart}
+    assert {bool((table["rank_high"] == 1).any()) for table in tables} == {apart}
+    compared = [compare(draws, least_seeds=least), many.compare(source, "erm", least_seeds=least)]
+    found = [table.set_index("quantity").loc["es_sum", "better"] for table in compared]
+    assert found == ([True, True] if apart else [None, None])
 
 
 def test_letters_are_the_largest_sets_without_a_difference():
