@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from leaderboard import words
+from leaderboard.across import Across
 from leaderboard.labels import HEIGHT, WIDTH, names
 from leaderboard.pages import SeedRow
 from leaderboard.svg import COLOURS, draw
@@ -192,47 +193,59 @@ def _labelled(data: list[Spec], x: Spec, y: Spec) -> Spec:
     return {"width": WIDTH, "height": HEIGHT, "data": {"values": data}, "layer": layers}
 
 
-def ranks(sections: Sequence[Section]) -> Figure | None:
-    """The ranks that cannot be excluded, attribute by attribute; None for a single attribute."""
-    ranked = [section for section in sections if section.ranked]
-    if len(ranked) < 2:
-        return None
-    best = {
-        row.method: min(s.row(row.method).rank or 0 for s in ranked if s.row(row.method).rank)
-        for section in ranked
-        for row in section.ranked
-    }
-    methods = sorted(best, key=lambda method: (best[method], method))[:MOST_ROWS]
+def together(found: Across) -> Figure:
+    """Mean ES-Dice over all views, and a line for every largest set of methods not told apart."""
+    lines = found.lines[:MOST_ROWS]
+    order = [line.method for line in lines]
     data = [
         {
-            "method": row.method, "attribute": section.attribute, "value": row.rank, "low": row.rank_low,
-            "high": row.rank_high, "said": f"{row.title}, {section.attribute}: rank {words.rank(row)}",
+            "method": m.method,
+            "value": m.es.value,
+            "low": m.es.low,
+            "high": m.es.high,
+            "said": _said(m.title, m.es),
         }
-        for section in ranked
-        for row in section.ranked
-        if row.method in methods
-    ]  # fmt: skip
-    attributes = [section.attribute for section in ranked]
-    colour = {
-        "field": "attribute", "type": "nominal",
-        "scale": {"domain": attributes, "range": [COLOURS[f"g{i % 6}"] for i in range(len(attributes))]},
-    }  # fmt: skip
-    shape = colour | {
-        "scale": {"domain": attributes, "range": [SHAPES[i % 6] for i in range(len(attributes))]}
-    }
-    offset = {"field": "attribute", "type": "nominal", "sort": attributes}
-    x = _x("low", "rank")
-    x |= {"scale": {"zero": False}, "axis": {"tickMinStep": 1, "format": "d"}}
-    layers = [
-        _mark("rule", x, x2={"field": "high"}, color=colour, size={"value": 2}, yOffset=offset),
-        _mark("point", x | {"field": "value"}, filled=True, color=colour, shape=shape, yOffset=offset),
+        for m in lines
     ]
-    spec = _rows(data, methods, layers) | {"height": {"step": 14 * len(attributes)}}
-    structure = ranked[0].structure
+    title = "mean ES-Dice (sum)"
+    forest = _rows(
+        data,
+        order,
+        [
+            _mark("rule", _x("low", title), x2={"field": "high"}, color={"value": COLOURS["accent"]}),
+            _mark(
+                "point",
+                _x("value", title),
+                filled=True,
+                color={"value": COLOURS["accent"]},
+                size={"value": 90},
+            ),
+        ],
+    )
+    letters = sorted({letter for line in lines for letter in line.letters})
+    members = [
+        {"method": m.method, "letter": letter, "said": f"{m.title}: {letter}"}
+        for m in lines
+        for letter in m.letters
+    ]
+    x: Spec = {
+        "field": "letter", "type": "nominal", "title": None, "sort": letters,
+        "axis": {"labelAngle": 0, "orient": "bottom"},
+    }  # fmt: skip
+    detail = {"field": "letter", "type": "nominal"}
+    joined: Spec = {
+        "mark": {"type": "line", "strokeWidth": 3, "aria": False},
+        "encoding": {"x": x, "detail": detail, "color": {"value": COLOURS["soft"]}},
+    }
+    dots = _mark("point", x, filled=True, color={"value": COLOURS["soft"]}, size={"value": 60})
+    cliques = _rows(members, order, [joined, dots]) | {"width": {"step": 18}}
+    cliques["encoding"] = {"y": cliques["encoding"]["y"] | {"axis": None}}
+    spec = {"hconcat": [forest | {"width": WIDTH - 18 * len(letters)}, cliques], "spacing": 12}
+    names = words.listed([f"{view.structure} by {view.attribute}" for view in found.views], 12)
     return Figure(
-        "Ranks across attributes",
-        f"{structure}. Lines: the ranks that cannot be excluded; marks: the order of ES-Dice (sum).",
-        draw(spec, f"Rank ranges of {len(methods)} methods by {words.listed(attributes, 8)}"),
+        "All attributes and structures together",
+        f"Mean over {names}, with 95% intervals. Methods joined by a line cannot be told apart.",
+        draw(spec, f"Mean ES-Dice of {len(lines)} methods over {len(found.views)} views"),
     )
 
 

@@ -14,6 +14,7 @@ import jinja2
 from harness.equity import MIN_PATIENTS
 from harness.records import Store
 from leaderboard import (
+    across,
     ages,
     anatomy,
     citations,
@@ -152,6 +153,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["w"] = words
+    env.globals["together"] = figures.together
     env.globals["web_address"] = pages.web_address
     return env
 
@@ -218,9 +220,7 @@ def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built:
             "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
             "drawn": [figures.of_section(section) for section in shown],
             "stable": [_stable(page.board, section) for section in shown],
-            "ranks": figures.ranks([s for s in page.sections if s.structure == page.board.structures[0]])
-            if shown[0] is page.sections[0]
-            else None,
+            "across": across.of_board(page.board, page.sections) if shown[0] is page.sections[0] else None,
             "columns": COLUMNS,
             "citations": citations.of_board(page.board),
             "root": root,

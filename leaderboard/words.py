@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from leaderboard.across import Line
 from leaderboard.data import Board
 from leaderboard.tables import BASELINE, LEAST_SEEDS, Number, Row, Section
 
@@ -54,9 +55,9 @@ def percent(share: float) -> str:
     return ">99%" if share > 0.99 else f"{100 * share:.0f}%"
 
 
-def rank(row: Row) -> str:
+def rank(row: Row | Line) -> str:
     """Return a rank as a range."""
-    if row.rank is None or row.rank_low is None:
+    if row.rank_low is None:
         return MISSING
     return f"{row.rank_low}" if row.rank_low == row.rank_high else f"{row.rank_low}–{row.rank_high}"
 

@@ -7,6 +7,7 @@
 Needs numpy, pandas and scipy alone. docs/equity.md has a worked example and the measured calibration.
 """
 
+from harness.equity.across import ACROSS, across
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.noise import NOISE, noise_floor
 from harness.equity.quantities import (
@@ -24,6 +25,7 @@ from harness.equity.scores import MIN_PATIENTS, Scores, from_frame
 from harness.equity.summary import SUMMARY, summarise
 
 __all__ = [
+    "ACROSS",
     "COMPARISON",
     "MIN_PATIENTS",
     "NOISE",
@@ -32,6 +34,7 @@ __all__ = [
     "SUMMARY",
     "Draws",
     "Scores",
+    "across",
     "compare",
     "es_penalty",
     "es_std",

@@ -73,8 +73,7 @@ class Errors:
         slopes = rise / 2e-5
         by_patient = slopes[:, self.draws.scores.units.stratum] * self.by_patient
         by_seed = np.einsum("mk,msk->ms", slopes, self.by_seed)
-        patients, seeds = (by_patient**2).sum(axis=1), (by_seed**2).sum(axis=1)
-        freedom = _freedom(patients, seeds, by_patient.shape[1], self.seeds)
+        freedom = freedom_of(by_patient, by_seed, self.seeds)
         return Linear(quantity(means @ weights, means[:, :-1]), by_patient, by_seed, freedom)
 
 
@@ -88,7 +87,8 @@ def errors(scores: Scores) -> Errors:
     sums, there = _stacked(scores)
     counts = there.sum(axis=1)
     member = np.eye(len(scores.kept) + 1)[stratum]
-    n, size = member.sum(axis=0), np.maximum(samples @ member, 1)
+    n, held = member.sum(axis=0), samples @ member
+    size = np.maximum(held, 1)
     average = sums.sum(axis=1) / counts[:, None]
     means, by_seed = average @ member / size, sums @ member / size
     residuals = average - means[:, stratum] * samples
@@ -104,7 +104,7 @@ def errors(scores: Scores) -> Errors:
         RESAMPLES,
         0,
         means,
-        size / size.sum(),
+        held / held.sum(),
         n.astype(int),
         none,
         none,
@@ -167,7 +167,7 @@ def rank(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFra
         return pd.DataFrame(rows, columns=list(RANKING))
     linear = source.linear(quantities(True)[by])
     order = np.argsort(-linear.estimates, kind="stable")
-    beats = _beats(source, linear, least_seeds)
+    beats = beaten(linear, source.seeds, least_seeds)
     frame = pd.DataFrame({"method": methods, "quantity": by, "estimate": linear.estimates})
     frame["rank_low"] = 1 + beats.sum(axis=0)
     frame["rank_high"] = len(methods) - beats.sum(axis=1)
@@ -211,6 +211,12 @@ def _apart(source: Errors, linear: Linear, base: int) -> tuple[np.ndarray, np.nd
     return np.sqrt(patients + seeds), _freedom(patients, seeds, source.by_patient.shape[1], few)
 
 
+def freedom_of(by_patient: np.ndarray, by_seed: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom of every method's error: contributions float [M, P], [M, S] -> [M]."""
+    squares = (by_patient**2).sum(axis=1), (by_seed**2).sum(axis=1)
+    return _freedom(*squares, by_patient.shape[1], seeds)
+
+
 def _freedom(
     patients: np.ndarray, seeds: np.ndarray, n_patients: int, n_seeds: np.ndarray | int
 ) -> np.ndarray:
@@ -221,27 +227,30 @@ def _freedom(
     return np.asarray(ratio)
 
 
-def _beats(source: Errors, linear: Linear, least_seeds: int) -> np.ndarray:
-    """Return bool [M, M]: row method is better than column method after Holm's correction over all pairs."""
-    patients, seeds = _squares(linear.by_patient), _squares(linear.by_seed)
+def beaten(linear: Linear, seeds: np.ndarray, least_seeds: int = 1) -> np.ndarray:
+    """Return bool [M, M]: row method is higher than column method after Holm's correction over all pairs.
+
+    seeds: int [M], of each method; with fewer than `least_seeds` in a pair it is not told apart.
+    """
+    of_patients, of_seeds = _squares(linear.by_patient), _squares(linear.by_seed)
     rows, columns = np.triu_indices(len(linear.estimates), 1)
     difference = linear.estimates[rows] - linear.estimates[columns]
-    variance = patients[rows, columns] + seeds[rows, columns]
+    variance = of_patients[rows, columns] + of_seeds[rows, columns]
     ratio = np.divide(np.abs(difference), np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0)
     # Below 1.96 no pair can be told apart, whatever the degrees of freedom.
     near = np.flatnonzero(ratio > 1.96)
-    few = np.minimum(source.seeds[rows[near]], source.seeds[columns[near]])
+    few = np.minimum(seeds[rows[near]], seeds[columns[near]])
     freedom = _freedom(
-        patients[rows[near], columns[near]],
-        seeds[rows[near], columns[near]],
-        source.by_patient.shape[1],
+        of_patients[rows[near], columns[near]],
+        of_seeds[rows[near], columns[near]],
+        linear.by_patient.shape[1],
         few,
     )
     p = 2 * stats.t.sf(ratio[near], freedom)
     order = np.argsort(p, kind="stable")
     steps = p[order] * (len(rows) - np.arange(len(order)))
     apart = near[order[np.maximum.accumulate(steps) <= ALPHA]]
-    apart = apart[np.minimum(source.seeds[rows[apart]], source.seeds[columns[apart]]) >= least_seeds]
+    apart = apart[np.minimum(seeds[rows[apart]], seeds[columns[apart]]) >= least_seeds]
     beats = np.zeros((len(linear.estimates),) * 2, bool)
     won = difference[apart] > 0
     beats[np.where(won, rows[apart], columns[apart]), np.where(won, columns[apart], rows[apart])] = True

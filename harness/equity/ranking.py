@@ -39,7 +39,7 @@ def rank(draws: Draws, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame
     estimates = quantity(draws.means @ draws.weights, draws.means[:, :-1])
     beats = _beats(draws, quantity, higher, least_seeds)
     order = np.argsort(-estimates if higher else estimates, kind="stable")
-    letters = _letters(beats | beats.T, order)
+    letters = grouped_by_letter(beats | beats.T, order)
     first = _first(draws, quantity, higher)
     rows = [
         {
@@ -94,7 +94,7 @@ def _first(draws: Draws, quantity: Quantity, higher: bool) -> np.ndarray:
     return np.asarray(values.argmax(axis=1) if higher else values.argmin(axis=1))
 
 
-def _letters(apart: np.ndarray, order: np.ndarray) -> list[str]:
+def grouped_by_letter(apart: np.ndarray, order: np.ndarray) -> list[str]:
     """Return each method's letters: one for every largest set of methods of which no two differ.
 
     Piepho's insert and absorb (J. Comput. Graph. Stat. 2004); `apart`: bool [M, M], symmetric.

@@ -21,11 +21,13 @@ class Units:
     """Samples gathered into what is resampled: a patient (a patient in two groups counts in both).
 
     stratum: int [U], index of the group among those with enough patients, the number of groups for all
-    other samples (unknown, too few); samples: float [U], how many each holds; sums: one float [S, U]
-    a method, the sum of its samples' scores under each of its seeds; seeds: which positions these are.
+    other samples (unknown, too few); patient: int [U], index of the patient by name; samples: float [U],
+    how many each holds; sums: one float [S, U] a method, the sum of its samples' scores under each of its
+    seeds; seeds: which positions these are.
     """
 
     stratum: np.ndarray
+    patient: np.ndarray
     samples: np.ndarray
     sums: tuple[np.ndarray, ...]
     seeds: tuple[np.ndarray, ...]
@@ -96,7 +98,8 @@ class Scores:
             np.stack([np.bincount(unit, row, len(keys)) for row in s[seeds]])
             for s, seeds in zip(self.by_method.values(), there, strict=True)
         )
-        return Units(keys % (len(index) + 1), np.bincount(unit).astype(float), sums, there)
+        n = len(index) + 1
+        return Units(keys % n, keys // n, np.bincount(unit).astype(float), sums, there)
 
 
 def from_frame(

@@ -7,11 +7,11 @@ from harness.equity import compare, many, noise_floor, rank, resample, summarise
 KEYS = ["method", "quantity", "group"]
 
 
-@pytest.fixture(scope="module")
-def both(make_scores):
+@pytest.fixture(scope="module", params=[10, 0], ids=["some unknown", "all known"])
+def both(make_scores, request):
     lower = {"g0": -0.06}
     shifts = {"erm": lower, "fair": {"g0": -0.01}, "same": lower}
-    scores = make_scores((60, 90, 250), shifts=shifts, methods=tuple(shifts), unknown=10)
+    scores = make_scores((60, 90, 250), shifts=shifts, methods=tuple(shifts), unknown=request.param)
     return resample(scores, resamples=4000, seed=0), many.errors(scores)
 
 

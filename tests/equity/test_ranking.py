@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from harness.equity import Scores, compare, many, rank, resample
-from harness.equity.ranking import _letters
+from harness.equity.ranking import grouped_by_letter
 from harness.errors import HarnessError
 
 
@@ -37,15 +37,15 @@ def test_methods_on_too_few_common_seeds_are_not_told_apart(make_scores, least, 
     assert found == ([True, True] if apart else [None, None])
 
 
-def test_letters_are_the_largest_sets_without_a_difference():
+def testgrouped_by_letter_are_the_largest_sets_without_a_difference():
     # a and c differ, b is like both: two letters, b has both.
     apart = np.zeros((3, 3), bool)
     apart[0, 2] = apart[2, 0] = True
-    assert _letters(apart, np.arange(3)) == ["a", "ab", "b"]
+    assert grouped_by_letter(apart, np.arange(3)) == ["a", "ab", "b"]
     # Four in a row, each like its neighbours only.
     apart = np.abs(np.subtract.outer(range(4), range(4))) > 1
-    assert _letters(apart, np.arange(4)) == ["a", "ab", "bc", "c"]
-    assert _letters(~np.eye(3, dtype=bool), np.array([2, 0, 1])) == ["b", "c", "a"]
+    assert grouped_by_letter(apart, np.arange(4)) == ["a", "ab", "bc", "c"]
+    assert grouped_by_letter(~np.eye(3, dtype=bool), np.array([2, 0, 1])) == ["b", "c", "a"]
 
 
 def test_smaller_gaps_rank_first(make_scores):

@@ -1,0 +1,70 @@
+"""The methods over all attributes and structures of a board together: a critical-difference view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness import equity
+from harness.equity.many import MANY
+from leaderboard.data import Board
+from leaderboard.tables import LEAST_SEEDS, Number, Row, Section
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method's mean ES-Dice over the views, and where it stands in each."""
+
+    method: str
+    title: str
+    es: Number
+    mean_rank: float
+    rank_low: int
+    rank_high: int
+    letters: str
+    rows: tuple[Row, ...]
+    """Its row in every view."""
+
+
+@dataclass(frozen=True)
+class Across:
+    """Methods by mean ES-Dice (sum), best first, over `views`; `missing` have no score in one of them."""
+
+    views: tuple[Section, ...]
+    lines: tuple[Line, ...]
+    missing: tuple[str, ...]
+
+
+def of_board(board: Board, sections: list[Section]) -> Across | None:
+    """Return the comparison; None for a single view, for fewer than two methods, and for very many."""
+    views = [section for section in sections if section.ranked]
+    ranked = [[row.method for row in section.ranked] for section in views]
+    names = [name for name in board.entries if all(name in methods for methods in ranked)]
+    if len(views) < 2 or not 2 <= len(names) <= MANY:
+        return None
+    table = equity.across([_scores(board, names, view) for view in views], least_seeds=LEAST_SEEDS)
+    lines = tuple(
+        Line(
+            row["method"],
+            board.entries[row["method"]].info.title,
+            Number(row["estimate"], row["low"], row["high"]),
+            row["mean_rank"],
+            row["rank_low"],
+            row["rank_high"],
+            row["letters"],
+            tuple(view.row(row["method"]) for view in views),
+        )
+        for row in table.to_dict("records")
+    )
+    some = {name for methods in ranked for name in methods}
+    missing = tuple(entry.info.title for name, entry in board.entries.items() if name in some - set(names))
+    return Across(tuple(views), lines, missing)
+
+
+def _scores(board: Board, names: list[str], view: Section) -> equity.Scores:
+    found = {name: board.matrix(name, view.attribute, view.structure, "dice") for name in names}
+    return equity.Scores(
+        {name: values for name, values in found.items() if values is not None},
+        board.test[view.attribute].to_numpy(object),
+        board.test["patient"].to_numpy(),
+        order=board.record.groups[view.attribute],
+    )
