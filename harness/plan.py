@@ -14,7 +14,7 @@ from harness import sources
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.plugins import About, Plugin, check_hyper_parameters
-from harness.protocol import Protocol
+from harness.protocol import CHECKPOINTS, Protocol, Selection
 from harness.records import PlanRow, Tuned
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Twin:
     """A control: trained as `method` is, but for one thing, to tell what that thing is worth.
 
     sampler and starts_from: instead of the method's own; shuffled: group labels dealt anew to the
-    training patients; hyper_parameters: on top of the method's.
+    training patients; hyper_parameters: on top of the method's; selection: of the checkpoint, instead of
+    the protocol's, in the training that it starts from too.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Twin:
     shuffled: bool = False
     starts_from: str | None = None
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def build(
     wanted = list(wanted)
     cells = [(name, Twin("", name)) for name in _with_origins(wanted, candidates)]
     if controls:
-        cells += [(name, twin) for name in wanted for twin in twins(name, candidates[name].about)]
+        cells += [(name, twin) for name in wanted for twin in twins(name, candidates[name].about, protocol)]
     rows = [
         PlanRow(
             method=f"{name}: {twin.name}" if twin.name else name,
@@ -147,11 +149,12 @@ def build(
     return Plan(planner.trials, tuple(rows))
 
 
-def twins(name: str, method: About) -> list[Twin]:
+def twins(name: str, method: About, protocol: Protocol) -> list[Twin]:
     """Return a method's controls, from what it declares.
 
     A gain that survives shuffled groups is not fairness learning; one that ERM has too, given the same
-    sampler or the same further steps, is the sampler's or the steps'.
+    sampler or the same further steps, is the sampler's or the steps'; one that goes with the other rule
+    for the checkpoint, where there are validation patients to choose it by, is the rule's.
     """
     found = []
     if method.reads_attribute:
@@ -161,6 +164,9 @@ def twins(name: str, method: About) -> list[Twin]:
     if method.starts_from is not None:
         found.append(Twin("ERM with the same extra steps", BASELINE, starts_from=method.starts_from))
     found += [Twin(key, name, hyper_parameters=values) for key, values in method.controls.items()]
+    if protocol.split.validation > 0:
+        other: Selection = "last" if protocol.recipe.selection == "best-validation" else "best-validation"
+        found.append(Twin(CHECKPOINTS[other], name, selection=other))
     return found
 
 
@@ -193,11 +199,16 @@ class _Planner:
         """Add a trial and the one that it starts from; return its id."""
         chosen = self.candidates[twin.method]
         origin = twin.starts_from or chosen.about.starts_from
-        starts_from = None if origin is None else self.add(Twin("", origin), attribute, seed)
+        protocol, before = self.protocol, Twin("", origin or "")
+        if twin.selection is not None:
+            recipe = protocol.recipe.model_copy(update={"selection": twin.selection})
+            protocol = protocol.model_copy(update={"recipe": recipe})
+            before = Twin(twin.name, origin or "", selection=twin.selection)
+        starts_from = None if origin is None else self.add(before, attribute, seed)
         read = attribute if chosen.about.reads_attribute or twin.sampler is not None else None
         hyper_parameters = chosen.hyper_parameters | dict(twin.hyper_parameters)
         identity = self.common | own_identity(
-            self.protocol,
+            protocol,
             self.cohort,
             method={"name": twin.method, "source": chosen.digest, "hyper_parameters": hyper_parameters},
             attribute=read,
@@ -209,7 +220,7 @@ class _Planner:
         trial = trial_id(identity)
         self.trials[trial] = Trial(
             id=trial,
-            protocol=self.protocol,
+            protocol=protocol,
             plugin=chosen.plugin,
             about=chosen.about,
             hyper_parameters=hyper_parameters,

@@ -13,6 +13,13 @@ from harness.errors import HarnessError, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Label = Annotated[int, Field(ge=1, le=255)]
+Selection = Literal["last", "best-validation"]
+
+CHECKPOINTS: dict[Selection, str] = {
+    "last": "last checkpoint",
+    "best-validation": "best-validation checkpoint",
+}
+"""What the control under another rule for the checkpoint is called."""
 
 
 class _Table(BaseModel):
@@ -96,7 +103,7 @@ class Recipe(_Table):
     augmentation: Literal["none", "flip", "dihedral", "fairseg"] = "none"
     precision: Literal["float32", "bfloat16"] = "float32"
     dice_weight: Annotated[float, Field(ge=0, le=1)] = 0.8
-    selection: Literal["last", "best-validation"] = "last"
+    selection: Selection = "last"
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of one trial; part of the recipe because it changes the last bits."""
     finetune: FinetuneSpec = FinetuneSpec()

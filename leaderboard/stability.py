@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import equity
+from harness.protocol import CHECKPOINTS
 from leaderboard import words
 from leaderboard.data import Board
 from leaderboard.payload import kept
@@ -26,7 +27,7 @@ class Choice:
 class Stability:
     """Who is first under each other choice, one choice changed at a time.
 
-    The checkpoint (last, or best on validation) is not among them: a record holds one.
+    The other rule for the checkpoint is among them where every method was run under it, as a control.
     """
 
     first: str
@@ -76,9 +77,21 @@ def _choices(board: Board, section: Section, names: list[str]) -> Iterator[tuple
     yield "ES-NSD (sum)", equity.es_sum(*means("nsd"))
     yield "HD95 (pooled)", -means("hd95")[0]
     yield "HD95 (max)", -means("hd95_max")[0]
+    for rule in CHECKPOINTS.values():
+        twins = [_twin(board, section, name, rule) for name in names]
+        if all(scores is not None for scores in twins):
+            found = [groups.means_of(scores) for scores in twins if scores is not None]
+            yield rule, equity.es_sum(np.array([o for o, _ in found]), np.stack([own for _, own in found]))
     if len(board.seeds) > 1:
         for seed in board.seeds:
             yield f"seed {seed} left out", equity.es_sum(*means("dice", seed))
+
+
+def _twin(board: Board, section: Section, name: str, control: str) -> np.ndarray | None:
+    for entry in board.controls.get(name, []):
+        if entry.name == f"{name}: {control}":
+            return board.scores_of(entry, section.attribute, section.structure, "dice")
+    return None
 
 
 class _Groups:
@@ -93,6 +106,10 @@ class _Groups:
     def means(self, name: str, metric: str, without: int | None) -> tuple[float, np.ndarray]:
         scores = self.board.matrix(name, self.section.attribute, self.section.structure, metric)
         assert scores is not None
+        return self.means_of(scores, without)
+
+    def means_of(self, scores: np.ndarray, without: int | None = None) -> tuple[float, np.ndarray]:
+        """Return the mean of scores, float [seeds, samples], over all samples and over each group."""
         used = np.array([seed != without for seed in self.board.seeds]) & ~np.isnan(scores).all(axis=1)
         if not used.any():
             return np.nan, np.full(len(self.members), np.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_trial import Silent
 from tiny import parse, prepare
@@ -74,3 +75,35 @@ def test_controls_train_and_what_is_different_is_in_their_record(tmp_path, cache
     assert (store.predictions(own)[1] != store.predictions(dealt)[1]).any()
     assert store.record(dealt).control == "shuffled groups"
     assert store.record(own).control == ""
+
+
+@pytest.mark.parametrize(("rule", "other"), [("last", "best-validation"), ("best-validation", "last")])
+def test_the_other_checkpoint_is_a_control_where_there_are_validation_patients(tmp_path, cache, rule, other):
+    wanted = parse(seeds=[0], split={"test": 0.4, "validation": 0.25}, selection=rule)
+    prepared = run.prepare(wanted, ["erm", "febs"], Paths(tmp_path, None, cache), "tiny.toml", controls=True)
+    by_row = {(row.method, row.attribute): row.trial for row in prepared.plan.rows}
+    trials = prepared.plan.trials
+    for method in ("erm", "febs"):
+        own, twin = trials[by_row[method, "race"]], trials[by_row[f"{method}: {other} checkpoint", "race"]]
+        assert own.id != twin.id
+        assert (own.protocol.recipe.selection, twin.protocol.recipe.selection) == (rule, other)
+    # FEBS under the other rule starts from ERM under the other rule, the same that is ERM's own control.
+    febs = trials[by_row[f"febs: {other} checkpoint", "race"]]
+    assert febs.starts_from == by_row[f"erm: {other} checkpoint", "race"]
+
+
+def test_the_last_and_the_best_checkpoint_are_of_one_training(tmp_path, cache):
+    wanted = parse(seeds=[0], split={"test": 0.4, "validation": 0.25}, epochs=4, learning_rate=0.02)
+    prepared = run.prepare(wanted, ["erm"], Paths(tmp_path, None, cache), "tiny.toml", controls=True)
+    with LocalExecutor([{}, {}], preload=["harness.trial"]) as executor:
+        outcome = run.execute(prepared, executor, Silent(), 2, "cpu")
+    assert outcome.count("done") == 2
+    store, by_row = prepared.store, {row.method: row.trial for row in prepared.plan.rows}
+    last, best = by_row["erm"], by_row["erm: best-validation checkpoint"]
+    curves = [(store.path(trial) / "curve.csv").read_bytes() for trial in (last, best)]
+    assert curves[0] == curves[1]
+    assert store.record(best).control == "best-validation checkpoint"
+    curve = pd.read_csv(store.path(best) / "curve.csv")
+    validation = curve[curve["quantity"] == "validation_dice"].set_index("epoch")["value"]
+    same = (store.predictions(last)[1] == store.predictions(best)[1]).all()
+    assert same == (validation.idxmax() == validation.index.max())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from make_records import World, make_site
@@ -58,3 +60,19 @@ def test_a_seed_left_out_is_the_es_of_the_others(clear):
     expected = scores.mean() / (1 + sum(abs(scores.mean() - m) for m in means))
     named = dict(stability._choices(board, tables.section(board, "race", "cup"), ["erm", "febs"]))
     assert named["seed 0 left out"][0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_other_checkpoint_counts_where_every_method_was_run_under_it(tmp_path):
+    rule = "best-validation checkpoint"
+    world = World(
+        methods=("erm", "febs"),
+        attributes=("race",),
+        structures=("cup",),
+        gaps={"erm": 0.12, "febs": 0.0, f"erm: {rule}": 0.0, f"febs: {rule}": 0.12},
+        controls={"erm": (rule,), "febs": (rule,)},
+    )
+    _, found = of(make_site(tmp_path / "both", world))
+    assert {c.name: c.first for c in found.choices}[rule] == "erm"
+    assert found.first == "febs"
+    _, without = of(make_site(tmp_path / "one", replace(world, controls={"erm": (rule,)})))
+    assert rule not in {c.name for c in without.choices}
