@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 
 from harness import equity
 from harness.equity import many
+from harness.equity.comparison import ALPHA
 from harness.records import Cost, Obtained, Record
 from leaderboard.data import Board
 from leaderboard.parallel import mapped
@@ -19,7 +21,7 @@ from leaderboard.parallel import mapped
 FRACTIONS = ("dice", "iou", "nsd")
 DISTANCES = ("hd95", "asd")
 BASELINE = "erm"
-RESAMPLES = {"dice": 4_000}
+RESAMPLES = {"dice": 10_000}
 """Of the metric that ranks; the others are shown beside it and take `FEWER`."""
 FEWER = 1_000
 
@@ -192,20 +194,53 @@ def _tables(board: Board, attribute: str, structure: str, metric: str) -> dict[s
         order=board.record.groups[attribute],
         higher_is_better=fraction,
     )
-    compared = metric == "dice" and BASELINE in scores and len(scores) > 1
     if len(scores) > many.MANY:
-        source = many.errors(whole)
-        tables = {"summary": many.summarise(source), "noise": many.noise_floor(source)}
-        if metric == "dice":
-            tables["ranking"] = many.rank(source, least_seeds=LEAST_SEEDS)
-        return tables | ({"comparison": many.compare(source, BASELINE, LEAST_SEEDS)} if compared else {})
+        return _approximate(many.errors(whole), metric)
     draws = equity.resample(whole, resamples=RESAMPLES.get(metric, FEWER))
     tables = {"summary": equity.summarise(draws), "noise": equity.noise_floor(draws)}
-    if metric == "dice":
-        tables["ranking"] = equity.rank(draws, by="es_sum", least_seeds=LEAST_SEEDS)
-    if not compared:
+    if metric != "dice":
         return tables
-    return tables | {"comparison": equity.compare(draws, baseline=BASELINE, least_seeds=LEAST_SEEDS)}
+    tested = equity.pairwise(draws, least_seeds=LEAST_SEEDS)
+    tables["ranking"] = equity.rank(draws, tested=tested)
+    if BASELINE in scores and len(scores) > 1:
+        p = {one: p for pair in ("one", "other") for one, p in _with_baseline(tested, pair)}
+        compared = equity.compare(draws, baseline=BASELINE, least_seeds=LEAST_SEEDS)
+        tables["comparison"] = _of_all_pairs(compared, p)
+    return tables
+
+
+def _approximate(source: many.Errors, metric: str) -> dict[str, pd.DataFrame]:
+    methods = source.draws.scores.methods
+    tables = {"summary": many.summarise(source), "noise": many.noise_floor(source)}
+    if metric != "dice":
+        return tables
+    tested = many.pairwise(source, least_seeds=LEAST_SEEDS)
+    tables["ranking"] = many.rank(source, tested=tested)
+    if BASELINE in methods:
+        p = dict(zip(methods, tested[methods.index(BASELINE)], strict=True))
+        tables["comparison"] = _of_all_pairs(many.compare(source, BASELINE, LEAST_SEEDS), p)
+    return tables
+
+
+def _with_baseline(tested: pd.DataFrame, method: str) -> Iterator[tuple[str, float]]:
+    baseline = "other" if method == "one" else "one"
+    rows = tested[tested[baseline] == BASELINE]
+    yield from zip(rows[method], rows["p_holm"], strict=True)
+
+
+def _of_all_pairs(compared: pd.DataFrame, p: dict[str, float]) -> pd.DataFrame:
+    """Let ES-Dice against the baseline stand under the same adjustment as ranks and letters.
+
+    Adjusted over the comparisons with the baseline alone, a method would now and then be "better than ERM"
+    and share ERM's letter.
+    """
+    es = compared["quantity"] == "es_sum"
+    compared.loc[es, "p_holm"] = compared.loc[es, "method"].map(p).astype(float)
+    sure = es & (compared["p_holm"] <= ALPHA)
+    compared["better"] = compared["better"].astype(object)
+    compared.loc[es, "better"] = None
+    compared.loc[sure, "better"] = compared.loc[sure, "difference"] > 0
+    return compared
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
@@ -285,5 +320,5 @@ def _versus(comparison: list[Line] | None) -> Difference | None:
     own = {row["quantity"]: row for row in comparison}
     es = own["es_sum"]
     number = Number(float(es["difference"]), float(es["low"]), float(es["high"]), str(es["note"]))
-    better = None if es["better"] is None else bool(es["better"])
+    better = bool(es["better"]) if isinstance(es["better"], bool | np.bool_) else None
     return Difference(number, float(es["p_holm"]), better, str(own["gap"]["verdict"]))

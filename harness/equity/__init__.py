@@ -19,7 +19,7 @@ from harness.equity.quantities import (
     spread,
     sum_gap,
 )
-from harness.equity.ranking import RANKING, rank
+from harness.equity.ranking import PAIRS, RANKING, pairwise, rank
 from harness.equity.resampling import RESAMPLES, Draws, resample
 from harness.equity.scores import MIN_PATIENTS, Scores, from_frame
 from harness.equity.summary import SUMMARY, summarise
@@ -29,6 +29,7 @@ __all__ = [
     "COMPARISON",
     "MIN_PATIENTS",
     "NOISE",
+    "PAIRS",
     "RANKING",
     "RESAMPLES",
     "SUMMARY",
@@ -42,6 +43,7 @@ __all__ = [
     "from_frame",
     "gap",
     "noise_floor",
+    "pairwise",
     "rank",
     "resample",
     "skewed_error_ratio",

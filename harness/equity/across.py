@@ -42,11 +42,12 @@ def across(views: Sequence[Scores], by: str = "es_sum", least_seeds: int = 1) ->
     seeds = np.min([source.seeds for source in sources], axis=0)
     freedom = many.freedom_of(mean.by_patient, mean.by_seed, seeds)
     mean = Linear(mean.estimates, mean.by_patient, mean.by_seed, freedom)
-    beats = many.beaten(mean if higher else _negative(mean), seeds, least_seeds)
-    order = np.argsort(-mean.estimates if higher else mean.estimates, kind="stable")
+    values = mean.estimates if higher else -mean.estimates
+    beats = many.beaten(values, many.adjusted(mean, seeds, least_seeds))
+    order = np.argsort(-values, kind="stable")
     letters = grouped_by_letter(beats | beats.T, order)
-    values = np.array([linear.estimates for linear, _ in parts])
-    ranks = pd.DataFrame(values.T).rank(ascending=not higher).mean(axis=1)
+    each = pd.DataFrame([linear.estimates for linear, _ in parts])
+    ranks = each.rank(axis=1, ascending=not higher).mean()
     frame = pd.DataFrame(
         {
             "method": views[0].methods,
@@ -94,7 +95,3 @@ def _mean(parts: Sequence[Linear]) -> Linear:
         np.mean(by_seed, axis=0),
         parts[0].freedom,
     )
-
-
-def _negative(linear: Linear) -> Linear:
-    return Linear(-linear.estimates, linear.by_patient, linear.by_seed, linear.freedom)

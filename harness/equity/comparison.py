@@ -31,7 +31,7 @@ def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.Dat
     Paired by patient and seed. The p-value exchanges the two methods' scores at random for each patient
     (a permutation test) and adds the deviations by seeds, so it speaks of the methods and not of
     these trainings alone; with one seed in common it can speak of these trainings only, and the note
-    says so. With fewer than `least_seeds` in common `better` stays None, whatever the p-value. Raises
+    says so. With fewer than `least_seeds` in common the difference has neither interval nor p-value. Raises
     HarnessError for an unknown baseline.
     """
     methods = draws.scores.methods
@@ -44,12 +44,11 @@ def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.Dat
     paired = [i for i in others if _common(draws, i, base)]
     prepared = dict(zip(paired, pairs(draws, [(i, base) for i in paired]), strict=True)) if paired else {}
     rows = [row for i in others for row in _rows(draws, i, base, prepared.get(i), least_seeds)]
-    few = {methods[i] for i, pair in prepared.items() if pair.seeds < least_seeds}
     frame = pd.DataFrame(rows, columns=list(COMPARISON))
     if frame.empty:
         return frame
     frame["p_holm"] = frame.groupby(["quantity", "group"])["p"].transform(holm)
-    frame["better"] = [None if row.method in few else _better(draws, row) for row in frame.itertuples()]
+    frame["better"] = [_better(draws, row) for row in frame.itertuples()]
     return _with_verdicts(frame)
 
 
@@ -79,6 +78,8 @@ def _rows(
         result = Difference(math.nan, math.nan, math.nan, math.nan)
         if quantity is not None and pair is not None:
             result = difference(draws, pair, quantity)
+            if pair.seeds < least_seeds:
+                result = Difference(result.estimate, math.nan, math.nan, math.nan)
         yield {
             "method": scores.methods[method],
             "baseline": scores.methods[base],
@@ -115,7 +116,7 @@ def _note(draws: Draws, method: int, base: int, pair: Pair | None, least_seeds: 
     if pair.seeds < 2:
         parts.append("one seed: says nothing about another training")
     elif pair.seeds < least_seeds:
-        parts.append(f"fewer than {least_seeds} seeds: not told apart")
+        parts.append(f"fewer than {least_seeds} seeds: nothing is told apart")
     return "; ".join(parts)
 
 

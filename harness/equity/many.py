@@ -16,9 +16,10 @@ from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
 from harness.equity.summary import SUMMARY
 
-MANY = 40
+MANY = 20
 """Boards of more methods than this take these tables: pairwise tests by permutation grow with the square of
-the methods, and an inverted interval takes milliseconds for each of some 10 quantities a method."""
+the methods, need 20 resamples a pair to reach p = 0.05 after Holm's adjustment, and an inverted interval
+takes milliseconds for each of some 10 quantities a method."""
 
 RESAMPLES = 500
 APPROXIMATE = "normal approximation"
@@ -159,7 +160,17 @@ def noise_floor(source: Errors) -> pd.DataFrame:
     return frame[list(NOISE)]
 
 
-def rank(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
+def pairwise(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> np.ndarray:
+    """Return the p-values of all pairs of methods after Holm's adjustment over all: float [M, M], symmetric.
+
+    NaN where a pair has fewer than `least_seeds` seeds and everywhere if there are fewer than two groups.
+    """
+    if source.draws.n_groups < 2:
+        return np.full((len(source.seeds),) * 2, np.nan)
+    return adjusted(source.linear(quantities(True)[by]), source.seeds, least_seeds)
+
+
+def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -> pd.DataFrame:
     """Return the columns of `harness.equity.rank`; the letter "a" marks all not told apart from the first."""
     methods = source.draws.scores.methods
     if source.draws.n_groups < 2:
@@ -167,7 +178,7 @@ def rank(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFra
         return pd.DataFrame(rows, columns=list(RANKING))
     linear = source.linear(quantities(True)[by])
     order = np.argsort(-linear.estimates, kind="stable")
-    beats = beaten(linear, source.seeds, least_seeds)
+    beats = beaten(linear.estimates, pairwise(source, by) if tested is None else tested)
     frame = pd.DataFrame({"method": methods, "quantity": by, "estimate": linear.estimates})
     frame["rank_low"] = 1 + beats.sum(axis=0)
     frame["rank_high"] = len(methods) - beats.sum(axis=1)
@@ -181,23 +192,24 @@ def compare(source: Errors, baseline: str, least_seeds: int = 1) -> pd.DataFrame
     """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts."""
     base = source.draws.scores.methods.index(baseline)
     parts = []
+    few = np.minimum(source.seeds, source.seeds[base]) < least_seeds
     for name in ("es_sum", "gap"):
         linear = source.linear(quantities(True)[name])
         difference = linear.estimates - linear.estimates[base]
         error, freedom = _apart(source, linear, base)
         ratio = np.divide(np.abs(difference), error, out=np.zeros_like(error), where=error > 0)
-        half = stats.t.ppf(0.975, freedom) * error
+        half = np.where(few, np.nan, stats.t.ppf(0.975, freedom) * error)
         frame = _frame(source, name, "").assign(
             baseline=baseline, difference=difference, low=difference - half, high=difference + half,
-            p=2 * stats.t.sf(ratio, freedom), verdict="", note=APPROXIMATE,
+            p=np.where(few, np.nan, 2 * stats.t.sf(ratio, freedom)), verdict="", note=APPROXIMATE,
         )  # fmt: skip
+        frame.loc[few, "note"] = f"fewer than {least_seeds} seeds: nothing is told apart"
         frame = frame.drop(index=base)
         frame["p_holm"] = holm(frame["p"])
         lower = name in BOUNDED
-        enough = np.delete(np.minimum(source.seeds, source.seeds[base]) >= least_seeds, base)
         better = [
-            None if p > ALPHA or not told else (d > 0) != lower
-            for p, d, told in zip(frame["p_holm"], frame["difference"], enough, strict=True)
+            None if not p <= ALPHA else (d > 0) != lower
+            for p, d in zip(frame["p_holm"], frame["difference"], strict=True)
         ]
         parts.append(frame.assign(better=pd.Series(better, index=frame.index, dtype=object)))
     return pd.concat(parts, ignore_index=True)[list(COMPARISON)]
@@ -227,34 +239,39 @@ def _freedom(
     return np.asarray(ratio)
 
 
-def beaten(linear: Linear, seeds: np.ndarray, least_seeds: int = 1) -> np.ndarray:
-    """Return bool [M, M]: row method is higher than column method after Holm's correction over all pairs.
+def adjusted(linear: Linear, seeds: np.ndarray, least_seeds: int = 1) -> np.ndarray:
+    """Return Holm-adjusted p-values of all pairs of methods: float [M, M], symmetric.
 
-    seeds: int [M], of each method; with fewer than `least_seeds` in a pair it is not told apart.
+    seeds: int [M], of each method; a pair with fewer than `least_seeds` is not tested: NaN.
     """
     of_patients, of_seeds = _squares(linear.by_patient), _squares(linear.by_seed)
     rows, columns = np.triu_indices(len(linear.estimates), 1)
+    enough = np.minimum(seeds[rows], seeds[columns]) >= least_seeds
+    rows, columns = rows[enough], columns[enough]
     difference = linear.estimates[rows] - linear.estimates[columns]
     variance = of_patients[rows, columns] + of_seeds[rows, columns]
     ratio = np.divide(np.abs(difference), np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0)
     # Below 1.96 no pair can be told apart, whatever the degrees of freedom.
     near = np.flatnonzero(ratio > 1.96)
-    few = np.minimum(seeds[rows[near]], seeds[columns[near]])
     freedom = _freedom(
         of_patients[rows[near], columns[near]],
         of_seeds[rows[near], columns[near]],
         linear.by_patient.shape[1],
-        few,
+        np.minimum(seeds[rows[near]], seeds[columns[near]]),
     )
     p = 2 * stats.t.sf(ratio[near], freedom)
     order = np.argsort(p, kind="stable")
     steps = p[order] * (len(rows) - np.arange(len(order)))
-    apart = near[order[np.maximum.accumulate(steps) <= ALPHA]]
-    apart = apart[np.minimum(seeds[rows[apart]], seeds[columns[apart]]) >= least_seeds]
-    beats = np.zeros((len(linear.estimates),) * 2, bool)
-    won = difference[apart] > 0
-    beats[np.where(won, rows[apart], columns[apart]), np.where(won, columns[apart], rows[apart])] = True
-    return beats
+    found = np.full((len(linear.estimates),) * 2, np.nan)
+    found[rows, columns] = found[columns, rows] = 1.0
+    at, values = near[order], np.minimum(np.maximum.accumulate(steps), 1)
+    found[rows[at], columns[at]] = found[columns[at], rows[at]] = values
+    return found
+
+
+def beaten(values: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Return bool [M, M]: row method is higher than column method, with an adjusted p of at most 0.05."""
+    return np.asarray((p <= ALPHA) & (values[:, None] > values))
 
 
 def _squares(parts: np.ndarray) -> np.ndarray:

@@ -19,25 +19,52 @@ RANKING = ("method", "quantity", "estimate", "rank", "rank_low", "rank_high", "p
 resamples in which the method is first; letters: methods that share one cannot be told apart."""
 
 
-def rank(draws: Draws, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
-    """Return the methods in order of a quantity, best first; columns are `RANKING`.
+PAIRS = ("one", "other", "quantity", "difference", "low", "high", "p", "p_holm", "better")
+"""Columns of `pairwise`: difference is one minus other with its 95% interval, not adjusted; p_holm: adjusted
+over all pairs of the table; better: the method that is better where p_holm is at most 0.05, else ""."""
 
-    Every pair of methods is tested as in `compare`, with Holm's adjustment over all pairs. A method's best
-    possible rank is 1 plus the number of methods that beat it, its worst the number of methods less
-    those that it beats (Mogstad et al., Rev. Econ. Stud. 2024): resampling the ranks themselves gives
-    ranges that are too short where methods tie. Two methods with fewer than `least_seeds` in common are
-    not told apart. Raises HarnessError for an unknown quantity.
+
+def pairwise(draws: Draws, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
+    """Return the tests of every pair of methods with at least `least_seeds` in common; columns are `PAIRS`.
+
+    Each is tested as in `compare`, with Holm's adjustment over all pairs. A p-value cannot be below
+    1 / (resamples + 1), so take at least 20 resamples a pair. Raises HarnessError for an unknown quantity.
     """
     scores = draws.scores
-    quantity = _quantity(draws, by)
-    higher = scores.higher_is_better and by not in BOUNDED
+    quantity, seeds = _quantity(draws, by), scores.units.seeds
+    least, methods = max(least_seeds, 1), range(len(seeds))
+    which = [(i, j) for i, j in combinations(methods, 2) if np.isin(seeds[i], seeds[j]).sum() >= least]
+    if not which or (draws.n_groups < 2 and by != "overall"):
+        return pd.DataFrame(columns=list(PAIRS))
+    found = [difference(draws, pair, quantity) for pair in pairs(draws, which)]
+    adjusted = holm(np.array([each.p for each in found]))
+    rows = []
+    for (i, j), each, p in zip(which, found, adjusted, strict=True):
+        first = (each.estimate > 0) == _higher(draws, by)
+        better = scores.methods[i if first else j] if p <= ALPHA else ""
+        names = (scores.methods[i], scores.methods[j], by)
+        rows.append((*names, each.estimate, each.low, each.high, each.p, p, better))
+    return pd.DataFrame(rows, columns=list(PAIRS))
+
+
+def rank(draws: Draws, by: str = "es_sum", tested: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the methods in order of a quantity, best first; columns are `RANKING`.
+
+    `tested` is `pairwise` of the same draws and quantity, computed where it is not given. A method's best
+    possible rank is 1 plus the number of methods that beat it, its worst the number of methods less
+    those that it beats (Mogstad et al., Rev. Econ. Stud. 2024): resampling the ranks themselves gives
+    ranges that are too short where methods tie. Raises HarnessError for an unknown quantity.
+    """
+    scores = draws.scores
+    quantity, higher = _quantity(draws, by), _higher(draws, by)
+    tested = pairwise(draws, by) if tested is None else tested
     if draws.n_groups < 2 and by != "overall":
         rows = [
             dict.fromkeys(RANKING) | {"method": m, "quantity": by, "note": "too few"} for m in scores.methods
         ]
         return pd.DataFrame(rows, columns=list(RANKING))
     estimates = quantity(draws.means @ draws.weights, draws.means[:, :-1])
-    beats = _beats(draws, quantity, higher, least_seeds)
+    beats = _beats(draws, tested)
     order = np.argsort(-estimates if higher else estimates, kind="stable")
     letters = grouped_by_letter(beats | beats.T, order)
     first = _first(draws, quantity, higher)
@@ -66,22 +93,17 @@ def _quantity(draws: Draws, by: str) -> Quantity:
     return known[by]
 
 
-def _beats(draws: Draws, quantity: Quantity, higher: bool, least_seeds: int) -> np.ndarray:
+def _higher(draws: Draws, by: str) -> bool:
+    return draws.scores.higher_is_better and by not in BOUNDED
+
+
+def _beats(draws: Draws, tested: pd.DataFrame) -> np.ndarray:
     """Return bool [M, M]: row method is better than column method, beyond chance."""
-    seeds = draws.scores.units.seeds
-    beats = np.zeros((len(seeds), len(seeds)), bool)
-    least = max(least_seeds, 1)
-    which = [
-        (i, j) for i, j in combinations(range(len(seeds)), 2) if np.isin(seeds[i], seeds[j]).sum() >= least
-    ]
-    if not which:
-        return beats
-    found = [difference(draws, pair, quantity) for pair in pairs(draws, which)]
-    adjusted = holm(np.array([each.p for each in found]))
-    for (i, j), each, p in zip(which, found, adjusted, strict=True):
-        if p <= ALPHA:
-            better = (each.estimate > 0) == higher
-            beats[(i, j) if better else (j, i)] = True
+    place = {method: i for i, method in enumerate(draws.scores.methods)}
+    beats = np.zeros((len(place), len(place)), bool)
+    for one, other, better in zip(tested["one"], tested["other"], tested["better"], strict=True):
+        if better:
+            beats[place[better], place[other if better == one else one]] = True
     return beats
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from harness.equity import Scores, compare, many, rank, resample
+from harness.equity import Scores, compare, many, pairwise, rank, resample
+from harness.equity.comparison import holm
 from harness.equity.ranking import grouped_by_letter
 from harness.errors import HarnessError
 
@@ -29,7 +30,10 @@ def test_methods_on_too_few_common_seeds_are_not_told_apart(make_scores, least, 
     worse = {"erm": {"g0": -0.1, "g1": -0.1}, "fair": {}}
     scores = make_scores([200, 200], methods=tuple(worse), shifts=worse, seeds=3)
     draws, source = resample(scores, resamples=1000), many.errors(scores)
-    tables = [rank(draws, least_seeds=least), many.rank(source, least_seeds=least)]
+    tables = [
+        rank(draws, tested=pairwise(draws, least_seeds=least)),
+        many.rank(source, tested=many.pairwise(source, least_seeds=least)),
+    ]
     assert {table["letters"].nunique() == 2 for table in tables} == {apart}
     assert {bool((table["rank_high"] == 1).any()) for table in tables} == {apart}
     compared = [compare(draws, least_seeds=least), many.compare(source, "erm", least_seeds=least)]
@@ -37,7 +41,18 @@ def test_methods_on_too_few_common_seeds_are_not_told_apart(make_scores, least, 
     assert found == ([True, True] if apart else [None, None])
 
 
-def testgrouped_by_letter_are_the_largest_sets_without_a_difference():
+def test_pairs_are_adjusted_over_all_of_them(make_scores):
+    worse = {f"m{i}": {"g0": -0.01 * i, "g1": -0.01 * i} for i in range(4)}
+    table = pairwise(resample(make_scores([80, 80], methods=tuple(worse), shifts=worse), resamples=2000))
+    assert len(table) == 6
+    assert table["p_holm"].to_numpy() == pytest.approx(holm(table["p"]))
+    sure = table["p_holm"] <= 0.05
+    assert sure.any()
+    assert (table["better"][sure] == table["one"][sure]).all()
+    assert set(table["better"][~sure]) <= {""}
+
+
+def test_letters_are_the_largest_sets_without_a_difference():
     # a and c differ, b is like both: two letters, b has both.
     apart = np.zeros((3, 3), bool)
     apart[0, 2] = apart[2, 0] = True

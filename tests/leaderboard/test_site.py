@@ -10,9 +10,10 @@ import pytest
 from make_records import World, make_site, make_store
 
 import leaderboard
+from harness.equity import many
 from harness.errors import HarnessError
 from harness.records import BrokenPlugin
-from leaderboard import tables
+from leaderboard import data, tables
 
 
 class Page(HTMLParser):
@@ -111,6 +112,30 @@ def test_nothing_is_told_apart_on_fewer_than_three_seeds(tmp_path, seeds):
     export = json.loads(site.page("leaderboard.json"))
     rows = export["protocols"][0]["sections"][0]["methods"]
     assert {(row["rank_low"], row["rank_high"]) for row in rows} == {(1, 2)}
+
+
+def test_the_most_methods_that_are_resampled_can_be_told_apart(tmp_path):
+    # Twenty methods are 190 pairs: too few resamples could not show any difference after Holm's adjustment.
+    names = ["erm", *(f"m{i:02}" for i in range(many.MANY - 1))]
+    world = World(
+        methods=names, attributes=("race",), structures=("cup",), samples=120, noise=0.03,
+        gaps=dict.fromkeys(names, 0.05), quality={name: -0.02 * i for i, name in enumerate(names)},
+    )  # fmt: skip
+    (board,) = data.load(make_store(tmp_path, world))
+    rows = tables.section(board, "race", "cup").ranked
+    assert [row.method for row in rows] == names
+    assert rows[0].letters != rows[-1].letters
+    assert rows[-1].rank_low > 5
+    assert rows[-1].versus.better is False
+
+
+def test_what_is_said_against_erm_agrees_with_the_letters(small):
+    (board,) = data.load(small.runs)
+    for section in tables.sections(board):
+        baseline = section.row("erm")
+        for row in section.ranked:
+            apart = not set(row.letters) & set(baseline.letters)
+            assert row.versus is None or (row.versus.better is not None) == apart
 
 
 def test_best_is_not_written_where_a_paired_test_does_not_agree():
