@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
 from harness import equity
 from harness.equity.many import MANY
@@ -17,6 +18,7 @@ class Line:
     method: str
     title: str
     es: Number
+    """Mean over the views, with the mean of their intervals: that of a mean cannot be wider."""
     mean_rank: float
     rank_low: int
     rank_high: int
@@ -46,7 +48,7 @@ def of_board(board: Board, sections: list[Section]) -> Across | None:
         Line(
             row["method"],
             board.entries[row["method"]].info.title,
-            Number(row["estimate"], row["low"], row["high"]),
+            _mean([view.row(row["method"]).number("dice", "es_sum") for view in views]),
             row["mean_rank"],
             row["rank_low"],
             row["rank_high"],
@@ -58,6 +60,11 @@ def of_board(board: Board, sections: list[Section]) -> Across | None:
     some = {name for methods in ranked for name in methods}
     missing = tuple(entry.info.title for name, entry in board.entries.items() if name in some - set(names))
     return Across(tuple(views), lines, missing)
+
+
+def _mean(numbers: list[Number]) -> Number:
+    value, low, high = (fmean(getattr(one, key) for one in numbers) for key in ("value", "low", "high"))
+    return Number(value, low, high)
 
 
 def _scores(board: Board, names: list[str], view: Section) -> equity.Scores:

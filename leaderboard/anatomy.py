@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness import equity
 from harness.equity import MIN_PATIENTS
+from harness.equity.comparison import ALPHA
 from harness.equity.standardise import standardised, strata
 from leaderboard.data import Board
-from leaderboard.tables import FEWER, Number
+from leaderboard.tables import FEWER, Number, Section
 
 NAMES = ("small", "medium", "large")
-NOTHING = Number(note="a group has no sample of one size")
+NOTHING = Number(note="a group has too few patients of one size")
 
 
 @dataclass(frozen=True)
@@ -33,23 +35,26 @@ class Anatomy:
 
     strata: tuple[Stratum, ...]
     gap: Number
+    p: float
     at_equal_sizes: Number
+    p_at_equal_sizes: float
+    """p: of the gaps under random relabelling, as on the board."""
 
     @property
     def finding(self) -> str:
         """What the two gaps say."""
         if not self.at_equal_sizes.there:
             return "The groups' sizes overlap too little to compare them at equal sizes."
-        if self.gap.low <= 0:
+        if self.p > ALPHA:
             return "There is no gap beyond chance to explain."
-        if self.at_equal_sizes.low <= 0:
-            return "At equal sizes the gap cannot be told from chance: anatomy may be all there is to it."
-        return "The gap remains at equal sizes: it is more than anatomy."
+        if self.p_at_equal_sizes > ALPHA:
+            return "At equal sizes the gap cannot be told from chance: size may be all there is to it."
+        return "The gap remains when sizes are adjusted for in thirds: size explains no more than a part."
 
 
-def of_method(board: Board, name: str, attribute: str) -> Anatomy | None:
-    """Return a method by size of the structure that ranks; None where sizes or scores are missing."""
-    structure = board.structures[0]
+def of_method(board: Board, section: Section, name: str) -> Anatomy | None:
+    """Return a method by size of the section's structure; None where sizes or scores are missing."""
+    attribute, structure, row = section.attribute, section.structure, section.row(name)
     size = board.size(structure)
     scores = board.matrix(name, attribute, structure, "dice")
     if size is None or scores is None:
@@ -63,11 +68,8 @@ def of_method(board: Board, name: str, attribute: str) -> Anatomy | None:
     if len(whole.kept) < 2:
         return None
     level = standardised(whole, size)
-    return Anatomy(
-        _strata(scores, size, whole),
-        _gap(whole),
-        NOTHING if level is None else _gap(level),
-    )
+    gap, p = (NOTHING, math.nan) if level is None else _gap(level)
+    return Anatomy(_strata(scores, size, whole), row.number("dice", "gap"), row.noise["dice"].p, gap, p)
 
 
 def _strata(scores: np.ndarray, size: np.ndarray, whole: equity.Scores) -> tuple[Stratum, ...]:
@@ -86,7 +88,9 @@ def _mean(average: np.ndarray, mine: np.ndarray, whole: equity.Scores) -> float 
     return None if few else float(average[mine].mean())
 
 
-def _gap(scores: equity.Scores) -> Number:
-    table = equity.summarise(equity.resample(scores, resamples=FEWER))
-    (row,) = table[table["quantity"] == "gap"].to_dict("records")
-    return Number(float(row["estimate"]), float(row["low"]), float(row["high"]), str(row["note"]))
+def _gap(scores: equity.Scores) -> tuple[Number, float]:
+    draws = equity.resample(scores, resamples=FEWER)
+    (row,) = equity.summarise(draws).query("quantity == 'gap' and group == ''").to_dict("records")
+    (noise,) = equity.noise_floor(draws).query("quantity == 'gap' and group == ''").to_dict("records")
+    gap = Number(float(row["estimate"]), float(row["low"]), float(row["high"]), str(row["note"]))
+    return gap, float(noise["p"])

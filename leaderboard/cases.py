@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from harness.equity import MIN_PATIENTS
 from harness.records import Record, Store
 from leaderboard.data import Board
 
@@ -96,7 +97,10 @@ class Gallery:
             group: np.flatnonzero((column == group).to_numpy(bool))
             for group in self.board.record.groups[attribute]
         }
-        return {group: rows for group, rows in groups.items() if len(rows)}
+        patients = self.board.test["patient"]
+        return {
+            group: rows for group, rows in groups.items() if patients.iloc[rows].nunique() >= MIN_PATIENTS
+        }
 
     def _dice(self, record: Record) -> np.ndarray:
         dice: np.ndarray = self.board.scores[record.id][0, 0]

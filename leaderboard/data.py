@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import get_args
@@ -20,6 +21,14 @@ _SHARDS = 8
 METRICS = ("dice", "iou", "nsd", "hd95", "hd95_max", "asd", "vcdr_error", "missed")
 
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def readable(text: str) -> str:
+    """Return a stranger's words without what is not seen: it could turn the sentences around them."""
+    return " ".join(_UNSEEN.sub(" ", text).split())
+
+
 @dataclass(frozen=True)
 class Entry:
     """A method on a board: the records of its trials, by attribute and seed.
@@ -35,7 +44,9 @@ class Entry:
         """The method's card, from a finished record before a failed one; its name alone without any."""
         found = [record for record in self.records.values() if record is not None]
         found.sort(key=lambda record: record.status != "done")
-        return found[0].method if found else MethodInfo(name=self.name, title=self.name)
+        info = found[0].method if found else MethodInfo(name=self.name, title=self.name)
+        shown = {field: readable(getattr(info, field)) for field in ("title", "authors", "paper", "licence")}
+        return info.model_copy(update=shown)
 
     def done(self, attribute: str) -> list[Record]:
         """Return the finished records under an attribute, by seed."""

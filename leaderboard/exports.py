@@ -53,6 +53,7 @@ class Value(_Json):
     low: float | None
     high: float | None
     note: str = ""
+    corrected: float | None = Field(None, description="freed of the bias that noise gives gaps and ES")
 
 
 class MethodResult(_Json):
@@ -82,6 +83,10 @@ class MethodResult(_Json):
     groups: dict[str, dict[str, Value]] = Field(description="metric to group to its mean score")
     gap_noise_floor: float | None = Field(description="95th percentile of the Dice gap under relabelling")
     gap_p: float | None
+    gap_p_holm: float | None = Field(None, description="adjusted over the section's methods")
+    gap_detectable: float | None = Field(
+        None, description="smallest true gap that the test set shows above the floor with probability 0.8"
+    )
     es_dice_minus_baseline: Value | None
     es_dice_p_holm: float | None
     gap_verdict: str
@@ -233,6 +238,8 @@ def _method(board: Board, row: Row, attribute: str) -> MethodResult:
         groups={metric: _values(numbers) for metric, numbers in row.groups.items()},
         gap_noise_floor=None if noise is None else _digits(noise.floor_95),
         gap_p=None if noise is None else _digits(noise.p),
+        gap_p_holm=None if noise is None else _digits(noise.p_holm),
+        gap_detectable=None if noise is None else _digits(noise.detectable),
         es_dice_minus_baseline=None if row.versus is None else _value(row.versus.number),
         es_dice_p_holm=None if row.versus is None else _digits(row.versus.p),
         gap_verdict="" if row.versus is None else row.versus.verdict,
@@ -254,5 +261,9 @@ def _values(numbers: dict[str, Number]) -> dict[str, Value]:
 
 def _value(number: Number) -> Value:
     return Value(
-        estimate=_digits(number.value), low=_digits(number.low), high=_digits(number.high), note=number.note
+        estimate=_digits(number.value),
+        low=_digits(number.low),
+        high=_digits(number.high),
+        note=number.note,
+        corrected=_digits(number.corrected),
     )

@@ -13,6 +13,7 @@ import numpy as np
 from harness import equity
 from harness.records import MethodInfo, Record
 from leaderboard.data import Board, Entry
+from leaderboard.tables import Section
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,20 @@ def web_address(url: str) -> str:
 
 
 def command(board: Board, method: str) -> str:
-    """Return the command that runs a method's trials again."""
-    return f"harness run {shlex.quote(method)} --protocol {shlex.quote(board.name)}"
+    """Return the command that runs a method's trials again; capitals stand for what the reader must give."""
+    entry = board.entries[method]
+    here = all(entry.obtained(attribute) in ("run", None) for attribute in board.attributes)
+    parts = ["harness run", shlex.quote(method) if here else f"path/to/{shlex.quote(method)}.py"]
+    parts.append(f"--protocol {shlex.quote(board.name)}")
+    if method in board.record.tuned:
+        parts.append("--tuned TUNED.json")
+    return with_data(board, " ".join(parts))
+
+
+def with_data(board: Board, command: str) -> str:
+    """Return a command with the option that names the cohort's files, where it has some."""
+    own = board.record.protocol["cohort"]["source"] == "synthetic" or "--data" in command
+    return command if own else f"{command} --data DATA"
 
 
 def seed_rows(board: Board, entry: Entry, attribute: str, structure: str) -> list[SeedRow]:
@@ -66,13 +79,14 @@ def seed_rows(board: Board, entry: Entry, attribute: str, structure: str) -> lis
     by_seed = dict(zip(board.seeds, values if values is not None else [], strict=False))
     groups = board.record.groups[attribute]
     masks = [(board.test[attribute] == group).to_numpy(bool) for group in groups]
+    enough = [board.test["patient"][mask].nunique() >= equity.MIN_PATIENTS for mask in masks]
     rows = []
     for seed, record in entry.under(attribute).items():
         dice = by_seed.get(seed)
         if dice is None or np.isnan(dice).all():
             rows.append(SeedRow(seed, record, None, None, (None,) * len(groups)))
             continue
-        means = [float(dice[mask].mean()) if mask.any() else None for mask in masks]
+        means = [float(dice[mask].mean()) if many else None for mask, many in zip(masks, enough, strict=True)]
         there = np.array([mean for mean in means if mean is not None])
         es = float(equity.es_sum(dice.mean(), there)) if len(there) > 1 else None
         rows.append(SeedRow(seed, record, float(dice.mean()), es, tuple(means)))
@@ -117,6 +131,30 @@ def splits(board: Board) -> list[str]:
 def _counts(board: Board, mask: Any, split: str) -> tuple[int, int]:
     own = board.subjects[mask & (board.subjects["split"] == split)]
     return len(own), int(own["patient"].nunique())
+
+
+def detectable(sections: list[Section]) -> list[tuple[str, str, list[tuple[str, int, float]]]]:
+    """Return attribute, structure and each group's patients and smallest gap that can be seen.
+
+    It is the gap of one group to all others that the test set shows above the noise floor with probability
+    0.8, for the baseline's spread of scores, or the first method's where the baseline has none.
+    """
+    found = []
+    for section in sections:
+        noise = section.tidy["dice"]["noise"] if section.ranked else None
+        if noise is None:
+            continue
+        methods = [row.method for row in section.ranked]
+        whose = section.baseline if section.baseline in methods else methods[0]
+        own = noise[(noise["method"] == whose) & (noise["quantity"] == "gap") & noise["detectable"].notna()]
+        rows = [
+            (str(group), int(patients), float(gap))
+            for group, patients, gap in zip(own["group"], own["patients"], own["detectable"], strict=True)
+            if group
+        ]
+        if rows:
+            found.append((section.attribute, section.structure, rows))
+    return found
 
 
 def environments(board: Board) -> list[tuple[str, list[str]]]:

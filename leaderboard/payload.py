@@ -26,8 +26,9 @@ MOST_VALUES = 1_000_000
 class Units:
     """What a score belongs to: a test sample, or (in a large section) a whole group.
 
-    codes: uint8 [U], position of the group, UNKNOWN else; patients: uint16 [U], or None for whole
-    groups; weights: int [U], samples; members: bool [U, N], whose samples they are, None for single ones.
+    codes: uint8 [U], position of the group, UNKNOWN else and for groups too small to publish; patients:
+    uint16 [U], or None for whole groups; weights: int [U], samples; members: bool [U, N], whose samples they
+    are, None for single ones.
     """
 
     codes: np.ndarray
@@ -56,8 +57,7 @@ def pack(board: Board, section: Section) -> dict[str, object]:
         "methods": names,
         "titles": [row.title for row in section.ranked],
         "seeds": board.seeds,
-        "groups": list(section.groups),
-        "kept": list(kept(section)),
+        "groups": list(kept(section)),
         "metrics": list(metrics),
         "scale": SCALE,
         "units": len(units.codes),
@@ -88,7 +88,7 @@ def _whole_groups(board: Board, section: Section) -> Units:
 
 
 def _codes(board: Board, section: Section) -> np.ndarray:
-    index = {group: i for i, group in enumerate(section.groups)}
+    index = {group: i for i, group in enumerate(kept(section))}
     return np.array([index.get(group, UNKNOWN) for group in board.test[section.attribute]], np.uint8)
 
 

@@ -50,6 +50,7 @@ COLUMNS = (
     ("dice", "Dice"),
     ("groups", "Dice of every group"),
     ("worst", "Worst group"),
+    ("corrected", "Corrected for noise"),
     ("versus", "Against ERM"),
     ("iou", "IoU"),
     ("es_iou", "ES-IoU (sum)"),
@@ -242,6 +243,8 @@ def _protocol_values(page: BoardPage) -> dict[str, Any]:
         "demographics": pages.demographics(board),
         "splits": pages.splits(board),
         "limits": pages.limits(board),
+        "command": pages.with_data(board, board.record.command),
+        "detectable": pages.detectable(page.sections),
         "fixed": list(pages.flat(board.record.protocol)),
         "environments": pages.environments(board),
         "identity": pages.identity(board),
@@ -287,7 +290,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         "seeds": seeds,
         "figures": [figure for figure in drawn if figure is not None],
         "controls": controls.of_method(page.board, entry.name, first.attribute),
-        "anatomy": anatomy.of_method(page.board, entry.name, first.attribute) if drawn else None,
+        "anatomy": anatomy.of_method(page.board, first, entry.name) if drawn else None,
         "cases": page.gallery.of_method(entry.name, first.attribute) if page.gallery else {},
     }
 

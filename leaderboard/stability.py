@@ -42,14 +42,16 @@ class Stability:
         """Say whether the first place holds."""
         total = len(self.choices)
         if not self.moved:
-            return f"The first place is stable: none of {total} other choices puts another method first."
+            return f"The highest score stays with it under all {total} other choices that were tried."
         by_method: dict[str, list[str]] = {}
         for choice in self.moved:
             by_method.setdefault(choice.first, []).append(choice.name)
         whom = "; ".join(
             f"{titles[first]} under {words.listed(names, 12)}" for first, names in by_method.items()
         )
-        return f"The first place is unstable: {len(self.moved)} of {total} other choices change it ({whom})."
+        return (
+            f"Under {len(self.moved)} of {total} other choices another method has the highest score: {whom}."
+        )
 
 
 def of_section(board: Board, section: Section) -> Stability | None:
@@ -75,15 +77,16 @@ def _choices(board: Board, section: Section, names: list[str]) -> Iterator[tuple
     yield "worst group's Dice", means("dice")[1].min(axis=1)
     yield "ES-IoU (sum)", equity.es_sum(*means("iou"))
     yield "ES-NSD (sum)", equity.es_sum(*means("nsd"))
-    yield "HD95 (pooled)", -means("hd95")[0]
-    yield "HD95 (max)", -means("hd95_max")[0]
+    yield "worst group's HD95 (pooled)", -means("hd95")[1].max(axis=1)
+    yield "worst group's HD95 (max)", -means("hd95_max")[1].max(axis=1)
     for rule in CHECKPOINTS.values():
         twins = [_twin(board, section, name, rule) for name in names]
         if all(scores is not None for scores in twins):
             found = [groups.means_of(scores) for scores in twins if scores is not None]
             yield rule, equity.es_sum(np.array([o for o, _ in found]), np.stack([own for _, own in found]))
-    if len(board.seeds) > 1:
-        for seed in board.seeds:
+    finished = [{r.seed for r in board.entries[name].done(section.attribute)} for name in names]
+    for seed in sorted(set.intersection(*finished)):
+        if all(len(seeds) > 1 for seeds in finished):
             yield f"seed {seed} left out", equity.es_sum(*means("dice", seed))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.equity.comparison import ALPHA
 from leaderboard.across import Line
 from leaderboard.data import Board
 from leaderboard.tables import BASELINE, LEAST_SEEDS, Number, Row, Section
@@ -33,6 +34,8 @@ def interval(n: Number, digits: int = 3) -> str:
     """Return "low–high", or why there is none."""
     if not n.there:
         return n.note
+    if math.isnan(n.low):
+        return "no interval: too few patients"
     low, high = number(n.low, digits), number(n.high, digits)
     return f"{low} to {high}"
 
@@ -43,7 +46,7 @@ def p_value(p: float) -> str:
         return ""
     if p < 0.001:
         return "p < 0.001"
-    return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.2g}"
+    return f"p = {p:.2f}" if p >= 0.0995 else f"p = {p:.2g}"
 
 
 def percent(share: float) -> str:
@@ -89,21 +92,31 @@ def headline(section: Section) -> str:
     es = top.number("dice", "es_sum")
     score = f"ES-Dice {number(es.value)} (95% interval {interval(es)})"
     if len(ranked) == 1:
-        return f"Only {top.title} has finished: {score}. There is nothing to compare it with yet."
-    tied = [row.title for row in ranked[1:] if set(row.letters) & set(top.letters)]
+        return f"Only {_named(top)} has finished: {score}. There is nothing to compare it with yet."
+    tied = [_named(row) for row in ranked[1:] if set(row.letters) & set(top.letters)]
     sure = f"first in {percent(top.p_best)} of resamples of patients and seeds"
     if top.done < 2:
         sure = (
             f"first in {percent(top.p_best)} of resamples of patients (one seed: another training may differ)"
         )
     if top.best:
-        return f"{top.title} is best: {score}, {sure}, and better than every other method in paired tests."
-    if tied:
+        gap = ""
+        if top.versus is not None and top.versus.verdict.startswith("gap wider"):
+            gap = " Its gap is wider than ERM’s: higher Dice makes it best, not more equal Dice."
         return (
-            f"{top.title} has the highest {score} and is {sure}, but cannot be told apart from "
-            f"{listed(tied)}{' on fewer than three seeds' if top.done < LEAST_SEEDS else ''}."
+            f"{top.title} is best: {score}, {sure}, and better than every other method in paired tests.{gap}"
         )
-    return f"{top.title} has the highest {score} and is {sure}."
+    if tied:
+        few = " on fewer than three seeds" if top.done < LEAST_SEEDS else ""
+        return (
+            f"{_named(top)} has the highest {score} and is {sure}, but is not shown to be best: "
+            f"paired tests do not tell it apart from {listed(tied)}{few}."
+        )
+    return f"{_named(top)} has the highest {score}, is {sure}, and better than every other in paired tests."
+
+
+def _named(row: Row) -> str:
+    return f"{row.title} (self-reported)" if row.obtained == "reported" else row.title
 
 
 def _nothing(section: Section) -> str:
@@ -121,26 +134,32 @@ def short_headline(section: Section) -> str:
         return f"{ranked[0].title} is best"
     if len(ranked) == 1:
         return "Only one method has finished"
-    return "No method is shown to be the fairest"
+    return "No method is shown to be best"
 
 
 def gap_finding(row: Row) -> str:
-    """Say whether a method's gap is more than chance makes."""
+    """Say whether a method's gap is more than chance makes, in these trainings and in others.
+
+    The relabelling knows these trainings alone, and takes the groups' scores for equally spread; the
+    interval does neither, so both must agree.
+    """
     noise, gap = row.noise.get("dice"), row.number("dice", "gap")
     if noise is None or not gap.there or math.isnan(noise.p):
         return ""
-    if gap.value > noise.floor_95:
-        return f"above chance ({p_value(noise.p)})"
-    return f"within chance ({p_value(noise.p)})"
+    sure = noise.p_holm <= ALPHA and gap.low > 0
+    return f"{'above' if sure else 'within'} chance ({p_value(noise.p_holm)})"
 
 
 def difference_finding(row: Row) -> str:
     """Say whether a method is better than the baseline."""
     if row.versus is None:
         return "the baseline" if row.method == BASELINE else ""
+    if not row.versus.tested:
+        return row.versus.number.note
+    p = p_value(row.versus.p)
     if row.versus.better is None:
-        return "not told apart from ERM"
-    return "better than ERM" if row.versus.better else "worse than ERM"
+        return f"not told apart from ERM ({p})"
+    return f"{'better' if row.versus.better else 'worse'} than ERM ({p})"
 
 
 def status(row: Row) -> str:

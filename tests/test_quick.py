@@ -98,6 +98,6 @@ def test_nothing_is_starred_on_the_board_of_the_null_protocol(null_site):
         assert (row.rank_low, row.rank_high) == (1, 2)
         assert row.versus is None or row.versus.better is None
     page = (site / "index.html").read_text(encoding="utf-8")
-    assert page.count("No method is shown to be the fairest") == 2
+    assert page.count("No method is shown to be best") == 2
     for claim in ('<span class="tag good">', "is best", "above chance", "better than ERM", "worse than ERM"):
         assert claim not in page

@@ -15,11 +15,11 @@ from harness.equity.scores import Scores
 from harness.errors import HarnessError, did_you_mean
 
 ACROSS = (
-    *("method", "quantity", "views", "estimate", "low", "high"),
+    *("method", "quantity", "views", "estimate"),
     *("mean_rank", "rank", "rank_low", "rank_high", "letters", "note"),
 )
-"""Columns of `across`: estimate: mean of the quantity over the views with its 95% interval; mean_rank: mean
-over the views of the rank in each, ties shared; rank, rank_low, rank_high, letters: as in `rank`."""
+"""Columns of `across`: estimate: mean of the quantity over the views; mean_rank: mean over the views
+of the rank in each, ties shared; rank, rank_low, rank_high, letters: as in `rank`."""
 
 
 def across(views: Sequence[Scores], by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
@@ -38,12 +38,9 @@ def across(views: Sequence[Scores], by: str = "es_sum", least_seeds: int = 1) ->
     _check(views)
     parts = [_of_patients(view, known[by]) for view in views]
     mean, sources = _mean([linear for linear, _ in parts]), [errors for _, errors in parts]
-    higher = by not in BOUNDED
-    seeds = np.min([source.seeds for source in sources], axis=0)
-    freedom = many.freedom_of(mean.by_patient, mean.by_seed, seeds)
-    mean = Linear(mean.estimates, mean.by_patient, mean.by_seed, freedom)
+    higher, common = by not in BOUNDED, np.min([source.common for source in sources], axis=0)
     values = mean.estimates if higher else -mean.estimates
-    beats = many.beaten(values, many.adjusted(mean, seeds, least_seeds))
+    beats = many.beaten(values, many.adjusted(mean, common, least_seeds))
     order = np.argsort(-values, kind="stable")
     letters = grouped_by_letter(beats | beats.T, order)
     each = pd.DataFrame([linear.estimates for linear, _ in parts])
@@ -54,8 +51,6 @@ def across(views: Sequence[Scores], by: str = "es_sum", least_seeds: int = 1) ->
             "quantity": by,
             "views": len(views),
             "estimate": mean.estimates,
-            "low": mean.estimates - mean.half,
-            "high": mean.estimates + mean.half,
             "mean_rank": ranks,
             "rank_low": 1 + beats.sum(axis=0),
             "rank_high": len(letters) - beats.sum(axis=1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -140,20 +141,30 @@ def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(rows: pd.DataFrame) -> str:
-    """Say what became of the gap: levelling up, levelling down, both, or nothing beyond chance."""
-    gap, worst, best = (rows.loc[name, "better"] for name in ("gap", "worst_group", "best_group"))
-    if rows.loc["gap", "note"] == TOO_FEW:
+    """Say what became of the gap: levelling up, levelling down, both, or nothing beyond chance.
+
+    A gap that closed is levelled down where the best group's loss is beyond chance and the larger part.
+    """
+    found: dict[Any, Any] = rows[rows["group"] == ""].to_dict("index")
+    gap = found["gap"]["better"]
+    if found["gap"]["note"] == TOO_FEW:
         return TOO_FEW
+    if math.isnan(found["gap"]["p"]):
+        return ""
     if gap is None:
         return "no change of the gap beyond chance"
-    moves = [
-        f"{end} {'better' if moved else 'worse'}"
-        for end, moved in (("worst group", worst), ("best group", best))
-        if moved is not None
-    ]
-    how = ", ".join(moves) or "neither end moved beyond chance by itself"
+    better = {end: found[end]["better"] for end in ("worst_group", "best_group")}
+    change = {end: found[end]["difference"] for end in better}
+    ends = ", ".join(f"{end.replace('_', ' ')} {_moved(change[end], better[end])}" for end in better)
     if not gap:
-        return f"gap wider: {how}"
-    if best is False:
-        return f"levelling down: {how}" if not worst else f"gap narrower, partly levelling down: {how}"
-    return f"levelling up: {how}" if worst else f"gap narrower: {how}"
+        return f"gap wider: {ends}"
+    if better["best_group"] is False and -change["best_group"] > change["worst_group"]:
+        return f"levelling down: {ends}"
+    if better["worst_group"] and change["worst_group"] >= -change["best_group"]:
+        return f"levelling up: {ends}"
+    return f"gap narrower: {ends}"
+
+
+def _moved(change: float, better: bool | None) -> str:
+    said = f"{change:+.3f}".replace("-", "−")
+    return said if better is not None else f"{said} (within chance)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -57,13 +58,34 @@ class Errors:
     """What a unit of deviation in each stratum's mean comes from.
 
     by_patient: float [M, U], each unit's share of the deviation of its stratum's mean; by_seed: float
-    [M, S, K], each seed's; seeds: int [M]. `draws` holds the means and no resamples.
+    [M, S, K], each seed's; there: bool [M, S], which a method has. `draws` holds the means and no resamples.
     """
 
     draws: Draws
     by_patient: np.ndarray
     by_seed: np.ndarray
-    seeds: np.ndarray
+    there: np.ndarray
+
+    @property
+    def seeds(self) -> np.ndarray:
+        """How many seeds each method has, int [M]."""
+        return np.asarray(self.there.sum(axis=1))
+
+    @property
+    def common(self) -> np.ndarray:
+        """How many seeds each pair of methods has in common, int [M, M]."""
+        there = self.there.astype(int)
+        return np.asarray(there @ there.T)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """Strata means of every method about its estimates, float [R, M, K], normal and independent."""
+        rng, scores = self.draws.random(7), self.draws.scores
+        member = np.eye(len(self.draws.weights))[scores.units.stratum]
+        spread = np.sqrt(self.by_patient**2 @ member)
+        patients = rng.standard_normal((RESAMPLES, 1, spread.shape[1])) * spread
+        seeds = np.einsum("rs,msk->rmk", rng.standard_normal((RESAMPLES, self.there.shape[1])), self.by_seed)
+        return np.asarray(self.draws.means + patients + seeds)
 
     def linear(self, quantity: Quantity) -> Linear:
         """Return the quantity of every method, linear in the strata's means about the estimate."""
@@ -115,7 +137,7 @@ def errors(scores: Scores) -> Errors:
         draws,
         residuals * scale[:, stratum],
         centred / np.sqrt(np.maximum(counts * (counts - 1), 1))[:, None, None],
-        counts,
+        there,
     )
 
 
@@ -167,7 +189,7 @@ def pairwise(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> np.nda
     """
     if source.draws.n_groups < 2:
         return np.full((len(source.seeds),) * 2, np.nan)
-    return adjusted(source.linear(quantities(True)[by]), source.seeds, least_seeds)
+    return adjusted(source.linear(quantities(True)[by]), source.common, least_seeds)
 
 
 def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -> pd.DataFrame:
@@ -192,7 +214,7 @@ def compare(source: Errors, baseline: str, least_seeds: int = 1) -> pd.DataFrame
     """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts."""
     base = source.draws.scores.methods.index(baseline)
     parts = []
-    few = np.minimum(source.seeds, source.seeds[base]) < least_seeds
+    few = source.common[base] < least_seeds
     for name in ("es_sum", "gap"):
         linear = source.linear(quantities(True)[name])
         difference = linear.estimates - linear.estimates[base]
@@ -219,7 +241,7 @@ def _apart(source: Errors, linear: Linear, base: int) -> tuple[np.ndarray, np.nd
     """Return each method's standard error and degrees of freedom of its difference from one of them."""
     patients = ((linear.by_patient - linear.by_patient[base]) ** 2).sum(axis=1)
     seeds = ((linear.by_seed - linear.by_seed[base]) ** 2).sum(axis=1)
-    few = np.minimum(source.seeds, source.seeds[base])
+    few = source.common[base]
     return np.sqrt(patients + seeds), _freedom(patients, seeds, source.by_patient.shape[1], few)
 
 
@@ -239,14 +261,14 @@ def _freedom(
     return np.asarray(ratio)
 
 
-def adjusted(linear: Linear, seeds: np.ndarray, least_seeds: int = 1) -> np.ndarray:
+def adjusted(linear: Linear, common: np.ndarray, least_seeds: int = 1) -> np.ndarray:
     """Return Holm-adjusted p-values of all pairs of methods: float [M, M], symmetric.
 
-    seeds: int [M], of each method; a pair with fewer than `least_seeds` is not tested: NaN.
+    common: int [M, M], seeds of each pair; with fewer than `least_seeds` it is not tested: NaN.
     """
     of_patients, of_seeds = _squares(linear.by_patient), _squares(linear.by_seed)
     rows, columns = np.triu_indices(len(linear.estimates), 1)
-    enough = np.minimum(seeds[rows], seeds[columns]) >= least_seeds
+    enough = common[rows, columns] >= least_seeds
     rows, columns = rows[enough], columns[enough]
     difference = linear.estimates[rows] - linear.estimates[columns]
     variance = of_patients[rows, columns] + of_seeds[rows, columns]
@@ -257,7 +279,7 @@ def adjusted(linear: Linear, seeds: np.ndarray, least_seeds: int = 1) -> np.ndar
         of_patients[rows[near], columns[near]],
         of_seeds[rows[near], columns[near]],
         linear.by_patient.shape[1],
-        np.minimum(seeds[rows[near]], seeds[columns[near]]),
+        common[rows[near], columns[near]],
     )
     p = 2 * stats.t.sf(ratio[near], freedom)
     order = np.argsort(p, kind="stable")
@@ -305,15 +327,24 @@ def _group(k: int) -> Quantity:
 
 
 def _summary(source: Errors, name: str, group: str, quantity: Quantity) -> pd.DataFrame:
-    linear = source.linear(quantity)
-    half = linear.half
-    low, high = linear.estimates - half, linear.estimates + half
+    linear, corrected = source.linear(quantity), np.full(len(source.seeds), np.nan)
+    low, high = linear.estimates - linear.half, linear.estimates + linear.half
+    if name not in ("overall", "group"):
+        # Noise moves these: the basic bootstrap's interval, as wide as Student's t has it.
+        drawn = quantity(source.drawn @ source.draws.weights, source.drawn[..., :-1])
+        corrected = 2 * linear.estimates - np.median(drawn, axis=0)
+        wide = stats.t.ppf(0.975, linear.freedom) / stats.norm.ppf(0.975)
+        below, above = (
+            corrected - 2 * linear.estimates + np.quantile(drawn, q, axis=0) for q in (0.975, 0.025)
+        )
+        low, high = corrected - wide * below, corrected - wide * above
     if name in BOUNDED:
-        low = np.maximum(low, 1.0 if name == "skewed_error_ratio" else 0.0)
+        least = 1.0 if name == "skewed_error_ratio" else 0.0
+        low, corrected = np.maximum(low, least), np.maximum(corrected, least)
     elif source.draws.scores.higher_is_better:
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
     return _frame(source, name, group).assign(
-        estimate=linear.estimates, low=low, high=high, corrected=np.nan, note=APPROXIMATE
+        estimate=linear.estimates, low=low, high=high, corrected=corrected, note=APPROXIMATE
     )
 
 

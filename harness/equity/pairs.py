@@ -20,7 +20,8 @@ class Pair:
     """Method `one` against method `other` on the seeds that both have.
 
     centre, difference: float [K], mean of and difference between the two methods' strata means;
-    part: variance of the difference; drawn: float [R, K], its deviations over resamples;
+    part: variance of the difference; drawn: float [R, K], its deviations over resamples; shared: float
+    [R, K], those of the centre;
     swapped: float [R, K], differences when the two methods' scores are exchanged at random for each
     patient, with the deviations by seeds on top.
     """
@@ -30,6 +31,7 @@ class Pair:
     difference: np.ndarray
     part: Parts
     drawn: np.ndarray
+    shared: np.ndarray
     swapped: np.ndarray
 
 
@@ -61,6 +63,7 @@ def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
                 mean_one - mean_other,
                 part,
                 (draws.plain[:, one] - draws.plain[:, other]) * part.share + by_seeds,
+                (_around(draws, one, common) + _around(draws, other, common)) / 2,
                 swaps[:, i] * part.share + by_seeds,
             )
         )
@@ -68,7 +71,11 @@ def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
 
 
 def difference(draws: Draws, pair: Pair, quantity: Quantity) -> Difference:
-    """Return one quantity's difference; `quantity` takes the overall score and the groups' scores."""
+    """Return one quantity's difference; `quantity` takes the overall score and the groups' scores.
+
+    The interval is the basic bootstrap's, of both methods drawn together: gaps and ES move with the noise of
+    each method, not with that of the difference alone, and by more in the method that has no gap.
+    """
 
     def value(centre: np.ndarray, apart: np.ndarray) -> np.ndarray:
         one, other = (np.asfortranarray(centre + side * apart / 2) for side in (1, -1))
@@ -76,9 +83,9 @@ def difference(draws: Draws, pair: Pair, quantity: Quantity) -> Difference:
 
     wide = tails(_freedom(draws, pair, quantity), draws.resamples, draws.random(5))[:, None]
     estimate = float(value(pair.centre, pair.difference))
-    around = value(pair.centre, wide * pair.drawn)
+    around = value(pair.centre + pair.shared, pair.difference + wide * pair.drawn)
     null = value(pair.centre, wide * pair.swapped)
-    low, high = estimate - np.quantile(around, [0.975, 0.025])
+    low, high = 2 * estimate - np.quantile(around, [0.975, 0.025])
     return Difference(estimate, float(low), float(high), p_value(np.abs(null), abs(estimate)))
 
 
@@ -93,6 +100,10 @@ def _differences(draws: Draws, one: int, other: int) -> tuple[np.ndarray, np.nda
     units = draws.scores.units
     common, mine, yours = np.intersect1d(units.seeds[one], units.seeds[other], return_indices=True)
     return units.sums[one][mine] - units.sums[other][yours], common
+
+
+def _around(draws: Draws, method: int, seeds: np.ndarray) -> np.ndarray:
+    return np.asarray(draws.plain[:, method] * draws.parts[method].share + draws.by_seeds(method, seeds))
 
 
 def _mean(draws: Draws, method: int, seeds: np.ndarray) -> np.ndarray:

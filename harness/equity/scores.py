@@ -134,6 +134,9 @@ def from_frame(
         raise HarnessError(
             f"Sample '{row[sample]}' is there twice for method '{row[method]}', seed {row[seed]}."
         )
+    for name in (group, patient):
+        if (frame.groupby(sample)[name].nunique(dropna=False) > 1).any():
+            raise HarnessError(f"A sample has two values in column '{name}'; give it the same in every row.")
     about = frame.drop_duplicates(sample).set_index(sample)
     seeds = sorted(frame[seed].unique())
     by_method = {}
@@ -151,7 +154,11 @@ def _check(scores: Scores) -> None:
         raise HarnessError(f"{n} groups but {len(scores.patients)} patients; give one of each per sample.")
     for name, rows in scores.by_method.items():
         _check_rows(name, rows, n, scores.higher_is_better)
+    if pd.isna(scores.patients).any():
+        raise HarnessError("A sample's patient is missing; name the patient of every sample.")
     named = {group for group in scores.groups if group is not None}
+    if "" in named:
+        raise HarnessError("A group's name is empty; give None where the group is unknown.")
     if not named:
         raise HarnessError("Every sample's group is unknown; give the group of at least some samples.")
     for group in sorted(named - set(scores.order)):

@@ -26,8 +26,8 @@ def standardised(scores: Scores, size: np.ndarray) -> Scores | None:
 
     Direct standardisation (as of rates in epidemiology): within a group, a sample of stratum t weighs
     its share among all samples over its share in the group. size: float [N], aligned with the scores.
-    Only group scores and their gap are meaningful of what comes back. None where a group has no
-    sample in a stratum, so that nothing can be said of it at that size. Raises HarnessError for
+    Only group scores and their gap are meaningful of what comes back. None where a group has fewer
+    than `min_patients` in a stratum, so that nothing can be said of it at that size. Raises HarnessError for
     sizes that do not fit the scores.
     """
     if size.shape != scores.groups.shape or not np.isfinite(size).all():
@@ -38,7 +38,7 @@ def standardised(scores: Scores, size: np.ndarray) -> Scores | None:
     levelled = {name: rows.copy() for name, rows in scores.by_method.items()}
     for group in scores.kept:
         cells = [(scores.groups == group) & (stratum == t) for t in range(stratum.max() + 1)]
-        if not all(cell.any() for cell in cells):
+        if any(len(set(scores.patients[cell].tolist())) < scores.min_patients for cell in cells):
             return None
         shares = [float((stratum == t).mean()) for t in range(len(cells))]
         for name, rows in scores.by_method.items():

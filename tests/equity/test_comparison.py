@@ -86,13 +86,12 @@ def test_p_values_are_adjusted_over_methods_within_each_quantity(make_scores):
 @pytest.mark.parametrize(
     ("shifts", "verdict"),
     [
-        ({"g0": 0.05}, "levelling up: worst group better"),
-        ({"g1": -0.05}, "levelling down: best group worse"),
-        (
-            {"g0": 0.03, "g1": -0.03},
-            "gap narrower, partly levelling down: worst group better, best group worse",
-        ),
-        ({"g0": -0.05}, "gap wider: worst group worse"),
+        ({"g0": 0.05}, "levelling up"),
+        ({"g1": -0.05}, "levelling down"),
+        # Both ends move beyond chance: the larger part names it.
+        ({"g0": 0.04, "g1": -0.02}, "levelling up"),
+        ({"g0": 0.02, "g1": -0.04}, "levelling down"),
+        ({"g0": -0.05}, "gap wider"),
         ({"g0": 0.02, "g1": 0.02}, "no change of the gap beyond chance"),
     ],
 )
@@ -100,7 +99,29 @@ def test_a_change_of_the_gap_is_named(make_scores, shifts, verdict):
     erm = {"g0": -0.15, "g1": 0.0}
     adv = {group: erm[group] + shifts.get(group, 0) for group in erm}
     scores = make_scores([300, 300], shifts={"erm": erm, "adv": adv}, noise=0.01)
-    assert table(scores, resamples=2000).loc[("adv", "gap", ""), "verdict"] == verdict
+    found = table(scores, resamples=2000)
+    name, _, ends = found.loc[("adv", "gap", ""), "verdict"].partition(": ")
+    assert name == verdict
+    if ends:
+        change = [found.loc[("adv", f"{end}_group", ""), "difference"] for end in ("worst", "best")]
+        worst, best = (f"{value:+.3f}".replace("-", "−") for value in change)
+        assert ends.replace(" (within chance)", "") == f"worst group {worst}, best group {best}"
+
+
+def test_intervals_of_differences_cover_where_one_method_has_a_gap_and_the_other_none(make_scores):
+    # Gaps and ES are biased by noise, and by more in the method that has no gap: around the plain difference
+    # three in ten intervals missed it. 150 cohorts: within 7 points of 95%.
+    shifts = {"erm": {"g0": -0.05}}
+    found = [table(make_scores([40, 60, 400], shifts=shifts, seed=i), resamples=400) for i in range(150)]
+    rows = [one.loc[("adv", "gap", "")] for one in found]
+    assert np.mean([row["low"] <= -0.05 <= row["high"] for row in rows]) >= 0.88
+
+
+def test_a_verdict_is_not_given_where_nothing_was_tested(make_scores):
+    found = table(make_scores([50, 50], seeds=2), resamples=100, least_seeds=3)
+    assert found.loc[("adv", "gap", ""), "verdict"] == ""
+    assert found["p"].isna().all()
+    assert set(found["note"]) == {"fewer than 3 seeds: nothing is told apart"}
 
 
 def test_a_method_with_fewer_seeds_is_compared_on_those_both_have(make_scores):
