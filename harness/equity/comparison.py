@@ -12,7 +12,7 @@ import pandas as pd
 from harness.equity.pairs import Difference, Pair, difference, pairs
 from harness.equity.quantities import Quantity, quantities
 from harness.equity.resampling import Draws
-from harness.equity.summary import TOO_FEW
+from harness.equity.summary import TOO_FEW, singles
 from harness.errors import HarnessError, did_you_mean
 
 COMPARISON = (
@@ -78,7 +78,7 @@ def _rows(
     for name, group, quantity in _measured(draws):
         result = Difference(math.nan, math.nan, math.nan, math.nan)
         if quantity is not None and pair is not None:
-            result = difference(draws, pair, quantity)
+            result = difference(draws, pair, quantity, singles(draws, method, base, name))
             if pair.seeds < least_seeds:
                 result = Difference(result.estimate, math.nan, math.nan, math.nan)
         yield {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from harness.equity.intervals import Interval
 from harness.equity.noise import p_value
 from harness.equity.quantities import Quantity
 from harness.equity.resampling import Draws, Parts, spread_of_seeds, tails, take_apart
@@ -20,8 +22,8 @@ class Pair:
     """Method `one` against method `other` on the seeds that both have.
 
     centre, difference: float [K], mean of and difference between the two methods' strata means;
-    part: variance of the difference; drawn: float [R, K], its deviations over resamples; shared: float
-    [R, K], those of the centre;
+    part: variance of the difference; drawn: float [R, K], its deviations over resamples; around: two
+    floats [R, K], those of each method;
     swapped: float [R, K], differences when the two methods' scores are exchanged at random for each
     patient, with the deviations by seeds on top.
     """
@@ -31,7 +33,7 @@ class Pair:
     difference: np.ndarray
     part: Parts
     drawn: np.ndarray
-    shared: np.ndarray
+    around: tuple[np.ndarray, np.ndarray]
     swapped: np.ndarray
 
 
@@ -63,18 +65,21 @@ def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
                 mean_one - mean_other,
                 part,
                 (draws.plain[:, one] - draws.plain[:, other]) * part.share + by_seeds,
-                (_around(draws, one, common) + _around(draws, other, common)) / 2,
+                (_around(draws, one, common), _around(draws, other, common)),
                 swaps[:, i] * part.share + by_seeds,
             )
         )
     return result
 
 
-def difference(draws: Draws, pair: Pair, quantity: Quantity) -> Difference:
+def difference(
+    draws: Draws, pair: Pair, quantity: Quantity, singles: tuple[Interval, Interval] | None = None
+) -> Difference:
     """Return one quantity's difference; `quantity` takes the overall score and the groups' scores.
 
-    The interval is the basic bootstrap's, of both methods drawn together: gaps and ES move with the noise of
-    each method, not with that of the difference alone, and by more in the method that has no gap.
+    `singles`: the intervals of both methods by themselves, for a quantity that noise moves (gaps, ES). The
+    difference's is put together from them and the correlation of the two over the resamples (MOVER, Zou
+    and Donner, Stat. Med. 2008): noise moves each by what it is, and by more where there is no gap.
     """
 
     def value(centre: np.ndarray, apart: np.ndarray) -> np.ndarray:
@@ -83,10 +88,31 @@ def difference(draws: Draws, pair: Pair, quantity: Quantity) -> Difference:
 
     wide = tails(_freedom(draws, pair, quantity), draws.resamples, draws.random(5))[:, None]
     estimate = float(value(pair.centre, pair.difference))
-    around = value(pair.centre + pair.shared, pair.difference + wide * pair.drawn)
     null = value(pair.centre, wide * pair.swapped)
-    low, high = 2 * estimate - np.quantile(around, [0.975, 0.025])
+    if singles is None:
+        low, high = estimate - np.quantile(value(pair.centre, wide * pair.drawn), [0.975, 0.025])
+    else:
+        low, high = _together(singles, _correlation(draws, pair, quantity))
     return Difference(estimate, float(low), float(high), p_value(np.abs(null), abs(estimate)))
+
+
+def _together(singles: tuple[Interval, Interval], correlation: float) -> tuple[float, float]:
+    one, other = singles
+    centre = one.corrected - other.corrected
+
+    def distance(mine: float, yours: float) -> float:
+        return math.sqrt(max(mine**2 + yours**2 - 2 * correlation * mine * yours, 0))
+
+    down = distance(one.corrected - one.low, other.high - other.corrected)
+    return centre - down, centre + distance(one.high - one.corrected, other.corrected - other.low)
+
+
+def _correlation(draws: Draws, pair: Pair, quantity: Quantity) -> float:
+    sides = []
+    for sign, around in zip((1, -1), pair.around, strict=True):
+        means = np.asfortranarray(pair.centre + sign * pair.difference / 2 + around)
+        sides.append(quantity(means @ draws.weights, means[..., :-1]))
+    return float(np.corrcoef(sides)[0, 1]) if all(side.std() > 0 for side in sides) else 0.0
 
 
 def _freedom(draws: Draws, pair: Pair, quantity: Quantity) -> float:

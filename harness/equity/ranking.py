@@ -12,6 +12,7 @@ from harness.equity.comparison import ALPHA, holm
 from harness.equity.pairs import difference, pairs
 from harness.equity.quantities import BOUNDED, Quantity, quantities
 from harness.equity.resampling import Draws
+from harness.equity.summary import singles
 from harness.errors import HarnessError, did_you_mean
 
 RANKING = ("method", "quantity", "estimate", "rank", "rank_low", "rank_high", "p_best", "letters", "note")
@@ -36,7 +37,10 @@ def pairwise(draws: Draws, by: str = "es_sum", least_seeds: int = 1) -> pd.DataF
     which = [(i, j) for i, j in combinations(methods, 2) if np.isin(seeds[i], seeds[j]).sum() >= least]
     if not which or (draws.n_groups < 2 and by != "overall"):
         return pd.DataFrame(columns=list(PAIRS))
-    found = [difference(draws, pair, quantity) for pair in pairs(draws, which)]
+    found = [
+        difference(draws, pair, quantity, singles(draws, i, j, by))
+        for (i, j), pair in zip(which, pairs(draws, which), strict=True)
+    ]
     adjusted = holm(np.array([each.p for each in found]))
     rows = []
     for (i, j), each, p in zip(which, found, adjusted, strict=True):

@@ -11,11 +11,12 @@ the seeds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from harness.equity.intervals import Interval
 from harness.equity.scores import Scores
 
 RESAMPLES = 10_000
@@ -42,6 +43,8 @@ class Draws:
     plain: np.ndarray
     studentised: np.ndarray
     seeds_normal: np.ndarray
+    found: dict[tuple[int, str], Interval] = field(default_factory=dict, repr=False, compare=False)
+    """Intervals by method and quantity, each found once."""
 
     @property
     def n_groups(self) -> int:

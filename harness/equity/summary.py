@@ -46,6 +46,14 @@ def summarise(draws: Draws) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SUMMARY))
 
 
+def singles(draws: Draws, one: int, other: int, name: str) -> tuple[Interval, Interval] | None:
+    """Return two methods' intervals of an attribute-level quantity, None if their seeds are not the same."""
+    seeds = draws.scores.units.seeds
+    if name not in quantities(draws.scores.higher_is_better) or not np.array_equal(seeds[one], seeds[other]):
+        return None
+    return _attribute_level(draws, one, name), _attribute_level(draws, other, name)
+
+
 def gradient(quantity: Quantity, weights: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Return the derivative of a quantity by each stratum's mean, float [K]."""
     step = 1e-5 * np.eye(len(means))
@@ -82,11 +90,11 @@ def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
             yield _row(draws, method, "group", group, _mean(draws, method, one), note)
         else:
             yield _row(draws, method, "group", group, None, TOO_FEW)
-    for name, quantity in quantities(scores.higher_is_better).items():
+    for name in quantities(scores.higher_is_better):
         if draws.n_groups < 2:
             yield _row(draws, method, name, "", None, TOO_FEW)
         else:
-            yield _row(draws, method, name, "", _attribute_level(draws, method, name, quantity), note)
+            yield _row(draws, method, name, "", _attribute_level(draws, method, name), note)
 
 
 def _mean(draws: Draws, method: int, weights: np.ndarray) -> Interval:
@@ -96,7 +104,14 @@ def _mean(draws: Draws, method: int, weights: np.ndarray) -> Interval:
     return linear(float(draws.means[method] @ weights), deviations * wide)
 
 
-def _attribute_level(draws: Draws, method: int, name: str, quantity: Quantity) -> Interval:
+def _attribute_level(draws: Draws, method: int, name: str) -> Interval:
+    if (method, name) not in draws.found:
+        draws.found[method, name] = _inverted(draws, method, name)
+    return draws.found[method, name]
+
+
+def _inverted(draws: Draws, method: int, name: str) -> Interval:
+    quantity = quantities(draws.scores.higher_is_better)[name]
     means, part = draws.means[method], draws.parts[method]
     slopes = gradient(quantity, draws.weights, means)
     wide = tails(freedom(slopes, part), draws.resamples, draws.random(2))
@@ -130,6 +145,9 @@ def _row(
 ) -> dict[str, object]:
     samples, patients = draws.scores.counts[group]
     numbers = interval or Interval(math.nan, math.nan, math.nan, math.nan)
+    if draws.scores.higher_is_better and quantity not in BOUNDED:
+        inside = (min(max(value, 0.0), 1.0) for value in (numbers.low, numbers.high, numbers.corrected))
+        numbers = Interval(numbers.estimate, *inside)
     if numbers.estimate > numbers.high or numbers.estimate < numbers.low:
         note = "; ".join(filter(None, [note, BIASED]))
     return {

@@ -163,3 +163,14 @@ def test_a_further_method_changes_no_other_methods_numbers(make_scores):
     for table in (summarise, noise_floor):
         before, after = (table(resample(scores, resamples=300)) for scores in (few, more))
         pd.testing.assert_frame_equal(before, after[after["method"] != "febs"], rtol=1e-5)
+
+
+def test_intervals_of_fractions_stay_among_fractions():
+    # Two seeds near the top, far apart: Student's t with one degree of freedom reaches beyond 1.
+    rng = np.random.default_rng(3)
+    groups = np.repeat(["a", "b", "c"], 100)
+    dice = (0.93 + rng.normal(0, 0.03, 300) + rng.normal(0, 0.03, (2, 1))).clip(0, 1)
+    table = summarise(resample(Scores({"erm": dice}, groups, np.arange(300)), resamples=1000))
+    fractions = table[~table["quantity"].isin(["skewed_error_ratio"])]
+    assert fractions["high"].max() <= 1
+    assert fractions["low"].min() >= 0

@@ -90,3 +90,14 @@ def test_a_frame_that_does_not_fit_is_refused():
 def test_equity_needs_no_torch():
     code = "import harness.equity, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_missing_patient_an_empty_group_and_a_sample_of_two_groups_are_refused():
+    dice = np.full((1, 4), 0.5)
+    with pytest.raises(HarnessError, match="patient is missing"):
+        Scores({"erm": dice}, ["a", "a", "b", "b"], np.array([0, 1, None, 3], object))
+    with pytest.raises(HarnessError, match="name is empty"):
+        Scores({"erm": dice}, ["", "", "b", "b"], np.arange(4))
+    frame = pd.DataFrame({"method": ["erm", "adv"], "sample": "s", "dice": 0.5, "race": ["a", "b"]})
+    with pytest.raises(HarnessError, match="two values in column 'race'"):
+        from_frame(frame, score="dice", group="race")
