@@ -198,6 +198,11 @@ def limits(board: Board) -> list[str]:
         or board.record.protocol["cohort"]["source"] == "synthetic"
     ):
         found.append("The cohort is synthetic: it tests the methods' mechanics and says nothing of patients.")
+    found += [
+        f"{count} patients are in more than one group by {attribute}; each counts as one in each."
+        for attribute in board.attributes
+        if (count := int((board.test.groupby("patient")[attribute].nunique() > 1).sum()))
+    ]
     untuned = [
         name
         for name, entry in board.entries.items()
@@ -213,4 +218,8 @@ def limits(board: Board) -> list[str]:
         "other hospitals, devices or annotators."
     )
     found.append("Groups are as the cohort recorded them; nobody was asked again.")
+    found.append(
+        "Where the cohort is synthetic or public, a method can bring the answers along, and neither sandbox "
+        "nor verification would notice: read the source."
+    )
     return found

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.equity import compare, many, noise_floor, rank, resample, summarise
+from harness.equity import Scores, across, compare, many, noise_floor, rank, resample, summarise
 
 KEYS = ["method", "quantity", "group"]
 
@@ -57,3 +57,13 @@ def test_the_order_and_the_first_are_the_same(both):
     assert fast["p_best"].iloc[0] > 0.95
     assert (fast["rank_low"].iloc[0], fast["rank_high"].iloc[0]) == (1, 1)
     assert list(fast["letters"]) == ["a", "", ""]
+
+
+def test_methods_trained_on_other_seeds_have_none_in_common():
+    rng, groups = np.random.default_rng(1), np.repeat(["a", "b"], 100)
+    one, other = np.full((6, 200), np.nan), np.full((6, 200), np.nan)
+    one[:3], other[3:] = rng.normal(0.8, 0.01, (3, 200)), rng.normal(0.7, 0.01, (3, 200))
+    scores = Scores({"erm": one, "adv": other}, groups, np.arange(200))
+    assert np.isnan(many.pairwise(many.errors(scores), least_seeds=3)[0, 1])
+    assert set(across([scores], least_seeds=3)["letters"]) == {"a"}
+    assert set(rank(resample(scores, resamples=100))["letters"]) == {"a"}
