@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -15,8 +16,8 @@ import click
 
 from harness import __version__
 from harness.commands import execution, plugin, sandbox, submission, tune
-from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, SEEDS
-from harness.errors import HarnessError, did_you_mean
+from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, SEEDS, Number
+from harness.errors import HarnessError, did_you_mean, plain, refused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,8 +69,20 @@ def cli() -> None:
     "--tuned", type=click.Path(path_type=Path), help="Hyper-parameters from this file of harness tune."
 )
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Run strangers' methods in containers.")
-@click.option("--memory", default=8.0, show_default=True, help="Sandbox: gigabytes a trial may use.")
-@click.option("--minutes", default=1440.0, show_default=True, help="Sandbox: how long a trial may take.")
+@click.option(
+    "--memory",
+    type=Number(0.5, 1e6),
+    default=8.0,
+    show_default=True,
+    help="Sandbox: gigabytes a trial may use.",
+)
+@click.option(
+    "--minutes",
+    type=Number(0, 1e6, min_open=True),
+    default=1440.0,
+    show_default=True,
+    help="Sandbox: how long a trial may take.",
+)
 @RUNS
 @CACHE
 def run_command(
@@ -154,12 +167,12 @@ def show_command(trial: str, runs: Path) -> None:
         raise HarnessError(f"{runs}: {found} with an id that begins with '{trial}' (harness list trials).")
     record = store.record(matches[0])
     console = _console()
-    console.print_json(record.model_dump_json(exclude={"method": {"source"}}))
+    console.print_json(plain(record.model_dump_json(exclude={"method": {"source"}})))
     if record.status == "done":
         scores = store.scores(record.id).drop(columns="sample").groupby("structure", sort=False).mean()
         console.print(scores.round(4).to_string())
     else:
-        console.print(store.log(record.id), markup=False, highlight=False)
+        console.print(plain(store.log(record.id), "\n\t"), markup=False, highlight=False)
 
 
 @cli.command("cohort")
@@ -277,8 +290,16 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except HarnessError as error:
-        click.echo(f"Error: {error}", err=True)
+        said = plain(str(error), "\n")
+        click.echo(f"Error: {said}", err=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"Error: {refused(error)}; give a path that can be read and written.", err=True)
+        sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted; the same command goes on where this one stopped.", err=True)
         sys.exit(130)
@@ -309,7 +330,7 @@ def _list_methods() -> int:
         listed = ", ".join(f"{key}={value}" for key, value in values.items())
         click.echo(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else ""))
     for one in broken:
-        click.echo(f"{one.plugin.name:16} broken: {one.error}", err=True)
+        click.echo(f"{one.plugin.name:16} broken: {plain(one.error)}", err=True)
     return 1 if broken else 0
 
 
@@ -328,7 +349,7 @@ def _list_trials(runs: Path) -> int:
     for trial in store.ids():
         record = store.record(trial)
         where = f"{record.protocol} {record.method.name} {record.attribute or '-'} seed {record.seed}"
-        click.echo(f"{trial[:8]}  {record.status:6}  {where}")
+        click.echo(f"{trial[:8]}  {record.status:6}  {plain(where)}")
     return 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,31 +20,46 @@ from harness.augment import VARIANTS, dihedral
 from harness.backbones import build
 from harness.backbones.backbone import Backbone
 from harness.cohorts.cohort import Cohort
+from harness.errors import HarnessError
 from harness.protocol import Protocol
 
 # Fixed, because the last bits of a batched product depend on it; small, because an allocation
 # above 32 MiB costs a page fault for every 4 KiB of it, every time.
 _BATCH = 4
 
-
-def are_cached(protocol: Protocol, cohort: Cohort, cache: Path) -> bool:
-    """Tell whether the embeddings of a protocol's cohort are complete."""
-    return _folder(protocol, cohort, cache).is_dir()
+# What decides the encoder's bits beside its weights and our source.
+_LIBRARIES = ("segment-anything", "timm", "torch")
 
 
-def open_embeddings(protocol: Protocol, cohort: Cohort, cache: Path) -> list[np.ndarray]:
+def are_cached(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> bool:
+    """Tell whether the embeddings of a protocol's cohort, as a type of device gives them, are complete."""
+    return _folder(protocol, cohort, cache, device).is_dir()
+
+
+def open_embeddings(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> list[np.ndarray]:
     """Return one memory-mapped array a map: float16 [V, N, d, s, s], V dihedral variants.
 
-    Raises FileNotFoundError where `embed_shard` and `finish` have not run.
+    Raises HarnessError where `embed_shard` and `finish` have not run.
     """
-    return [
-        np.load(path, mmap_mode="r") for path in sorted(_folder(protocol, cohort, cache).glob("map*.npy"))
-    ]
+    folder = _folder(protocol, cohort, cache, device)
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: the embeddings are gone; run again.")
+    return [np.load(path, mmap_mode="r") for path in sorted(folder.glob("map*.npy"))]
 
 
-def prepare(protocol: Protocol, cohort: Cohort, cache: Path) -> None:
+@contextmanager
+def locked(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Iterator[None]:
+    """Keep other processes from computing the same embeddings; a process that dies lets go."""
+    lock = _folder(protocol, cohort, cache, device).with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def prepare(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None:
     """Lay out the empty arrays that the shards fill; those of an interrupted run are kept."""
-    part = _part(protocol, cohort, cache)
+    part = _part(protocol, cohort, cache, device)
     if (part / "done.npy").is_file():
         return
     shutil.rmtree(part, ignore_errors=True)
@@ -68,7 +85,7 @@ def embed_shard(
 
     Batches are the same whatever the number of shards, so the bits do not depend on it.
     """
-    part = _part(protocol, cohort, cache)
+    part = _part(protocol, cohort, cache, device.type)
     maps = [np.load(path, mmap_mode="r+") for path in sorted(part.glob("map*.npy"))]
     done = np.load(part / "done.npy", mmap_mode="r+")
     encoder = _encoder(protocol, cache).to(device)
@@ -85,13 +102,14 @@ def embed_shard(
             done[variant, batch] = True
 
 
-def finish(protocol: Protocol, cohort: Cohort, cache: Path) -> None:
+def finish(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None:
     """Put complete embeddings in their place. Raises RuntimeError if a batch is missing."""
-    part = _part(protocol, cohort, cache)
+    part, folder = (place(protocol, cohort, cache, device) for place in (_part, _folder))
     if not np.load(part / "done.npy").all():
         raise RuntimeError(f"{part}: not every batch was embedded")
-    (part / "done.npy").unlink()
-    os.replace(part, _folder(protocol, cohort, cache))
+    # In this order a kill between the two costs nothing: without the table all would be embedded again.
+    os.replace(part, folder)
+    (folder / "done.npy").unlink()
 
 
 def _encoder(protocol: Protocol, cache: Path) -> Backbone:
@@ -104,25 +122,27 @@ def _images(cohort: Cohort, rows: np.ndarray, device: torch.device) -> torch.Ten
     return torch.from_numpy(cohort.images[rows]).to(device).movedim(-1, 1).float() / 255
 
 
-def _folder(protocol: Protocol, cohort: Cohort, cache: Path) -> Path:
+def _folder(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
     """Return the folder named by the hash of all that the embeddings depend on."""
     name = weights.required(protocol.backbone)
     content = {
-        "cohort": cohort.digest,
+        "cohort": cohort.stored,
         "backbone": protocol.backbone.model_dump(exclude={"rank"}),
         "weights": None if name is None else weights.CHECKPOINTS[name].sha256,
         "variants": VARIANTS[protocol.recipe.augmentation],
         "precision": protocol.recipe.precision,
+        "threads": protocol.recipe.threads,
+        "device": device,
         "source": sources.digest(_source_files()),
-        "torch": version("torch"),
+        "libraries": {name: version(name) for name in _LIBRARIES},
     }
     return (
         cache / "embeddings" / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
     )
 
 
-def _part(protocol: Protocol, cohort: Cohort, cache: Path) -> Path:
-    folder = _folder(protocol, cohort, cache)
+def _part(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
+    folder = _folder(protocol, cohort, cache, device)
     return folder.with_name(folder.name + ".part")
 
 

@@ -21,6 +21,17 @@ class TrialError(HarnessError):
     exit_code = 1
 
 
+def plain(text: str, keep: str = "") -> str:
+    """Return a stranger's text without what would move a terminal's cursor, but for those of `keep`."""
+    return "".join(char if char.isprintable() or char in keep else "?" for char in text)
+
+
+def refused(error: OSError) -> str:
+    """Return what the file system said, and of which file: `runs/records: Permission denied`."""
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {said}" if error.filename else said
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the closest known name, else the list of known names."""
     known = sorted(known)

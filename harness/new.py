@@ -8,6 +8,7 @@ import string
 from importlib import resources
 from pathlib import Path
 
+from harness import plugins
 from harness.errors import HarnessError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -27,6 +28,8 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     for file in (plugin, test):
         if file.exists():
             raise HarnessError(f"{file}: is already there and is not overwritten; choose another name.")
+    if name in plugins.discover():
+        raise HarnessError(f"'{name}' is a method that is there already; choose another name.")
     values = {
         "title": " ".join(words).capitalize(),
         "cls": cls,

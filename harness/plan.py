@@ -37,12 +37,16 @@ LIBRARIES = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method that is to run: where it is from, what it says of itself, its hyper-parameters."""
+    """A method that is to run: where it is from, what it says of itself, its hyper-parameters.
+
+    digest: of its file and the local modules it imports; source: text of the file.
+    """
 
     plugin: Plugin
     about: About
     hyper_parameters: dict[str, Any]
     digest: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Trial:
     shuffled: bool = False
     control: str = ""
     """Of a twin, what is different: `shuffled groups`."""
+    source: str = field(default="", repr=False)
+    """Text of the method's file when the trial was planned."""
 
     @property
     def label(self) -> str:
@@ -107,14 +113,16 @@ def candidate(
     changed since it was tuned.
     """
     given = dict(protocol.methods.get(plugin.name, {}))
-    digest = sources.method_digest(plugin.file)
+    texts = {str(path): path.read_bytes() for path in sources.method_files(plugin.file)}
+    digest = sources.digest_texts(texts)
     if tuned is not None:
         if tuned.source_digest != digest:
             raise HarnessError(
                 f"{plugin.name}: {plugin.file.name} is not what was tuned; run harness tune again."
             )
         given |= tuned.values
-    return Candidate(plugin, about, check_hyper_parameters(about, plugin, given, where), digest)
+    source = texts[str(plugin.file.resolve())].decode(errors="replace")
+    return Candidate(plugin, about, check_hyper_parameters(about, plugin, given, where), digest, source)
 
 
 def build(
@@ -231,6 +239,7 @@ class _Planner:
             sampler=twin.sampler,
             shuffled=twin.shuffled,
             control=twin.name,
+            source=chosen.source,
         )
         return trial
 

@@ -7,25 +7,28 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import TypeAdapter, ValidationError
 
 from harness import sources
-from harness.errors import HarnessError, did_you_mean
+from harness.errors import HarnessError, did_you_mean, plain
 
 if TYPE_CHECKING:
     from harness.method import Card, Method, Range, Sampler
 
 ENTRY_POINTS = "harness.methods"
+
+T = TypeVar("T")
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
 """Types of hyper-parameters that a value from a protocol file is fitted to."""
@@ -51,7 +54,7 @@ class Broken:
 def discover() -> dict[str, Plugin]:
     """Return the plugins of the methods folder and of the entry points, by name."""
     found: dict[str, Plugin] = {}
-    for folder in _folders():
+    for folder in sources.method_folders():
         for file in sorted(folder.glob("*.py")):
             if not file.stem.startswith("_"):
                 found.setdefault(_name(file), Plugin(_name(file), file))
@@ -103,14 +106,22 @@ def requirements(file: Path) -> tuple[str, ...]:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
         names = [target.id for target in targets if isinstance(target, ast.Name)]
         if "requires" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            try:
-                wanted = tuple(str(Requirement(text)) for text in ast.literal_eval(node.value))
-            except (ValueError, TypeError, InvalidRequirement):
+            wanted = _listed(node.value)
+            if wanted is None:
                 raise HarnessError(
                     f"{file}:{node.lineno}: requires is a tuple of requirements like 'scikit-image>=0.22'."
-                ) from None
+                )
             return wanted
     return ()
+
+
+def _listed(value: ast.expr) -> tuple[str, ...] | None:
+    try:
+        texts = ast.literal_eval(value)
+        # A lone text is a sequence too, of letters that may well be packages.
+        return None if isinstance(texts, str) else tuple(str(Requirement(text)) for text in texts)
+    except (ValueError, TypeError, InvalidRequirement):
+        return None
 
 
 def _missing(file: Path) -> list[str]:
@@ -126,7 +137,11 @@ def _missing(file: Path) -> list[str]:
 
 
 def about(method: type[Method], plugin: Plugin) -> About:
-    """Return what a loaded method says of itself. Raises HarnessError for a parameter without default."""
+    """Return what a loaded method says of itself.
+
+    Raises HarnessError for a hyper-parameter without default, or whose default is not JSON.
+    """
+    _check_json(method, plugin)
     return About(
         card=method.card,
         defaults=hyper_parameters(method, plugin),
@@ -164,26 +179,29 @@ def load(plugin: Plugin) -> type[Method]:
     if not isinstance(getattr(method, "card", None), Card):
         raise HarnessError(f"{plugin.file}: {method.__name__} has no card; add `card = Card(title=...)`.")
     _check_search(method, hyper_parameters(method, plugin), plugin)
+    _check_declared(method, hyper_parameters(method, plugin), plugin)
     return method
 
 
 def load_all(plugins: Sequence[Plugin]) -> tuple[dict[str, type[Method]], list[Broken]]:
     """Import plugins one by one; one that fails is reported and the others still load."""
-    methods: dict[str, type[Method]] = {}
-    broken: list[Broken] = []
-    for plugin in plugins:
-        try:
-            methods[plugin.name] = load(plugin)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's file may raise anything
-            broken.append(Broken(plugin, describe_error(error, plugin.file), traceback.format_exc()))
-    return methods, broken
+    return _each(plugins, load)
 
 
 def describe_all(plugins: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
     """Import plugins one by one and return what they say of themselves; see `load_all`."""
-    methods, broken = load_all(plugins)
-    by_name = {plugin.name: plugin for plugin in plugins}
-    return {name: about(method, by_name[name]) for name, method in methods.items()}, broken
+    return _each(plugins, lambda plugin: about(load(plugin), plugin))
+
+
+def _each(plugins: Sequence[Plugin], ask: Callable[[Plugin], T]) -> tuple[dict[str, T], list[Broken]]:
+    answers: dict[str, T] = {}
+    broken: list[Broken] = []
+    for plugin in plugins:
+        try:
+            answers[plugin.name] = ask(plugin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's file may raise anything
+            broken.append(Broken(plugin, describe_error(error, plugin.file), traceback.format_exc()))
+    return answers, broken
 
 
 def hyper_parameters(method: type[Method], plugin: Plugin) -> dict[str, Any]:
@@ -232,37 +250,65 @@ def _check_search(method: type[Method], defaults: dict[str, Any], plugin: Plugin
             )
 
 
+def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plugin) -> None:
+    """Raise HarnessError for class attributes that do not fit: they would be ignored in silence."""
+    from harness.method import Sampler
+
+    samplers, name = get_args(Sampler), method.__name__
+    if method.sampler not in samplers:
+        raise HarnessError(
+            f"{plugin.file}: {name}.sampler = {method.sampler!r} is no sampler."
+            f"{did_you_mean(str(method.sampler).lower(), samplers)}"
+        )
+    if not isinstance(method.starts_from, str | None):
+        raise HarnessError(f"{plugin.file}: {name}.starts_from is the name of a method, or None.")
+    for control, values in method.controls.items():
+        for key in values:
+            if key not in defaults:
+                raise HarnessError(
+                    f"{plugin.file}: {name}.controls['{control}'] names '{key}', which is none of its "
+                    f"hyper-parameters.{did_you_mean(key, defaults)}"
+                )
+
+
+def _check_json(method: type[Method], plugin: Plugin) -> None:
+    values = {"": hyper_parameters(method, plugin)} | {k: dict(v) for k, v in method.controls.items()}
+    for control, given in values.items():
+        for name, value in given.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                place = f"controls['{control}']: " if control else "the default of "
+                raise HarnessError(
+                    f"{plugin.file}: {method.__name__}: {place}'{name}' is {value!r}, which no record can "
+                    "hold; use numbers, texts, booleans, None or lists of them."
+                ) from None
+
+
 def _kinds(method: type[Method]) -> dict[str, str]:
-    hints = inspect.get_annotations(method.__init__, eval_str=True)
-    return {name: hint.__name__ for name, hint in hints.items() if hint in KINDS.values()}
+    # Not evaluated: annotations may name what is imported under TYPE_CHECKING alone.
+    hints = {name: getattr(h, "__name__", h) for name, h in method.__init__.__annotations__.items()}
+    return {name: hint for name, hint in hints.items() if name != "return" and hint in KINDS}
 
 
 def describe_error(error: BaseException, file: Path) -> str:
     """Return one line: the place in the plugin's own file, and what was raised there."""
     if isinstance(error, HarnessError):
-        return str(error)
+        return plain(str(error))
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
     place = f"{file}:{lines[-1]}" if lines else str(file)
     text = str(error).strip().splitlines()
-    return f"{place}: {type(error).__name__}{': ' + text[0] if text else ''}"
+    return plain(f"{place}: {type(error).__name__}{': ' + text[0] if text else ''}")
 
 
 def methods_folder() -> Path:
     """Return the folder of the `methods` package: where a new method's file belongs."""
-    folders = _folders()
+    folders = sources.method_folders()
     if not folders:
         raise HarnessError("There is no methods/ folder; run from a clone, or give a method's path.")
     return folders[0]
-
-
-def _folders() -> list[Path]:
-    with contextlib.suppress(ModuleNotFoundError, ValueError):
-        spec = importlib.util.find_spec("methods")
-        if spec is not None and spec.submodule_search_locations:
-            return [Path(p).resolve() for p in spec.submodule_search_locations]
-    return []
 
 
 def _name(file: Path) -> str:
@@ -270,7 +316,7 @@ def _name(file: Path) -> str:
 
 
 def _execute(plugin: Plugin) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"methods.{plugin.file.stem}", plugin.file)
+    spec = importlib.util.spec_from_file_location(f"{sources.METHODS}.{plugin.file.stem}", plugin.file)
     if spec is None or spec.loader is None:
         raise HarnessError(f"{plugin.file}: not a Python file.")
     module = importlib.util.module_from_spec(spec)
@@ -294,5 +340,5 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None)
-            if origin and Path(origin).parent == folder and not name.startswith("methods."):
+            if origin and Path(origin).parent == folder and not name.startswith(f"{sources.METHODS}."):
                 del sys.modules[name]

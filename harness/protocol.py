@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -198,14 +199,22 @@ def parse(table: dict[str, Any], where: str) -> Protocol:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Turn pydantic's first complaint into one sentence that names the key and the fix."""
-    first = error.errors()[0]
+    """Turn one of pydantic's complaints into one sentence that names the key and the fix.
+
+    The first, unless that is a missing key: where another is not known, it may be the same, misspelt.
+    """
+    errors = error.errors()
+    first = errors[0]
+    if first["type"] == "missing":
+        first = next((one for one in errors if one["type"] == "extra_forbidden"), first)
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _keys_at(model, first["loc"][:-1])
         return f"'{key}' is not a key here.{did_you_mean(str(first['loc'][-1]), known)}"
     if first["type"] == "missing":
-        return f"'{key}' is missing; every protocol needs it."
+        near = difflib.get_close_matches(str(first["loc"][-1]), list(first["input"]), n=1)
+        hint = f" Is '{near[0]}' meant to be it?" if near else ""
+        return f"'{key}' is missing; every protocol needs it.{hint}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     got = f" (got {first['input']!r})" if key else ""
     return f"{key + ': ' if key else ''}{message}{got}."

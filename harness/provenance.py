@@ -31,7 +31,7 @@ def method_info(trial: Trial) -> MethodInfo:
         reads_attribute=about.reads_attribute,
         starts_from=about.starts_from,
         sampler=about.sampler,
-        source=trial.plugin.file.read_text(encoding="utf-8", errors="replace"),
+        source=trial.source,
         source_digest=trial.identity["method"]["source"],
     )
 

@@ -10,8 +10,11 @@ The leaderboard reads the first two and nothing else.
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +39,8 @@ CURVE = ("epoch", "quantity", "attribute", "group", "value")
 """Columns of curve.csv: quantity is "loss" (training) or "validation_dice"; attribute and group
 are empty for all samples together."""
 
+
+_SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -65,7 +70,10 @@ class MethodInfo(_Json):
 
 
 class Cost(_Json):
-    """What a trial took; `fit_seconds` adds up over interruptions."""
+    """What a trial took; `fit_seconds` adds up over interruptions.
+
+    Of a sandboxed trial it is the whole container's time, measured outside, and `predict_seconds` is 0.
+    """
 
     fit_seconds: float = 0.0
     predict_seconds: float = 0.0
@@ -182,6 +190,8 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        if self.root.is_file():
+            raise HarnessError(f"--runs {root}: a file; give the folder of the records.")
 
     def path(self, trial: str) -> Path:
         """Return the folder of a trial's record, there or not."""
@@ -200,6 +210,10 @@ class Store:
     def has(self, trial: str) -> bool:
         """Tell whether a trial has left a record, done or failed."""
         return (self.path(trial) / "record.json").is_file()
+
+    def is_done(self, trial: str) -> bool:
+        """Tell whether a trial has left a record, and not of a failure."""
+        return self.has(trial) and self.record(trial).status == "done"
 
     def ids(self) -> list[str]:
         """Return the ids of all records, sorted."""
@@ -258,10 +272,19 @@ class Store:
             return {key: data[key] for key in ("samples", "images", "masks")}
 
     @contextmanager
+    def locked(self, protocol: str) -> Iterator[None]:
+        """Keep other processes from changing a protocol's description between reading and writing it."""
+        folder = self.root / "protocols"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f".{protocol}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
     def writing(self, target: Path) -> Iterator[Path]:
         """Give a folder to fill; it takes `target`'s place whole, or not at all.
 
-        Every file is synced before the rename, so a crash leaves the old folder or the new one.
+        Every file is synced before the two folders swap names, so a crash leaves the old one or the new one.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -271,10 +294,7 @@ class Store:
                 _sync(file)
             _sync(aside)
             if target.exists():
-                old = aside.with_name(aside.name + ".old")
-                target.rename(old)
-                aside.rename(target)
-                shutil.rmtree(old)
+                _swap(aside, target)
             else:
                 aside.rename(target)
             _sync(target.parent)
@@ -298,6 +318,22 @@ def _read(path: Path, model: type[Model]) -> Model:
         return model.model_validate_json(text)
     except ValidationError as error:
         raise HarnessError(f"{path}: not a record of schema {SCHEMA_VERSION}: {error}") from None
+
+
+def _swap(one: Path, other: Path) -> None:
+    """Let two folders take each other's name, in one step where the file system can."""
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin":
+        swapped = hasattr(libc, "renamex_np") and libc.renamex_np(*names, _SWAP) == 0
+    else:
+        here = ctypes.c_int(-100)  # AT_FDCWD
+        swapped = hasattr(libc, "renameat2") and libc.renameat2(here, names[0], here, names[1], _SWAP) == 0
+    if not swapped:
+        between = one.with_name(one.name + ".old")
+        other.rename(between)
+        one.rename(other)
+        between.rename(one)
 
 
 def _sync(path: Path) -> None:

@@ -15,14 +15,14 @@ from typing import Protocol as Interface
 import numpy as np
 import pandas as pd
 
-from harness import cohorts, embed, plan, plugins, weights
+from harness import backbones, cohorts, embed, plan, plugins, weights
 from harness.cohorts.cohort import Cohort
-from harness.errors import HarnessError
+from harness.errors import HarnessError, did_you_mean, refused
 from harness.executors.local import WorkerDied
 from harness.plan import Plan, Trial
 from harness.protocol import Protocol
 from harness.records import BrokenPlugin, PlanRow, ProtocolRecord, Store, Tuned, write_json
-from harness.trial import Paths, commit_failed, embed_shard, run_logged
+from harness.trial import Paths, commit_failed, embed_shard, resolve_device, run_logged
 
 Describe = Callable[[Sequence[plugins.Plugin]], tuple[dict[str, plugins.About], list[plugins.Broken]]]
 RunOne = Callable[[Trial, Paths, str], str]
@@ -96,6 +96,7 @@ def prepare(
     among `broken` and the rest go on.
     """
     tuned = tuned or {}
+    backbones.check_name(protocol.backbone)
     candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
     cohort = cohorts.load(protocol, paths.data, paths.cache)
     digest = weights_digest(protocol, paths.cache)
@@ -113,15 +114,23 @@ def find_methods(
     tuned: Mapping[str, Tuned] | None = None,
 ) -> tuple[dict[str, plan.Candidate], list[str], list[plugins.Broken]]:
     """Return the methods and what they start from, the names of those that can run, and the broken."""
-    found = [plugins.find(name) for name in names] if names else list(plugins.discover().values())
-    methods, broken = _describe(found, controls, describe)
-    candidates = {
-        name: plan.candidate(plugin, methods[name], protocol, where, (tuned or {}).get(name))
-        for name, plugin in ((p.name, p) for p in found + _origins(found, methods, controls))
-        if name in methods
-    }
-    wanted = [p.name for p in found if p.name in candidates and _runnable(p.name, candidates)]
-    return candidates, wanted, broken
+    found = _distinct([plugins.find(n) for n in names]) if names else list(plugins.discover().values())
+    _check_values(protocol, found, where)
+    methods, known, broken = _describe(found, controls, describe)
+    candidates = {}
+    for name, about in methods.items():
+        try:
+            candidates[name] = plan.candidate(known[name], about, protocol, where, (tuned or {}).get(name))
+        except SyntaxError as error:  # of a file that the method imports only when it runs
+            broken.append(plugins.Broken(known[name], plugins.describe_error(error, known[name].file), ""))
+    for name in list(candidates):
+        if reason := _never_starts(name, candidates):
+            broken.append(plugins.Broken(known[name], f"{known[name].file}: {reason}", ""))
+    stuck = {one.plugin.name for one in broken}
+    candidates = {name: one for name, one in candidates.items() if name not in stuck}
+    if controls and plan.BASELINE not in candidates:
+        raise HarnessError(f"--controls are made of '{plan.BASELINE}', which is broken: {broken[0].error}")
+    return candidates, [p.name for p in found if p.name in candidates], broken
 
 
 def execute(
@@ -145,24 +154,43 @@ def execute(
 
 
 def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: str) -> None:
-    """Compute the embeddings of a frozen backbone that are not cached yet, a shard a slot."""
+    """Compute the embeddings of a frozen backbone that are not cached yet, a shard a slot.
+
+    Waits where another process is computing them.
+    """
     protocol, cohort, cache = prepared.protocol, prepared.cohort, prepared.paths.cache
-    if protocol.backbone.adapt != "frozen" or embed.are_cached(protocol, cohort, cache):
+    if protocol.backbone.adapt != "frozen":
         return
-    embed.prepare(protocol, cohort, cache)
-    shards = [
-        executor.submit(embed_shard, protocol, prepared.paths, shard, slots, device) for shard in range(slots)
-    ]
-    for shard in shards:
-        shard.result()
-    embed.finish(protocol, cohort, cache)
+    kind = resolve_device(device).type
+    with embed.locked(protocol, cohort, cache, kind):
+        if embed.are_cached(protocol, cohort, cache, kind):
+            return
+        embed.prepare(protocol, cohort, cache, kind)
+        shards = [
+            executor.submit(embed_shard, protocol, prepared.paths, shard, slots, device)
+            for shard in range(slots)
+        ]
+        try:
+            for shard in shards:
+                shard.result()
+        except WorkerDied as error:
+            raise HarnessError(f"The embeddings of the frozen backbone: {error}; run again.") from None
+        embed.finish(protocol, cohort, cache, kind)
 
 
 def write_protocol(prepared: Prepared, command: str) -> None:
     """Write the protocol's own record; cells of methods that are not in this plan stay."""
+    with prepared.store.locked(prepared.protocol.name):
+        _write_protocol(prepared, command)
+
+
+def _write_protocol(prepared: Prepared, command: str) -> None:
     store, protocol, cohort = prepared.store, prepared.protocol, prepared.cohort
     digest = protocol_digest(protocol, cohort)
-    rows, tuned = _merged(store, prepared, digest)
+    old = store.protocol(protocol.name) if protocol.name in store.protocols() else None
+    rows, tuned = prepared.plan.rows, dict(prepared.tuned)
+    if old is not None and old.digest == digest:
+        rows, tuned = _merged(old, prepared)
     seeds = sorted({row.seed for row in rows} | set(protocol.seeds))
     record = ProtocolRecord(
         name=protocol.name,
@@ -193,27 +221,58 @@ def write_protocol(prepared: Prepared, command: str) -> None:
             _write_cases(cohort, folder / "cases.npz")
 
 
+def _distinct(found: Sequence[plugins.Plugin]) -> list[plugins.Plugin]:
+    """Return each plugin once. Raises HarnessError for two files of one name."""
+    by_name: dict[str, plugins.Plugin] = {}
+    for plugin in found:
+        other = by_name.setdefault(plugin.name, plugin)
+        if other.file.resolve() != plugin.file.resolve():
+            raise HarnessError(
+                f"{other.file} and {plugin.file} are both the method '{plugin.name}'; rename one of them."
+            )
+    return list(by_name.values())
+
+
+def _check_values(protocol: Protocol, found: Sequence[plugins.Plugin], where: str) -> None:
+    """Raise HarnessError where the protocol has hyper-parameters for a method that there is not."""
+    known = {plugin.name for plugin in found} | plugins.discover().keys()
+    for name in protocol.methods:
+        if name not in known:
+            raise HarnessError(f"{where}: [methods.{name}] names no method.{did_you_mean(name, known)}")
+
+
 def _describe(
     found: Sequence[plugins.Plugin], controls: bool, describe: Describe
-) -> tuple[dict[str, plugins.About], list[plugins.Broken]]:
-    methods, broken = describe(found)
-    more, also_broken = describe(_origins(found, methods, controls))
-    return methods | more, broken + also_broken
+) -> tuple[dict[str, plugins.About], dict[str, plugins.Plugin], list[plugins.Broken]]:
+    """Describe plugins, what they start from, what that starts from ..., and what controls are made of."""
+    methods: dict[str, plugins.About] = {}
+    known: dict[str, plugins.Plugin] = {}
+    broken: list[plugins.Broken] = []
+    everywhere, waiting = plugins.discover(), list(found)
+    if controls and plan.BASELINE not in {plugin.name for plugin in found}:
+        waiting.append(plugins.find(plan.BASELINE))
+    while waiting:
+        known |= {plugin.name: plugin for plugin in waiting}
+        described, also_broken = describe(waiting)
+        methods |= described
+        broken += also_broken
+        origins = {about.starts_from for about in described.values()}
+        waiting = [everywhere[name] for name in everywhere if name in origins and name not in known]
+    return methods, known, broken
 
 
-def _origins(
-    found: Sequence[plugins.Plugin], methods: dict[str, plugins.About], controls: bool
-) -> list[plugins.Plugin]:
-    """Return the plugins, not among `found`, that methods start from and that controls are made of."""
-    known = {plugin.name for plugin in found}
-    names = {m.starts_from for m in methods.values() if m.starts_from is not None}
-    names |= {plan.BASELINE} if controls else set()
-    return [plugins.find(name) for name in sorted(names - known)]
-
-
-def _runnable(name: str, candidates: dict[str, plan.Candidate]) -> bool:
-    origin = candidates[name].about.starts_from
-    return origin is None or (origin in candidates and _runnable(origin, candidates))
+def _never_starts(name: str, candidates: Mapping[str, plan.Candidate]) -> str:
+    """Return why a method has nothing to start from, "" where it has or needs nothing."""
+    chain = [name]
+    while (origin := candidates[chain[-1]].about.starts_from) is not None:
+        if origin in chain:
+            return f"starts_from leads back: {' from '.join([*chain, origin])}; name another method."
+        if origin not in candidates:
+            known = plugins.discover()
+            said = "is broken." if origin in known else f"is no method.{did_you_mean(origin, known)}"
+            return f"{chain[-1]} starts from '{origin}', which {said}"
+        chain.append(origin)
+    return ""
 
 
 def weights_digest(protocol: Protocol, cache: Path) -> str:
@@ -288,13 +347,18 @@ class _Schedule:
 
     def _status(self, trial: Trial, future: Future[str]) -> str:
         try:
-            return future.result()
+            try:
+                return future.result()
+            except WorkerDied as error:
+                commit_failed(self.prepared.store, trial, f"{trial.label}: {error}.", "")
+                return "failed"
         except HarnessError as error:
             self.outcome.errors.append(str(error))
-            return "stopped"
-        except WorkerDied as error:
-            commit_failed(self.prepared.store, trial, f"{trial.label}: {error}.", "")
-            return "failed"
+        except OSError as error:
+            self.outcome.errors.append(f"{refused(error)} ({trial.label}); mend it and run again.")
+        except Exception as error:  # noqa: BLE001 - whatever ends one trial, the others go on
+            self.outcome.errors.append(f"{trial.label}: {type(error).__name__}: {error}")
+        return "stopped"
 
     def _end(self, trial: Trial, status: str) -> None:
         self.ended[trial.id] = status
@@ -313,7 +377,7 @@ class _Schedule:
 
 def _read_progress(store: Store, trial: Trial) -> dict[str, Any]:
     try:
-        read: dict[str, Any] = json.loads((store.work(trial.id) / "progress.json").read_text())
+        read: dict[str, Any] = json.loads((store.root / "work" / trial.id / "progress.json").read_text())
     except (OSError, json.JSONDecodeError):
         return {"stage": "starting", "done": 0, "total": 1}
     return read
@@ -326,24 +390,43 @@ def protocol_digest(protocol: Protocol, cohort: Cohort) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _merged(store: Store, prepared: Prepared, digest: str) -> tuple[tuple[PlanRow, ...], dict[str, Tuned]]:
+def _merged(old: ProtocolRecord, prepared: Prepared) -> tuple[tuple[PlanRow, ...], dict[str, Tuned]]:
     """Return the plan's rows and tunings with those that are already there of other cells.
 
-    Cells of a method that was tuned otherwise, or not at all, go: they would be averaged with these.
+    Cells of a method that was tuned otherwise, or not at all, go: they would be averaged with these. Those
+    that were made with other code become what is to run now; controls that are not in this plan go then.
     """
-    name, rows, tuned = prepared.protocol.name, prepared.plan.rows, dict(prepared.tuned)
-    if name not in store.protocols() or (old := store.protocol(name)).digest != digest:
-        return rows, tuned
+    rows, tuned = prepared.plan.rows, dict(prepared.tuned)
     fresh = {(row.method, row.attribute, row.seed) for row in rows}
     again = {row.control_of or row.method for row in rows}
-    changed = {method for method in again if old.tuned.get(method) != tuned.get(method)}
+    retuned = {method for method in again if old.tuned.get(method) != tuned.get(method)}
+    now = [_as_of_now(row, prepared.plan) for row in old.plan]
+    recoded = {row.method for row, one in zip(old.plan, now, strict=True) if one not in (None, row)}
     kept = tuple(
-        row
-        for row in old.plan
+        one or row
+        for row, one in zip(old.plan, now, strict=True)
         if (row.method, row.attribute, row.seed) not in fresh
-        and (row.control_of or row.method) not in changed
+        and (row.control_of or row.method) not in retuned
+        and not (one is None and row.control_of in recoded)
     )
     return kept + rows, {method: one for method, one in old.tuned.items() if method not in again} | tuned
+
+
+def _as_of_now(row: PlanRow, current: Plan) -> PlanRow | None:
+    """Return a cell as the plan would fill it under the cell's seed; None for what is not in the plan."""
+    for one in current.rows:
+        same = (one.method, one.attribute) == (row.method, row.attribute)
+        if same and one.trial in current.trials:  # a submission's trials are on the board alone
+            return row.model_copy(update={"trial": _reseeded(one.trial, row.seed, current)})
+    return None
+
+
+def _reseeded(trial: str, seed: int, current: Plan) -> str:
+    """Return the id that a trial of the plan has under another seed."""
+    identity = current.trials[trial].identity
+    origin = identity["starts_from"]
+    before = None if origin is None else _reseeded(origin, seed, current)
+    return plan.trial_id(identity | {"seed": seed, "starts_from": before})
 
 
 def _sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:

@@ -6,10 +6,15 @@ import ast
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 HARNESS = Path(__file__).parent
+
+METHODS = "methods"
+"""The package of the shipped methods; every method's file is executed as if it lay there."""
 
 # Modules whose change cannot change a result: what they decide is hashed as data.
 _NOT_IN_A_RESULT = {"__init__", "errors", "records", "protocol", "sources"}
@@ -25,10 +30,11 @@ def parse(file: Path) -> ast.Module:
         return ast.parse(file.read_bytes(), filename=str(file))
 
 
-def local_files(file: Path, roots: Iterable[Path]) -> list[Path]:
+def local_files(file: Path, roots: Iterable[Path], package: str = "") -> list[Path]:
     """Return `file` and every local file that it imports, directly or not, sorted.
 
-    A module is local if it is found under one of `roots`; imports anywhere in a file count.
+    A module is local if it is found under one of `roots`; imports anywhere in a file count. `package`:
+    where `file` is executed, if that is not where it lies; its relative imports count from there too.
     Raises SyntaxError for a file that does not parse.
     """
     roots = [root.resolve() for root in roots]
@@ -39,7 +45,8 @@ def local_files(file: Path, roots: Iterable[Path]) -> list[Path]:
         if path in found:
             continue
         found.add(path)
-        for name in _imports(path, roots):
+        executed_in = package if path == file.resolve() else ""
+        for name in _imports(path, roots, executed_in):
             waiting.extend(_resolve(name, roots))
     return sorted(found)
 
@@ -52,11 +59,11 @@ def digest(files: Iterable[Path]) -> str:
 def digest_texts(texts: Mapping[str, bytes]) -> str:
     """Return the digest of files whose contents are at hand: path, with slashes, to bytes.
 
-    Only the last part of a path is hashed; the whole decides between files of the same name.
+    Only the last part of a path is hashed, so that a method has one digest wherever it lies.
     """
     sha = hashlib.sha256()
-    for name, path in sorted((PurePath(path).name, path) for path in texts):
-        sha.update(name.encode() + b"\0" + texts[path] + b"\0")
+    for name, text in sorted((PurePath(path).name, text) for path, text in texts.items()):
+        sha.update(name.encode() + b"\0" + text + b"\0")
     return sha.hexdigest()
 
 
@@ -70,8 +77,30 @@ def method_files(file: Path) -> list[Path]:
     roots = [file.parent]
     if (file.parent / "__init__.py").is_file():
         roots.append(file.parent.parent)
+    roots += [folder.parent for folder in method_folders()]
     harness = HARNESS.resolve()
-    return [f for f in local_files(file, roots) if harness not in f.parents]
+    return [f for f in local_files(file, roots, METHODS) if harness not in f.parents]
+
+
+def places(file: Path) -> dict[str, Path]:
+    """Return the files of a method by where they belong below one folder, from which it can be imported."""
+    file = file.resolve()
+    root = file.parent.parent if (file.parent / "__init__.py").is_file() else file.parent
+    roots = [root, *(folder.parent for folder in method_folders())]
+    return {
+        next(path.relative_to(r).as_posix() for r in roots if path.is_relative_to(r)): path
+        for path in method_files(file)
+    }
+
+
+@cache
+def method_folders() -> list[Path]:
+    """Return the folders of the `methods` package: one in a clone, none without."""
+    with suppress(ModuleNotFoundError, ValueError):
+        spec = find_spec(METHODS)
+        if spec is not None and spec.submodule_search_locations:
+            return [Path(p).resolve() for p in spec.submodule_search_locations]
+    return []
 
 
 @cache
@@ -83,18 +112,19 @@ def engine_digest() -> str:
     return digest(f for f in files if f.stem not in _NOT_IN_A_RESULT and cohorts not in f.parents)
 
 
-def _imports(file: Path, roots: list[Path]) -> Iterator[str]:
-    """Yield the dotted names that a file imports, relative ones made absolute."""
+def _imports(file: Path, roots: list[Path], package: str) -> Iterator[str]:
+    """Yield the dotted names that a file imports, relative ones made absolute, by `package` too."""
     for node in ast.walk(parse(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
+            parents = {""}
             if node.level:
-                package = _dotted(file.parents[node.level - 1], roots)
-                base = ".".join(part for part in (package, base) if part)
-            yield base
-            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+                parents = {_dotted(file.parents[node.level - 1], roots), package}
+            for parent in sorted(parents):
+                base = ".".join(part for part in (parent, node.module) if part)
+                yield base
+                yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
 
 
 def _dotted(folder: Path, roots: list[Path]) -> str:

@@ -93,7 +93,8 @@ def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None
     store = Store(paths.runs)
     work = store.work(trial.id)
     try:
-        inputs = gather(trial, paths)
+        inputs = gather(trial, paths, device)
+        _check_unchanged(trial, inputs.cohort)
         if fit is None:
             fitted = fit_and_predict(trial, inputs, device, work, _progress_file(work))
         else:
@@ -105,7 +106,7 @@ def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None
         if fitted.state:
             _save_weights(fitted.state, store.weights(trial.id))
         _commit_done(store, trial, inputs.cohort, fitted, scores, cost)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HarnessError(
                 f"{error.filename or paths.runs}: the disk is full; {trial.label} stopped and will resume "
@@ -122,14 +123,19 @@ def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None
 def run_logged(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None) -> str:
     """Run a trial in a process of its own, whose output goes to the trial's log.
 
-    Returns "elsewhere" if another process has the trial's log locked: it is running it.
+    Returns "elsewhere" if another process has the trial's log locked: it is running it; "done" if another
+    has finished it since it was planned.
     """
-    log = Store(paths.runs).work(trial.id) / "log.txt"
+    store = Store(paths.runs)
+    log = store.work(trial.id) / "log.txt"
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return "elsewhere"
+        return "done" if store.is_done(trial.id) else "elsewhere"
+    if store.is_done(trial.id):
+        shutil.rmtree(store.work(trial.id))
+        return "done"
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     return run(trial, paths, device, fit)
@@ -178,7 +184,7 @@ def build_backbone(protocol: Protocol, seed: int, file: Path | None) -> Backbone
     return backbones.build(protocol.backbone, protocol.n_classes, protocol.cohort.size, file)
 
 
-def gather(trial: Trial, paths: Paths) -> Inputs:
+def gather(trial: Trial, paths: Paths, device: str = "auto") -> Inputs:
     """Return what a trial reads. Raises HarnessError for a cohort or weights that are not there."""
     protocol = trial.protocol
     cohort = cohorts.load(protocol, paths.data, paths.cache)
@@ -191,10 +197,33 @@ def gather(trial: Trial, paths: Paths) -> Inputs:
         )
     return Inputs(
         cohort,
-        embed.open_embeddings(protocol, cohort, paths.cache) if protocol.backbone.adapt == "frozen" else [],
+        _embeddings(protocol, cohort, paths, device) if protocol.backbone.adapt == "frozen" else [],
         None if name is None else weights.find(name, paths.cache),
         origin,
     )
+
+
+def _embeddings(protocol: Protocol, cohort: Cohort, paths: Paths, device: str) -> list[np.ndarray]:
+    return embed.open_embeddings(protocol, cohort, paths.cache, resolve_device(device).type)
+
+
+def _check_unchanged(trial: Trial, cohort: Cohort) -> None:
+    """Raise HarnessError where the cohort or the method is not what the trial's id says."""
+    if cohort.digest != trial.identity["cohort"]:
+        raise HarnessError(f"The cohort '{cohort.title}' has changed since this run was planned; run again.")
+    _check_source(trial)
+
+
+def _check_source(trial: Trial) -> None:
+    try:
+        same = sources.method_digest(trial.plugin.file) == trial.identity["method"]["source"]
+    except (OSError, SyntaxError):
+        same = False
+    if not same:
+        raise HarnessError(
+            f"{trial.plugin.file}: it or a file that it imports has changed since this run was planned; "
+            "run again."
+        )
 
 
 def fit_and_predict(trial: Trial, inputs: Inputs, device: str, work: Path, progress: Progress) -> Fitted:
@@ -264,6 +293,9 @@ def _job(
 
 def _build_method(trial: Trial, task: Task) -> Method:
     method = plugins.load(trial.plugin)
+    # Once more, because what was loaded may be an edit; in a sandbox the host has made sure.
+    if trial.identity:
+        _check_source(trial)
     seed_everything("method", trial.plugin.name, trial.seed)
     built = method(task, **trial.hyper_parameters)
     if trial.sampler is not None:

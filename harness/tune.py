@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,7 +148,7 @@ def _scored(prepared: Prepared, attempt: Attempt) -> Try:
     store, values = prepared.store, attempt.hyper_parameters
     found: dict[str, list[float]] = {}
     for (attribute, _), trial in attempt.trials.items():
-        if not store.has(trial.id) or store.record(trial.id).status != "done":
+        if not store.is_done(trial.id):
             error = store.record(trial.id).error if store.has(trial.id) else "not run"
             return Try(hyper_parameters=values, error=error)
         found.setdefault(attribute, []).append(_es(store, trial, prepared.cohort, attribute))
@@ -216,6 +219,20 @@ def write(path: Path, protocol: Protocol, search: Search, chosen: Mapping[str, T
     aside = path.with_suffix(".part")
     write_json(aside, own)
     aside.replace(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise HarnessError where a file could not be written, before hours of training go into it."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.parent.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror}; give another file with --out.") from None
 
 
 def check_same_terms(path: Path, protocol: Protocol, budget: int) -> None:

@@ -13,15 +13,16 @@ from harness import Batch, Card, Method, Output, Range, Task, segmentation_loss
 class GroupDRO(Method):
     """Weigh groups by exponentiated gradient ascent on their losses (Sagawa et al., Algorithm 1).
 
-    After a batch, `q_g` is multiplied by `exp(step_size * (L_g + adjustment / sqrt(n_g)))` for
-    the groups in it, and the loss is `sum_g q_g L_g`. `L_g` is the recipe's segmentation loss
-    over the group's samples of the batch, `n_g` its number of training samples (the group
-    adjustment of their section 3.3).
+    At each batch `q_g` is multiplied by `exp(step_size * (L_g + adjustment / sqrt(n_g)))` for the
+    groups in it, `q` is divided by its sum, and the loss is `sum_g q_g L_g`, to which a group absent
+    from the batch contributes 0. `L_g` is the recipe's segmentation loss over the group's samples
+    of the batch, `n_g` its number of training samples (the group adjustment of their section 3.3).
 
-    Differs from the authors' code in two ways: a group absent from the batch keeps its weight
-    exactly (there, its adjustment alone still moves it), and `q` is normalised over the groups
-    present with their total weight kept. Samples of unknown group are left out; a batch of
-    nothing else falls back to the plain loss.
+    Algorithm 1 draws a group uniformly and then a sample of it; here the protocol's sampler draws,
+    as for every method, so that what sets this one apart from ERM is its loss. In the authors' code a
+    group that is absent is still moved by its adjustment; here, as in Algorithm 1, it keeps its weight
+    up to the common normalisation. Samples of unknown group are left out; a batch of nothing else
+    falls back to the plain loss.
 
     Parameters
     ----------
@@ -54,9 +55,7 @@ class GroupDRO(Method):
             return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
         losses = torch.stack([self._group_loss(batch, output, group) for group in present])
         self._ascend(present, losses.detach())
-        # Divided by the weight present, so that the step size does not depend on who is absent.
-        weights = self.q[present]
-        return (weights * losses).sum() / weights.sum()
+        return (self.q[present] * losses).sum()
 
     def _group_loss(self, batch: Batch, output: Output, group: Tensor) -> Tensor:
         rows = batch.groups == group
@@ -64,6 +63,5 @@ class GroupDRO(Method):
 
     @torch.no_grad()
     def _ascend(self, present: Tensor, losses: Tensor) -> None:
-        before = self.q[present]
-        raised = before * torch.exp(self.step_size * (losses + self.get_buffer("margin")[present]))
-        self.q[present] = raised * (before.sum() / raised.sum())
+        self.q[present] *= torch.exp(self.step_size * (losses + self.get_buffer("margin")[present]))
+        self.q /= self.q.sum()

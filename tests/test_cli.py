@@ -118,6 +118,17 @@ def test_a_failed_trial_is_shown_and_makes_the_status_non_zero(folder):
         (["run", "erm", "--protocol", "quick"], "run `harness weights fetch mobile-sam`"),
         (["show", "zzz"], "no record with an id that begins with 'zzz'"),
         (["weights", "fetch", "mobilesam"], "Did you mean 'mobile-sam'?"),
+        (
+            ["weights", "fetch", "mobile-sam", "--cache", "tiny.toml/x"],
+            "tiny.toml/x/weights: Not a directory",
+        ),
+        (["list", "trials", "--runs", "tiny.toml"], "--runs tiny.toml: a file; give the folder"),
+        (["run", "erm", "--protocol", "tiny.toml", "--runs", "tiny.toml"], "--runs tiny.toml: a file"),
+        (["run", "erm", "--protocol", "tiny.toml", "--runs", "tiny.toml/x"], "Not a directory; give a path"),
+        (
+            ["tune", "erm", "--budget", "1", "--protocol", "tiny.toml", "--out", "tiny.toml/x.json"],
+            "tiny.toml/x.json: Not a directory; give another file with --out",
+        ),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_status_2(folder, args, message):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
+from test_run import Inline
 from tiny import parse
 
-from harness import cohorts, embed
+from harness import cohorts, embed, run
 from harness.augment import dihedral
-from harness.trial import build_backbone
+from harness.plan import Plan
+from harness.run import Prepared
+from harness.trial import Paths, build_backbone
 
 CPU = torch.device("cpu")
 
@@ -25,12 +30,12 @@ def frozen():
 
 def filled(protocol, cache, shards):
     cohort = cohorts.load(protocol, None, cache)
-    embed.prepare(protocol, cohort, cache)
+    embed.prepare(protocol, cohort, cache, "cpu")
     for shard in range(shards):
         torch.manual_seed(0)
         embed.embed_shard(protocol, cohort, cache, shard, shards, CPU)
-    embed.finish(protocol, cohort, cache)
-    return cohort, embed.open_embeddings(protocol, cohort, cache)
+    embed.finish(protocol, cohort, cache, "cpu")
+    return cohort, embed.open_embeddings(protocol, cohort, cache, "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -59,11 +64,11 @@ def test_bits_do_not_depend_on_the_number_of_shards(frozen, tmp_path):
 
 def test_an_interrupted_run_goes_on_where_it_stopped(frozen, tmp_path):
     cohort = cohorts.load(frozen, None, tmp_path)
-    embed.prepare(frozen, cohort, tmp_path)
+    embed.prepare(frozen, cohort, tmp_path, "cpu")
     embed.embed_shard(frozen, cohort, tmp_path, 0, 2, CPU)
     with pytest.raises(RuntimeError, match="not every batch"):
-        embed.finish(frozen, cohort, tmp_path)
-    assert not embed.are_cached(frozen, cohort, tmp_path)
+        embed.finish(frozen, cohort, tmp_path, "cpu")
+    assert not embed.are_cached(frozen, cohort, tmp_path, "cpu")
     _, (resumed,) = filled(frozen, tmp_path, 1)
     _, (whole,) = filled(frozen, tmp_path / "whole", 1)
     assert np.array_equal(resumed, whole)
@@ -71,6 +76,31 @@ def test_an_interrupted_run_goes_on_where_it_stopped(frozen, tmp_path):
 
 def test_another_cohort_or_precision_has_other_embeddings(frozen, tmp_path):
     cohort, _ = filled(frozen, tmp_path, 1)
-    assert embed.are_cached(frozen, cohort, tmp_path)
+    assert embed.are_cached(frozen, cohort, tmp_path, "cpu")
     other = frozen.model_copy(update={"recipe": frozen.recipe.model_copy(update={"precision": "bfloat16"})})
-    assert not embed.are_cached(other, cohort, tmp_path)
+    assert not embed.are_cached(other, cohort, tmp_path, "cpu")
+
+
+def test_the_key_holds_what_changes_the_bits_and_not_the_split(frozen, tmp_path):
+    def key(device="cpu", **changes):
+        chosen = frozen.model_copy(update=changes)
+        return embed._folder(chosen, cohorts.load(chosen, None, tmp_path), tmp_path, device).name
+
+    recipe = frozen.recipe.model_copy(update={"threads": 2})
+    split = frozen.split.model_copy(update={"test": 0.3})
+    assert len({key(), key(device="cuda"), key(recipe=recipe)}) == 3
+    assert key(split=split) == key()
+
+
+def test_two_runs_that_embed_at_once_compute_it_once(frozen, tmp_path, monkeypatch):
+    cohort, paths = cohorts.load(frozen, None, tmp_path), Paths(tmp_path / "runs", None, tmp_path)
+    prepared, shards, embed_shard = Prepared(frozen, cohort, Plan({}, ()), (), paths), [], run.embed_shard
+    monkeypatch.setattr(run, "embed_shard", lambda *args: (shards.append(args[2]), embed_shard(*args)))
+    both = [threading.Thread(target=run.embed_cohort, args=(prepared, Inline(), 2, "cpu")) for _ in "ab"]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert shards == [0, 1]
+    assert len(embed.open_embeddings(frozen, cohort, tmp_path, "cpu")) == 1
+    assert not list((tmp_path / "embeddings").glob("*/done.npy"))

@@ -86,6 +86,12 @@ def test_nothing_is_overwritten(tmp_path, existing):
     assert [p for p in tmp_path.rglob("*.py") if p != path] == []
 
 
+def test_the_name_of_a_shipped_method_is_refused_wherever_it_would_go(tmp_path):
+    with pytest.raises(HarnessError, match="'erm' is a method that is there already"):
+        write_method("erm", tmp_path / "methods")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "better"),
     [

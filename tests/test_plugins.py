@@ -21,6 +21,11 @@ class Mine(Method):
 """
 
 
+def declaring(line: str) -> str:
+    """A method with one more class attribute."""
+    return GOOD.replace('card = Card(title="Mine")', f'card = Card(title="Mine")\n    {line}')
+
+
 @pytest.fixture
 def write(tmp_path):
     def _write(name: str, source: str) -> Plugin:
@@ -62,11 +67,17 @@ def test_a_file_given_by_path_is_a_method(write):
         (GOOD + "\nclass Other(Mine): pass\n", r"one subclass of Method, not Mine, Other"),
         (GOOD.replace('card = Card(title="Mine")', "pass"), r"Mine has no card"),
         (GOOD.replace("strength: float = 0.5", "strength"), r"takes 'strength' without a default"),
+        (GOOD.replace("= 0.5", "= object()"), r"bad.py: Mine: the default of 'strength' is <object"),
+        (GOOD.replace("= 0.5", "= float('nan')"), r"the default of 'strength' is nan, which no record can"),
+        (declaring("sampler = 'Uniform'"), r"Mine.sampler = 'Uniform' is no sampler. Did you mean 'uniform'"),
+        (declaring("controls = {'off': {'strenth': 0}}"), r"controls\['off'\] names 'strenth'.*'strength'\?"),
+        (declaring("controls = {'off': {'strength': {1}}}"), r"controls\['off'\]: 'strength' is {1}"),
+        (declaring("starts_from = 3"), r"Mine.starts_from is the name of a method, or None"),
     ],
 )
 def test_a_broken_plugin_is_reported_with_its_line_and_the_others_load(write, source, message):
     good, bad = write("good.py", GOOD), write("bad.py", source)
-    methods, broken = plugins.load_all([bad, good])
+    methods, broken = plugins.describe_all([bad, good])
     assert list(methods) == ["good"]
     (report,) = broken
     assert report.plugin == bad
@@ -85,6 +96,15 @@ def test_two_folders_may_hold_helpers_of_the_same_name(tmp_path):
         (tmp_path / name / "mine.py").write_text(source)
         titles[name] = plugins.load(plugins.find(str(tmp_path / name / "mine.py"))).card.title
     assert titles == {"one": "one", "two": "two"}
+
+
+def test_annotations_may_name_what_only_a_type_checker_imports(write):
+    source = "from __future__ import annotations\nfrom typing import TYPE_CHECKING\n"
+    source += "if TYPE_CHECKING:\n    from collections.abc import Sequence\n"
+    source += GOOD.replace("strength: float = 0.5", "strength: float = 0.5, widths: Sequence[int] = (1,)")
+    described, broken = plugins.describe_all([write("mine.py", source)])
+    assert broken == []
+    assert described["mine"].kinds == {"strength": "float"}
 
 
 def test_hyper_parameters_are_fitted_to_their_annotation(write):

@@ -49,6 +49,16 @@ def test_what_does_not_fit_is_one_sentence_that_names_the_key(table, path, value
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_key_that_is_required_is_answered_with_the_right_one(table):
+    table["recipe"]["epoch"] = table["recipe"].pop("epochs")
+    with pytest.raises(HarnessError, match="'recipe.epoch' is not a key here. Did you mean 'epochs'?"):
+        protocol.parse(table, "mine.toml")
+    table["recipe"]["epochs"] = table["recipe"].pop("epoch")
+    table["cohort"]["sorce"] = table["cohort"].pop("source")
+    with pytest.raises(HarnessError, match="'cohort.source' is missing; .* Is 'sorce' meant to be it?"):
+        protocol.parse(table, "mine.toml")
+
+
 def test_a_missing_key_is_named(table):
     del table["recipe"]["epochs"]
     with pytest.raises(HarnessError, match="mine.toml: 'recipe.epochs' is missing"):

@@ -36,6 +36,19 @@ def test_relative_imports_within_a_package_are_followed(tmp_path):
     assert names == {"__init__.py", "far.py", "mine.py", "near.py"}
 
 
+@pytest.mark.parametrize("line", ["from methods.febs import FEBS", "from .febs import FEBS"])
+def test_a_method_elsewhere_depends_on_the_shipped_one_that_it_imports(tmp_path, line):
+    (tmp_path / "mine.py").write_text(f"{line}\n")
+    assert set(sources.places(tmp_path / "mine.py")) == {"mine.py", "methods/__init__.py", "methods/febs.py"}
+    assert sources.HARNESS.parent / "methods" / "febs.py" in sources.method_files(tmp_path / "mine.py")
+
+
+def test_a_digest_does_not_depend_on_where_the_files_lie():
+    files = {"a/__init__.py": b"1", "b/__init__.py": b"2"}
+    moved = {"y/__init__.py": b"1", "x/__init__.py": b"2"}
+    assert sources.digest_texts(files) == sources.digest_texts(moved)
+
+
 def test_the_engine_is_what_a_trial_runs_and_not_what_shows_it():
     files = sources.local_files(sources.HARNESS / "trial.py", [sources.HARNESS.parent])
     names = {f.relative_to(sources.HARNESS).as_posix() for f in files}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,7 @@ def test_beside_others_gives_the_same_bytes_as_alone(paths, tmp_path):
         ("return loss.item()", "Bad.loss returned float; a method returns one scalar tensor"),
         ("return loss.detach()", "returned a tensor without a gradient"),
         ("raise KeyError('mine')", r"bad.py:10: KeyError: 'mine'"),
+        ("raise SystemExit(3)", r"bad.py:10: SystemExit: 3"),
     ],
 )
 def test_a_failing_method_is_recorded_with_its_reason_and_traceback(paths, tmp_path, line, message):
@@ -242,6 +244,49 @@ def test_an_id_changes_with_what_can_change_the_result_and_with_nothing_else(pat
     before = trial_of(prepare([plugin], paths), "bad").id
     plugin_file(tmp_path, "return 2 * loss")
     assert trial_of(prepare([plugin], paths), "bad").id != before
+
+
+@pytest.mark.parametrize("changed", ["bad.py", "helper.py"])
+def test_a_method_edited_since_it_was_planned_is_not_filed_under_the_old_id(paths, tmp_path, changed):
+    (tmp_path / "helper.py").write_text("FACTOR = 1\n")
+    prepared = prepare([plugin_file(tmp_path, "import helper; return loss")], paths)
+    one = trial_of(prepared, "bad")
+    with (tmp_path / changed).open("a") as file:
+        file.write("# edited\n")
+    with pytest.raises(
+        trial.HarnessError, match=r"bad\.py: .* changed since this run was planned; run again"
+    ):
+        trial.run(one, paths, "cpu")
+    assert not prepared.store.has(one.id)
+
+
+def test_a_record_keeps_the_source_that_ran(paths, tmp_path):
+    file = Path(plugin_file(tmp_path, "open(__file__, 'a').write('#'); return loss"))
+    text = file.read_text()
+    prepared = prepare([str(file)], paths)
+    one = trial_of(prepared, "bad")
+    assert trial.run(one, paths, "cpu") == "done"
+    assert prepared.store.record(one.id).method.source == text != file.read_text()
+
+
+def test_a_cohort_that_changed_since_the_plan_stops_the_trial(paths):
+    prepared = prepare(["erm"], paths)
+    one = trial_of(prepared, "erm")
+    one = replace(one, identity=one.identity | {"cohort": "0" * 64})
+    with pytest.raises(trial.HarnessError, match="The cohort .* has changed since this run was planned"):
+        trial.run(one, paths, "cpu")
+    assert not prepared.store.has(one.id)
+
+
+def test_a_trial_that_another_process_has_finished_meanwhile_is_not_run_again(paths):
+    prepared = prepare(["erm"], paths)
+    one = trial_of(prepared, "erm")
+    with LocalExecutor([{}], preload=["harness.trial"]) as executor:
+        for _ in range(2):
+            assert executor.submit(trial.run_logged, one, paths, "cpu").result() == "done"
+            stamp = (prepared.store.path(one.id) / "record.json").stat().st_ino
+    assert (prepared.store.path(one.id) / "record.json").stat().st_ino == stamp
+    assert not (paths.runs / "work" / one.id).exists()
 
 
 def test_a_full_disk_leaves_no_record_and_a_sentence(paths, tmp_path, monkeypatch):

@@ -21,7 +21,8 @@ from harness.plan import Candidate, candidate
 from harness.records import Store
 from harness.trial import Paths
 
-ONE = {"attributes": {"race": {}}, "seeds": [0]}
+# Long enough that no score is 0.
+ONE = {"attributes": {"race": {}}, "seeds": [0], "epochs": 6}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def chosen(tmp_path_factory, cache):
 def declared(search, kinds=None) -> Candidate:
     plugin = plugins.find("groupdro")
     about = plugins.About(None, {"rate": 0.1, "width": 3}, kinds or {}, search=search)
-    return Candidate(plugin, about, dict(about.defaults), "")
+    return Candidate(plugin, about, dict(about.defaults), "", "")
 
 
 def test_tries_begin_with_the_values_as_they_are_and_stay_in_their_ranges():

@@ -8,7 +8,7 @@ from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import BackboneSpec
 
-__all__ = ["NAMES", "Backbone", "build"]
+__all__ = ["NAMES", "Backbone", "build", "check_name"]
 
 NAMES = ("mobile-sam", "sam", "unet")
 
@@ -33,4 +33,14 @@ def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -
         from harness.backbones import unet
 
         return unet.build(spec, n_classes)
-    raise HarnessError(f"backbone.name: there is no backbone '{spec.name}'.{did_you_mean(spec.name, NAMES)}")
+    raise _unknown(spec.name)
+
+
+def check_name(spec: BackboneSpec) -> None:
+    """Raise HarnessError unless there is such a backbone."""
+    if spec.name not in NAMES:
+        raise _unknown(spec.name)
+
+
+def _unknown(name: str) -> HarnessError:
+    return HarnessError(f"backbone.name: there is no backbone '{name}'.{did_you_mean(name, NAMES)}")

@@ -47,6 +47,7 @@ def load(protocol: Protocol, data: Path | None, cache: Path) -> Cohort:
         subjects=subjects,
         groups=groups,
         digest=digest,
+        stored=entry.digest,
     )
 
 

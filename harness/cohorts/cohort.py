@@ -20,7 +20,8 @@ class Cohort:
     background), memory-mapped; subjects: one row per sample, in the order of the images, with
     the columns `sample` (unique), `patient`, `split` and one per attribute of the protocol, a
     group's name or missing for unknown; groups: attribute to its group names; digest: SHA-256
-    of images, masks, samples, patients and splits (not of the attributes).
+    of images, masks, samples, patients and splits (not of the attributes); stored: the same
+    without the splits.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Cohort:
     subjects: pd.DataFrame
     groups: dict[str, tuple[str, ...]]
     digest: str
+    stored: str = ""
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split, ascending: int64 [n]."""

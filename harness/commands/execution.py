@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,11 +60,12 @@ def print_outcome(console: Console, prepared: Prepared, outcome: Outcome) -> Non
         parts = [f"{len(trials)} {status}" for status, trials in outcome.by_status.items()]
         console.print(f"{total} trials: {', '.join(parts)}; {outcome.already} of them were done before.")
     for message in dict.fromkeys(outcome.errors):
-        console.print(f"[red]stopped[/] {message}", highlight=False)
+        console.print("[red]stopped[/] ", end="")
+        console.print(plain(message), markup=False, highlight=False, soft_wrap=True)
     for trial in outcome.by_status.get("failed", []):
         error = prepared.store.record(trial.id).error
         console.print(f"[red]failed[/] {trial.label}: ", end="")
-        console.print(error, markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(error), markup=False, highlight=False, soft_wrap=True)
     if outcome.count("failed"):
         console.print("harness show ID has the traceback; --retry-failed runs them again.")
 
@@ -73,7 +74,7 @@ def print_broken(console: Console, prepared: Prepared) -> None:
     """Name the plugins that could not be loaded."""
     for broken in prepared.broken:
         console.print(f"[red]broken plugin[/] {broken.plugin.name}: ", end="")
-        console.print(broken.error, markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(broken.error), markup=False, highlight=False, soft_wrap=True)
 
 
 def seeds(text: str) -> tuple[int, ...]:

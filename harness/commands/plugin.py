@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from harness.errors import plain
+
 _MARKS = {"ok": "green", "failed": "red", "skipped": "yellow"}
 
 
@@ -45,9 +47,8 @@ def check_command(method: str) -> None:
     began, counts = time.monotonic(), {"ok": 0, "failed": 0, "skipped": 0}
     for line in check.run(plugins.find(method)):
         counts[line.status] += 1
-        click.echo(
-            f"{click.style(f'{line.status:8}', fg=_MARKS[line.status])}{line.name:24} {line.text}".rstrip()
-        )
+        mark = click.style(f"{line.status:8}", fg=_MARKS[line.status])
+        click.echo(f"{mark}{line.name:24} {plain(line.text)}".rstrip())
     said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     click.echo(f"{said}, in {time.monotonic() - began:.0f} s.")
     sys.exit(1 if counts["failed"] else 0)

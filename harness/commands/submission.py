@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands.options import CACHE, DATA, PROTOCOL, RUNS
-from harness.errors import HarnessError, did_you_mean
+from harness.errors import HarnessError, did_you_mean, plain
 
 if TYPE_CHECKING:
     from harness.submission.archive import Submission
@@ -29,21 +29,30 @@ _MARKS = {"confirmed": "green", "could not confirm": "yellow", "failed": "red"}
 @click.argument("method")
 @PROTOCOL
 @DATA
+@click.option("--tuned", type=click.Path(path_type=Path), help="The file that harness run --tuned was given.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: METHOD-PROTOCOL.zip]")
 @RUNS
 @CACHE
 def pack_command(
-    method: str, protocol: str, data: Path | None, out: Path | None, runs: Path, cache: Path
+    method: str,
+    protocol: str,
+    data: Path | None,
+    tuned: Path | None,
+    out: Path | None,
+    runs: Path,
+    cache: Path,
 ) -> None:
     """Put METHOD's source and all its records under a protocol into one file."""
     from harness import plugins, run
     from harness.protocol import load
     from harness.submission import pack
     from harness.trial import Paths
+    from harness.tune import read_for
 
     chosen, plugin = load(protocol), plugins.find(method)
-    prepared = run.prepare(chosen, [method], Paths(runs, data, cache), protocol)
-    packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, runs))
+    values = None if tuned is None else read_for(tuned, chosen)
+    prepared = run.prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
+    packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs))
     out = out or Path(f"{plugin.name}-{chosen.name}.zip")
     pack.write(packed, out)
     click.echo(f"Wrote {out}, {len(packed) / 1e6:.1f} MB. It holds the source, the logs and the predictions.")
@@ -137,11 +146,13 @@ def submit_command(
 def _yardstick(
     submission: Submission, protocol: str | None, data: Path | None, unverified: bool, runs: Path, cache: Path
 ) -> Yardstick:
+    from harness.protocol import load
     from harness.records import Store
     from harness.submission import yardstick
 
     if unverified:
-        return yardstick.from_board(Store(runs), submission.manifest.protocol)
+        name = submission.manifest.protocol if protocol is None else load(protocol).name
+        return yardstick.from_board(Store(runs), name)
     return yardstick.from_cohort(_protocol_of(submission, protocol), data, cache)
 
 
@@ -160,9 +171,10 @@ def _protocol_of(submission: Submission, given: str | None) -> str:
     return name
 
 
-def _run_command(method: str, protocol: str, data: Path | None, runs: Path) -> str:
+def _run_command(method: str, protocol: str, data: Path | None, tuned: Path | None, runs: Path) -> str:
     parts = ["harness", "run", method, "--protocol", protocol]
     parts += ["--data", str(data)] if data else []
+    parts += ["--tuned", str(tuned)] if tuned else []
     parts += ["--runs", str(runs)] if runs != Path("runs") else []
     return shlex.join(parts)
 
@@ -170,12 +182,7 @@ def _run_command(method: str, protocol: str, data: Path | None, runs: Path) -> s
 def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         mark = click.style(f"{finding.verdict:18}", fg=_MARKS[finding.verdict])
-        click.echo(f"{mark} {finding.what:11} {_plain(finding.why)}")
-
-
-def _plain(text: str) -> str:
-    """Return a stranger's text without what would move a terminal's cursor."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+        click.echo(f"{mark} {finding.what:11} {plain(finding.why)}")
 
 
 def _conclude(file: Path, report: Report) -> None:

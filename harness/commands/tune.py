@@ -10,7 +10,7 @@ import click
 
 from harness.commands import execution
 from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, SEEDS
-from harness.errors import HarnessError
+from harness.errors import HarnessError, plain
 
 if TYPE_CHECKING:
     from harness.records import Tuned
@@ -75,6 +75,7 @@ def tune_command(
     with console.status("Reading the cohort ..."):
         search = tune.prepare(chosen, methods, Paths(runs, data, cache), protocol, budget)
     execution.print_broken(console, search.prepared)
+    tune.check_writable(file)
     slots = executors.local.slots(device, jobs, chosen.recipe.threads)
     outcome = execution.execute(console, search.prepared, slots, device, retry_failed)
     execution.print_outcome(console, search.prepared, outcome)
@@ -83,7 +84,7 @@ def tune_command(
     for name, tuned in found.items():
         click.echo(_said(name, tuned))
     for name, error in failed.items():
-        click.echo(f"{name}: no try ended, so nothing is chosen: {error}", err=True)
+        click.echo(f"{name}: no try ended, so nothing is chosen: {plain(error)}", err=True)
     click.echo(f"Wrote {file}; harness run --tuned {file} uses it.")
     sys.exit(0 if execution.all_well(search.prepared, outcome) else 1)
 

@@ -107,13 +107,21 @@ class LocalExecutor(Executor):
 def slots(device: str, jobs: int | None, threads: int) -> list[dict[str, str]]:
     """Return one slot for each task that may run at a time.
 
-    On GPUs one a GPU, or `jobs` spread over them; on the CPU as many as there are cores for
-    `threads` each.
+    On GPUs one a GPU, or `jobs` spread over them; on a device that is named, one; on the CPU as many as
+    there are cores for `threads` each.
     """
     gpus = _gpus(device)
     if gpus:
         return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus))]
-    return [{} for _ in range(jobs or max(1, len(os.sched_getaffinity(0)) // threads))]
+    # A task under `cuda:1` finds that GPU by its number, so no slot may hide the others from it.
+    at_once = max(1, _cores() // threads) if device in ("auto", "cpu") else 1
+    return [{} for _ in range(jobs or at_once)]
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _gpus(device: str) -> list[str]:
@@ -129,9 +137,18 @@ def _child(sender: Connection, slot: dict[str, str], fn: Callable[..., Any], arg
     # Ctrl-C reaches the whole process group; the parent decides what happens to its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(slot)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         outcome = ("returned", fn(*args, **kwargs))
     except BaseException as error:  # noqa: BLE001 - handed to the parent whole
         outcome = ("raised", error)
     sender.send(outcome)
     sender.close()
+
+
+def _die_with_parent() -> None:
+    """Wait for the parent and go with it: nobody would take the result, and the trial would stay locked."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError, plain
 from harness.sandbox import engine, staging
 from harness.sandbox.limits import LOG_KEPT, Limits
 
@@ -19,11 +21,17 @@ NOBODY = "65534:65534"
 
 @dataclass
 class Ended:
-    """How a container ended: what it wrote to its two streams, and one sentence where it was stopped."""
+    """How a container ended: what it wrote to its two streams, and one sentence where it was stopped.
+
+    seconds: from its start to its end; memory: the most bytes that its processes held, files that they
+    map left out, in samples a second apart. Both are measured outside.
+    """
 
     out: bytes = b""
     log: str = ""
     reason: str = ""
+    seconds: float = 0.0
+    memory: int = 0
 
 
 @dataclass
@@ -66,13 +74,17 @@ def execute(
 
     image: an id, never pulled; most: bytes that may come out; cpus: cores' worth of time.
     """
-    client = engine.connect()
-    container = client.containers.create(
-        image,
-        ["python", "-m", "harness.sandbox.inside", *arguments],
-        **_options(limits, cpus, cuda),
-        mounts=staging.bind(mounts),
-    )
+    docker, client = engine.sdk(), engine.connect()
+    try:
+        container = client.containers.create(
+            image,
+            ["python", "-m", "harness.sandbox.inside", *arguments],
+            **_options(limits, cpus, cuda),
+            mounts=staging.bind(mounts),
+        )
+    except docker.errors.APIError as error:
+        why = error.explanation or error
+        raise HarnessError(f"The Docker engine makes no container: {why}; mend it and run again.") from None
     late = threading.Event()
 
     def end() -> None:
@@ -80,16 +92,20 @@ def execute(
         _kill(container)
 
     timer = threading.Timer(limits.seconds, end)
-    reader = _Reader(most, limits)
+    reader, held = _Reader(most, limits), [0]
+    watcher = threading.Thread(target=_watch, args=(container, held), daemon=True)
     try:
         streams = container.attach(stdout=True, stderr=True, stream=True, logs=False, demux=True)
         container.start()
+        began = time.monotonic()
         timer.start()
+        watcher.start()
         for out, err in streams:
             # What comes after a limit is read and dropped: the engine waits for its reader.
             if not reader.reason and not reader.take(out, err):
                 _kill(container)
         status = int(container.wait(timeout=60)["StatusCode"])
+        seconds = time.monotonic() - began
         container.reload()
         oom = bool(container.attrs["State"].get("OOMKilled"))
     finally:
@@ -98,7 +114,7 @@ def execute(
             container.remove(force=True, v=True)
     log = reader.log.decode("utf-8", errors="replace")
     reason = reader.reason or _reason(status, oom, late.is_set(), bool(reader.out), limits, log)
-    return Ended(b"".join(reader.out), log, reason)
+    return Ended(b"".join(reader.out), log, reason, seconds, max(held))
 
 
 def remove_all(label: str) -> None:
@@ -145,6 +161,15 @@ def _options(limits: Limits, cpus: float, cuda: bool) -> dict[str, Any]:
     }
 
 
+def _watch(container: Any, held: list[int]) -> None:
+    """Add what a container's processes hold, once a second until it ends."""
+    with contextlib.suppress(Exception):
+        for sample in container.stats(stream=True, decode=True):
+            kinds = sample.get("memory_stats", {}).get("stats", {})
+            # cgroup v2 says `anon`, v1 `total_rss`.
+            held.append(int(kinds.get("anon", kinds.get("total_rss", 0))))
+
+
 def _reason(status: int, oom: bool, timed_out: bool, said: bool, limits: Limits, log: str) -> str:
     """Say why a container ended, "" where it ended by itself and left a result."""
     if oom:
@@ -154,7 +179,7 @@ def _reason(status: int, oom: bool, timed_out: bool, said: bool, limits: Limits,
     if status == 0 or said:
         return ""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    last = f"; its last line: {lines[-1][:300]}" if lines else ""
+    last = f"; its last line: {plain(lines[-1][:300])}" if lines else ""
     return f"it exited with status {status}{last}"
 
 

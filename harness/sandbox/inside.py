@@ -36,7 +36,7 @@ def main() -> int:
 
         traceback.print_exc()
         file = Path(arguments[0] if what == "describe" else _job()["plugin"]["file"])
-        header, parts = {"error": plugins.describe_error(error, file)}, {}
+        header, parts = {"error": plugins.describe_error(error, file)[:1_000]}, {}
     with os.fdopen(results, "wb") as stream:
         for chunk in encode(header, parts):
             stream.write(chunk)
@@ -100,8 +100,7 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     fitted = fit_and_predict(trial, inputs, job["device"], WORK, lambda *_: None)
     header = {
         "curve": fitted.curve,
-        "cost": fitted.cost.model_dump(mode="json"),
-        "shape": fitted.labels.shape,
+        "gpu_bytes": fitted.cost.peak_memory_bytes if job["device"].startswith("cuda") else 0,
     }
     weights = {"state": save(fitted.state)} if job["keep"] else {}
     return header, {"labels": fitted.labels.tobytes()} | weights

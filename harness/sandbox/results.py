@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from harness.cohorts.cohort import Cohort
-from harness.fit import CurveRow
+from harness.errors import plain
+from harness.fit import CurveRow, Schedule
 from harness.plan import Trial
 from harness.records import Cost
 from harness.sandbox.wire import BadResult, decode
@@ -22,34 +23,50 @@ from harness.trial import Fitted
 _CURVE = TypeAdapter(list[CurveRow])
 
 
+SMALL_HEADER = 100_000
+"""Bytes that a header without a learning curve cannot exceed."""
+
+_CURVE_ROW = 200  # bytes of JSON beside the names
+
+
+def most_header(trial: Trial, cohort: Cohort) -> int:
+    """Return the length that the header of a trial's result cannot exceed: it has the learning curve."""
+    epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.starts_from is not None).epochs
+    names = [(attribute, group) for attribute, groups in cohort.groups.items() for group in groups]
+    # All samples together have a loss and a validation score; a character is at most 12 bytes of JSON.
+    row = sum(_CURVE_ROW + 12 * (len(attribute) + len(group)) for attribute, group in names) + 2 * _CURVE_ROW
+    return epochs * row + SMALL_HEADER
+
+
 def most_bytes(trial: Trial, cohort: Cohort, state: Mapping[str, torch.Tensor]) -> int:
     """Return the length that a trial's result cannot exceed."""
     size = trial.protocol.cohort.size
     weights = sum(tensor.numel() * tensor.element_size() + 1_000 for tensor in state.values())
-    return len(cohort.rows("test")) * size * size + weights + 2_000_000
+    labels = len(cohort.rows("test")) * size * size
+    return labels + weights + most_header(trial, cohort) + SMALL_HEADER
 
 
-def error_of(stream: bytes) -> str:
+def error_of(stream: bytes, longest: int) -> str:
     """Return what a method raised, one line, "" where the stream is a result. Raises BadResult."""
-    header, _ = decode(stream)
-    return " ".join(str(header.get("error", "")).split())[:1_000]
+    header, _ = decode(stream, longest)
+    return plain(" ".join(str(header.get("error", ""))[:1_000].split()))
 
 
 def read(stream: bytes, trial: Trial, cohort: Cohort, expected: Mapping[str, torch.Tensor]) -> Fitted:
-    """Return what a trial's stream holds.
+    """Return what a trial's stream holds; of its cost only the GPU's peak, which nobody else can measure.
 
     expected: weights of the right names, shapes and types, empty where none are to come out.
 
     Raises BadResult, one sentence, for anything else than the result of this very trial.
     """
-    header, parts = decode(stream)
+    header, parts = decode(stream, most_header(trial, cohort))
     due = {"labels", "state"} if expected else {"labels"}
     if set(parts) != due:
         raise BadResult(f"its result has the parts {sorted(parts)[:5]} instead of {sorted(due)}")
     return Fitted(
         _labels(parts["labels"], trial, cohort),
         _curve(header.get("curve")),
-        _cost(header.get("cost")),
+        Cost(peak_memory_bytes=_gpu_bytes(header.get("gpu_bytes"))),
         _state(parts["state"], expected) if expected else {},
     )
 
@@ -77,15 +94,10 @@ def _curve(found: Any) -> list[CurveRow]:
     return curve
 
 
-def _cost(found: Any) -> Cost:
-    try:
-        cost = Cost.model_validate(found)
-    except ValidationError:
-        raise BadResult("its cost does not fit the record's schema") from None
-    numbers = (cost.fit_seconds, cost.predict_seconds, cost.peak_memory_bytes, cost.trained_parameters)
-    if not all(math.isfinite(number) and number >= 0 for number in numbers) or len(cost.device) > 200:
-        raise BadResult("its cost has values that cannot be")
-    return cost
+def _gpu_bytes(found: Any) -> int:
+    if type(found) is not int or not 0 <= found < 2**50:
+        raise BadResult("its peak of GPU memory is no number of bytes")
+    return found
 
 
 def _state(part: bytes, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

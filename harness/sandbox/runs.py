@@ -13,21 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness import plugins, sources, trial
-from harness.errors import TrialError
+from harness import plugins, provenance, sources, trial
+from harness.backbones.backbone import Backbone
+from harness.errors import HarnessError, TrialError
 from harness.fit import trained_state
 from harness.method import Card, Range
 from harness.plan import Plan, Trial
 from harness.plugins import About, Broken, Plugin
+from harness.records import Cost
 from harness.sandbox import container, engine, results, staging
 from harness.sandbox.limits import Limits
 from harness.sandbox.wire import BadResult, decode
 from harness.trial import Fitted, Inputs, Paths
 
 _DESCRIBE_SECONDS = 120
-_DESCRIBE_BYTES = 100_000
+_DESCRIBE_BYTES = 2 * results.SMALL_HEADER
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class Sandbox:
         image = engine.image(engine.connect(), self.flavour, plugins.requirements(one.plugin.file))
         name = str(trial.resolve_device(device))
         keep = one.id in self.keep
-        backbone = trial.build_backbone(one.protocol, one.seed, inputs.checkpoint) if keep else None
-        expected = trained_state(backbone) if backbone is not None else {}
+        backbone = trial.build_backbone(one.protocol, one.seed, inputs.checkpoint)
+        expected = trained_state(backbone) if keep else {}
         os.environ["EQUITY_SANDBOX_RUN"] = self.label
         with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
             mounts = staging.stage_trial(one, inputs, self.cache, name, keep, Path(folder))
@@ -93,9 +96,11 @@ class Sandbox:
         try:
             if ended.reason:
                 raise TrialError(f"{where}: {ended.reason}.")
-            if error := results.error_of(ended.out):
+            if error := results.error_of(ended.out, results.most_header(one, inputs.cohort)):
                 raise TrialError(f"{where}: {error}")
-            return replace(results.read(ended.out, one, inputs.cohort, expected), sandbox=image)
+            fitted = results.read(ended.out, one, inputs.cohort, expected)
+            cost = _measured(ended, fitted.cost, name, backbone)
+            return replace(fitted, cost=cost, sandbox=image)
         except BadResult as error:
             raise TrialError(f"{where}: {error}.") from None
 
@@ -107,7 +112,7 @@ class Sandbox:
                 return _about(json.loads(path.read_text(encoding="utf-8")))
             said = self._ask(plugin, image)
             about = _about(said)
-        except (SyntaxError, OSError, BadResult, TrialError) as error:
+        except (SyntaxError, OSError, BadResult, HarnessError) as error:
             return Broken(plugin, plugins.describe_error(error, plugin.file), "")
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}.{plugin.name}")
@@ -123,10 +128,23 @@ class Sandbox:
             ended = container.execute(["describe", file], mounts, image, limits, _DESCRIBE_BYTES, 1)
         if ended.reason:
             raise TrialError(f"{plugin.file.name}, in the sandbox: {ended.reason}.")
-        if error := results.error_of(ended.out):
+        if error := results.error_of(ended.out, results.SMALL_HEADER):
             raise TrialError(f"{plugin.file.name}, in the sandbox: {error}")
-        header, _ = decode(ended.out)
+        header, _ = decode(ended.out, results.SMALL_HEADER)
         return header.get("about")
+
+
+def _measured(ended: container.Ended, told: Cost, device: str, backbone: Backbone) -> Cost:
+    """Return a trial's cost as seen from outside: a method inside can turn back every clock there.
+
+    Starting up and predicting count as training. Only the peak of a GPU's memory is as it was told.
+    """
+    return Cost(
+        fit_seconds=round(ended.seconds, 3),
+        peak_memory_bytes=told.peak_memory_bytes if device.startswith("cuda") else ended.memory,
+        device=provenance.device_name(torch.device(device)),
+        trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
+    )
 
 
 class _Card(BaseModel):

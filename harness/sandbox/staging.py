@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,27 +17,30 @@ from harness import sources
 from harness.cohorts.cohort import Cohort
 from harness.plan import Trial
 from harness.plugins import Plugin
+from harness.protocol import Protocol
 from harness.trial import Inputs
 
 INSIDE = "/job"
 """Where the container finds it all, read-only."""
+
+_HARNESS = sources.HARNESS.resolve()
 
 Mounts = dict[str, Path]
 """Path under `INSIDE` to the file or folder of the host that is seen there."""
 
 
 def stage_plugin(plugin: Plugin, folder: Path) -> tuple[Mounts, str]:
-    """Copy a method's file and the local modules it imports; return the mounts and the file's path inside."""
+    """Copy a method's file and all that it imports; return the mounts and the file's path inside."""
     file = plugin.file.resolve()
-    root = file.parent.parent if (file.parent / "__init__.py").is_file() else file.parent
-    target = folder / "plugin"
-    for path in sources.method_files(file):
-        copy = target / path.relative_to(root)
+    target, places = folder / "plugin", sources.places(file)
+    for name, path in places.items():
+        copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    _readable(target)
-    mounts = {"plugin": target, "harness": sources.HARNESS}
-    return mounts, f"{INSIDE}/plugin/{file.relative_to(root)}"
+    _copy_harness(folder / "harness")
+    _readable(folder)
+    mounts = {"plugin": target, "harness": folder / "harness"}
+    return mounts, f"{INSIDE}/plugin/{next(name for name, path in places.items() if path == file)}"
 
 
 def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, keep: bool, folder: Path) -> Mounts:
@@ -43,14 +48,14 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, keep: bo
 
     keep: whether its weights come out too, because another method starts from them. The cohort's masks
     come from a copy in which those of the test samples are blank, made once a cohort; the test
-    rows of its table have neither patient nor groups.
+    rows of its table have neither name, patient nor groups.
     """
     mounts, file = stage_plugin(trial.plugin, folder)
     cohort = inputs.cohort
     _subjects(cohort).to_parquet(folder / "subjects.parquet", index=False)
     job = {
         "id": trial.id,
-        "protocol": trial.protocol.model_dump(mode="json"),
+        "protocol": _fixed(trial.protocol),
         "plugin": {"name": trial.plugin.name, "file": file},
         "hyper_parameters": trial.hyper_parameters,
         "attribute": trial.attribute,
@@ -80,13 +85,38 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, keep: bo
     return mounts
 
 
+def _copy_harness(target: Path) -> None:
+    """Copy the harness's files that run inside, but none that knows how a cohort is read or drawn."""
+    for path in _inside():
+        copy = target / path.relative_to(_HARNESS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+@functools.cache
+def _inside() -> list[Path]:
+    files = set(sources.local_files(_HARNESS / "sandbox/inside.py", [_HARNESS.parent]))
+    cohorts = _HARNESS / "cohorts"
+    # Without its __init__, which imports every source, the folder is a namespace that holds the type alone.
+    files = {path for path in files if cohorts not in path.parents} | {cohorts / "cohort.py"}
+    return sorted(files | set(_HARNESS.glob("backbones/*.py")))
+
+
+def _fixed(protocol: Protocol) -> dict[str, Any]:
+    """Return what training needs of a protocol: not where its cohort comes from, nor how it is split."""
+    table = protocol.model_dump(mode="json", exclude={"title", "description", "methods"})
+    table["cohort"] = {"source": "staged", "size": protocol.cohort.size}
+    table["split"] = {"validation": protocol.split.validation}
+    return table | {"title": ""}
+
+
 def _subjects(cohort: Cohort) -> Any:
     subjects = cohort.subjects.copy()
     test = cohort.rows("test")
     for column in subjects.columns:
-        if column == "patient":
+        if column in ("sample", "patient"):
             subjects.loc[test, column] = ""
-        elif column not in ("sample", "split"):
+        elif column != "split":
             subjects.loc[test, column] = None
     return subjects
 

@@ -13,7 +13,6 @@ from typing import Any
 
 MAGIC = b"equity-sandbox-1\n"
 _LENGTH = 8
-_MOST_HEADER = 1_000_000
 
 
 class BadResult(ValueError):
@@ -27,16 +26,19 @@ def encode(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> list[bytes]
     return [MAGIC, len(text).to_bytes(_LENGTH, "big"), text, *parts.values()]
 
 
-def decode(stream: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return header and parts. Raises BadResult for anything that `encode` does not write."""
+def decode(stream: bytes, most_header: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return header, of at most so many bytes, and parts.
+
+    Raises BadResult for anything that `encode` does not write.
+    """
     start = len(MAGIC) + _LENGTH
     if not stream:
         raise BadResult("it left no result")
     if not stream.startswith(MAGIC) or len(stream) < start:
         raise BadResult("its result does not begin as one")
     length = int.from_bytes(stream[len(MAGIC) : start], "big")
-    if length > min(_MOST_HEADER, len(stream) - start):
-        raise BadResult("its result's header is longer than the result")
+    if length > min(most_header, len(stream) - start):
+        raise BadResult(f"its result's header is longer than the result, or than {most_header:,} bytes")
     try:
         header = json.loads(stream[start : start + length].decode("utf-8"))
         lengths = {str(name): int(size) for name, size in header["parts"].items()}

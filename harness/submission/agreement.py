@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness import sources
 from harness.plan import common_identity, own_identity
 from harness.records import SCORES, PlanRow, Record
 from harness.score import score
@@ -25,20 +26,25 @@ _MACHINE = ("harness", "libraries")
 def records(case: Case) -> Iterator[Finding]:
     """What record.json says beside the identity agrees with it and with the plan."""
     hyper_parameters = []
-    for row in case.submission.manifest.plan:
+    manifest = case.submission.manifest
+    for row in manifest.plan:
         record = case.parsed[row.trial].record
         wrong = _disagreement(record, row, case.yardstick)
         if wrong:
             yield Finding("records", "failed", f"records/{row.trial}/record.json: {wrong}")
             return
         hyper_parameters.append(record.method.hyper_parameters)
-    given = case.yardstick.protocol.methods.get(case.submission.manifest.method, {})
+    given = case.yardstick.protocol.methods.get(manifest.method, {})
+    tuned = manifest.tuned.get(manifest.method)
+    if tuned is not None:
+        given = given | tuned.values
     if any(values != hyper_parameters[0] for values in hyper_parameters):
         yield Finding("records", "failed", "hyper-parameters differ between trials; a method has one setting")
+    elif tuned is not None and tuned.source_digest != sources.digest_texts(case.submission.source):
+        yield Finding("records", "failed", "what was tuned is a source other than the enclosed one")
     elif any(hyper_parameters[0].get(name) != value for name, value in given.items()):
-        yield Finding(
-            "records", "failed", "hyper-parameters are not those that the protocol gives this method"
-        )
+        whose = "the protocol gives" if tuned is None else "tuning gave"
+        yield Finding("records", "failed", f"hyper-parameters are not those that {whose} this method")
     else:
         yield Finding("records", "confirmed", "all trials are of one method with the same hyper-parameters")
 
@@ -59,6 +65,8 @@ def _disagreement(record: Record, row: PlanRow, yardstick: Yardstick) -> str:
         return "its groups are not those of the cohort"
     if record.started_from != identity.get("starts_from"):
         return "it did not start from the trial in its identity"
+    if (record.started_from is None) != (info.starts_from is None):
+        return "it names a trial that it started from, but no method, or the other way round"
     return ""
 
 
@@ -144,10 +152,7 @@ def recompute(labels: np.ndarray, yardstick: Yardstick) -> pd.DataFrame:
 
 
 def _first_difference(stated: pd.DataFrame, computed: pd.DataFrame) -> str:
-    keys = ["sample", "structure"]
-    if not stated[keys].astype(str).equals(computed[keys].astype(str)):
-        return "its rows are not one for each test sample and structure, in order"
-    for name in (name for name in SCORES if name not in keys):
+    for name in (name for name in SCORES if name not in ("sample", "structure")):
         theirs, ours = stated[name].to_numpy(float), computed[name].to_numpy(float)
         bad = np.flatnonzero(~np.isclose(theirs, ours, rtol=0, atol=TOLERANCE, equal_nan=True))
         if len(bad):
@@ -160,5 +165,7 @@ def _first_difference(stated: pd.DataFrame, computed: pd.DataFrame) -> str:
 def provenance(case: Case) -> Iterator[Finding]:
     """What no computation here can confirm."""
     yield Finding(
-        "provenance", "could not confirm", "commit, machine, cost and log are the submitter's own words"
+        "provenance",
+        "could not confirm",
+        "commit, machine, cost, log and the tries of a tuning are the submitter's own words",
     )

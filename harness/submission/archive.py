@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.errors import HarnessError
-from harness.records import PlanRow
+from harness.records import PlanRow, Tuned
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -53,7 +53,16 @@ class Manifest(BaseModel):
     """`harness.run.protocol_digest` of protocol and cohort where it was packed."""
     harness: str
     plan: tuple[PlanRow, ...]
+    tuned: dict[str, Tuned] = {}
+    """How hyper-parameters were chosen, of the method and what it starts from; empty where none were."""
     members: dict[str, str]
+
+    @field_validator("tuned")
+    @classmethod
+    def _chosen_among_tries(cls, tuned: dict[str, Tuned]) -> dict[str, Tuned]:
+        if not all(0 <= one.chosen < len(one.tries) <= one.budget for one in tuned.values()):
+            raise ValueError("what was chosen is none of the tries")
+        return tuned
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,8 @@ def encode(manifest: Manifest, members: Mapping[str, bytes]) -> bytes:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return a manifest as it stands in the file."""
-    return (json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
+    table = manifest.model_dump(mode="json", exclude=None if manifest.tuned else {"tuned"})
+    return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
 
 
 def has_place(name: str) -> bool:

@@ -23,6 +23,9 @@ MOST_LOG = 16 << 20
 _HEADER = 4096
 _LONGEST_NAME = 256
 
+_FLOATS = tuple(name for name in SCORES if name not in ("sample", "structure", "missed"))
+_FRACTIONS = ("dice", "iou", "nsd")
+
 
 def parse_record(data: bytes) -> Record:
     """Return record.json. Raises HarnessError where it does not fit the schema."""
@@ -59,11 +62,16 @@ def parse_predictions(data: bytes, samples: Sequence[str], size: int, n_classes:
     return labels
 
 
-def parse_scores(data: bytes, rows: int) -> pd.DataFrame:
-    """Return scores.parquet, columns `SCORES`. Raises HarnessError for another schema or number of rows."""
+def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str]) -> pd.DataFrame:
+    """Return scores.parquet, columns `SCORES`: a row for each sample and structure, in their order.
+
+    Raises HarnessError for another schema, other rows, and for what no score can be: fractions are from
+    0 to 1, distances finite and not negative; only `vcdr_error` may be missing.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    rows = len(samples) * len(structures)
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         about = file.metadata
@@ -81,8 +89,29 @@ def parse_scores(data: bytes, rows: int) -> pd.DataFrame:
     for name in SCORES:
         if table.schema.field(name).type != _kind(name):
             raise HarnessError(f"scores.parquet: column {name} is {table.schema.field(name).type}.")
+        if name not in _FLOATS and table[name].null_count:
+            raise HarnessError(f"scores.parquet: column {name} has missing values.")
     frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    due = [(sample, structure) for sample in samples for structure in structures]
+    if list(zip(frame["sample"], frame["structure"], strict=True)) != due:
+        raise HarnessError(
+            "scores.parquet: its rows are not one for each test sample and structure, in order."
+        )
+    _check_range(frame)
     return frame
+
+
+def _check_range(frame: pd.DataFrame) -> None:
+    for name in _FLOATS:
+        values = frame[name].to_numpy(float)
+        possible = (values >= 0) & (values <= (1 if name in _FRACTIONS else np.finfo(float).max))
+        if name == "vcdr_error":
+            possible |= np.isnan(values)
+        if not possible.all():
+            row = int(np.argmin(possible))
+            where = f"{frame['sample'][row]} {frame['structure'][row]}"
+            kind = "a number from 0 to 1" if name in _FRACTIONS else "a finite number from 0"
+            raise HarnessError(f"scores.parquet: {name} of {where} is {values[row]:g}, not {kind}.")
 
 
 def parse_curve(data: bytes) -> pd.DataFrame:

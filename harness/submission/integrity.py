@@ -51,7 +51,7 @@ def protocol(case: Case) -> Iterator[Finding]:
     """The enclosed protocol and its cohort are this machine's."""
     ours = case.yardstick.protocol.model_dump(mode="json")
     theirs = archive.load_json(case.submission.members.get(PROTOCOL, b""), PROTOCOL)
-    told = {"title", "description", "seeds"}
+    told = {"name", "title", "description", "seeds"}
     for key in sorted((ours.keys() | theirs.keys()) - told):
         if ours.get(key) != theirs.get(key):
             yield Finding("protocol", "failed", f"{PROTOCOL}: '{key}' is not that of this machine's protocol")
@@ -98,15 +98,14 @@ def _parse(trial: str, files: dict[str, bytes], yardstick: Yardstick) -> Parsed:
         raise HarnessError(f"{absent[0]} is missing.")
     protocol = yardstick.protocol
     record = contents.parse_record(files["record.json"])
-    if (record.id, record.status, record.protocol) != (trial, "done", protocol.name):
-        raise HarnessError("record.json: is of another trial or protocol, or of a failed trial.")
-    rows = len(yardstick.samples) * len(protocol.structures)
+    if (record.id, record.status) != (trial, "done"):
+        raise HarnessError("record.json: is of another trial, or of a failed trial.")
     return Parsed(
         record,
         contents.parse_predictions(
             files["predictions.npz"], yardstick.samples, protocol.cohort.size, protocol.n_classes
         ),
-        contents.parse_scores(files["scores.parquet"], rows),
+        contents.parse_scores(files["scores.parquet"], yardstick.samples, list(protocol.structures)),
         contents.parse_curve(files["curve.csv"]),
         contents.parse_log(files["log.txt"]),
     )

@@ -31,11 +31,12 @@ def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
         members |= _record(prepared.store, trial)
     manifest = Manifest(
         method=plugin.name,
-        plugin=_name(plugin.file, _root(plugin.file)),
+        plugin=next(name for name, path in _places(plugin.file).items() if path == plugin.file.resolve()),
         protocol=prepared.protocol.name,
         protocol_digest=protocol_digest(prepared.protocol, prepared.cohort),
         harness=harness.__version__,
         plan=rows,
+        tuned=dict(prepared.tuned),
         members=digests(members),
     )
     return encode(manifest, members)
@@ -77,26 +78,18 @@ def source_members(file: Path) -> dict[str, bytes]:
 
     Raises HarnessError for a file whose name has no place in a submission.
     """
-    root = _root(file)
-    texts = {_name(path, root): path.read_bytes() for path in sources.method_files(file)}
-    odd = [name for name in texts if not has_place(name)]
+    places = _places(file)
+    odd = [path for name, path in places.items() if not has_place(name)]
     if odd:
         raise HarnessError(
-            f"{root / odd[0].removeprefix('source/')}: cannot be packed under this name; rename the file to "
+            f"{odd[0]}: cannot be packed under this name; rename the file to "
             "letters a to z, digits, '_', '-' and '.'."
         )
-    return texts
+    return {name: path.read_bytes() for name, path in places.items()}
 
 
-def _root(file: Path) -> Path:
-    """Return the folder that holds the method's file, or its package, and everything it imports."""
-    parents = [path.parent for path in sources.method_files(file)]
-    package = [file.resolve().parents[1]] if (file.parent / "__init__.py").is_file() else []
-    return Path(os.path.commonpath(parents + package))
-
-
-def _name(path: Path, root: Path) -> str:
-    return f"source/{path.resolve().relative_to(root).as_posix()}"
+def _places(file: Path) -> dict[str, Path]:
+    return {f"source/{name}": path for name, path in sources.places(file).items()}
 
 
 def _record(store: Store, trial: str) -> dict[str, bytes]:

@@ -65,7 +65,8 @@ def _prepare(
     chosen = yardstick.protocol.model_copy(update={"seeds": (seed,)})
     within = Paths(folder / "runs", paths.data, paths.cache)
     describe = plugins.describe_all if box is None else box.describe
-    prepared = run.prepare(chosen, [str(file)], within, "the protocol", describe=describe)
+    tuned = submission.manifest.tuned
+    prepared = run.prepare(chosen, [str(file)], within, "the protocol", describe=describe, tuned=tuned)
     if prepared.broken:
         raise HarnessError(prepared.broken[0].error)
     if plugins.find(str(file)).name != submission.manifest.method:

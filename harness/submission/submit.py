@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,32 +27,34 @@ def submit(manifest: Manifest, report: Report, yardstick: Yardstick, paths: Path
 
     Written anew from what was parsed: no byte of a stranger's file is copied, the scores are this
     machine's own where it has the cohort, and the method's source is text in its record, nothing more.
-    Raises HarnessError, before anything is written, where a cell or record is already on the board.
+    The cells come last: until then the records are on no board, and the same call goes on where one was
+    interrupted. Raises HarnessError, before anything is written, where a cell or another record is there.
     """
     if report.failed:
         raise HarnessError(f"The submission failed verification: {report.failed[0].why}.")
     store = Store(paths.runs)
-    _check_free(store, manifest, yardstick)
     obtained: Obtained = "reported" if yardstick.cohort is None else "verified"
-    for trial, parsed in report.parsed.items():
-        _write(store, trial, parsed, yardstick, obtained)
+    _check_board(store, manifest, yardstick)
+    todo = {
+        trial: parsed
+        for trial, parsed in report.parsed.items()
+        if not _is_there(store, trial, parsed, yardstick, obtained)
+    }
+    for trial, parsed in todo.items():
+        with store.writing(store.path(trial)) as folder:
+            _fill(folder, parsed, yardstick, obtained)
     _add_cells(store, manifest, yardstick, paths)
     return obtained
 
 
-def _check_free(store: Store, manifest: Manifest, yardstick: Yardstick) -> None:
-    for row in manifest.plan:
-        if store.has(row.trial):
-            raise HarnessError(
-                f"{store.path(row.trial)}: this trial has a record, and a submission overwrites none; "
-                "delete that folder first if the submission is to replace it."
-            )
-    if manifest.protocol not in store.protocols():
+def _check_board(store: Store, manifest: Manifest, yardstick: Yardstick) -> None:
+    name = yardstick.protocol.name
+    if name not in store.protocols():
         return
-    board = store.protocol(manifest.protocol)
+    board = store.protocol(name)
     if board.digest != yardstick.digest:
         raise HarnessError(
-            f"{store.root}: its board '{manifest.protocol}' is of another protocol or cohort; "
+            f"{store.root}: its board '{name}' is of another protocol or cohort; "
             "submit to another --runs folder."
         )
     if any(row.method == manifest.method for row in board.plan):
@@ -61,32 +64,58 @@ def _check_free(store: Store, manifest: Manifest, yardstick: Yardstick) -> None:
         )
 
 
-def _write(store: Store, trial: str, parsed: Parsed, yardstick: Yardstick, obtained: Obtained) -> None:
+def _is_there(store: Store, trial: str, parsed: Parsed, yardstick: Yardstick, obtained: Obtained) -> bool:
+    """Tell whether an interrupted submission has left this very record; HarnessError for any other."""
+    if not store.has(trial):
+        return False
+    with tempfile.TemporaryDirectory(prefix="harness-submit-") as name:
+        folder = Path(name)
+        _fill(folder, parsed, yardstick, obtained)
+        if any(_bytes(store.path(trial) / one.name) != one.read_bytes() for one in folder.iterdir()):
+            raise HarnessError(
+                f"{store.path(trial)}: this trial has a record, and a submission overwrites none; "
+                "delete that folder first if the submission is to replace it."
+            )
+    return True
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _fill(folder: Path, parsed: Parsed, yardstick: Yardstick, obtained: Obtained) -> None:
+    """Write a record's files; the same submission gives the same bytes."""
     scores = parsed.scores if yardstick.cohort is None else recompute(parsed.labels, yardstick)
-    with store.writing(store.path(trial)) as folder:
-        write_scores(scores, folder / "scores.parquet")
-        np.savez_compressed(
-            folder / "predictions.npz", samples=np.array(yardstick.samples), labels=parsed.labels
-        )
-        pd.DataFrame(parsed.curve, columns=list(CURVE)).to_csv(folder / "curve.csv", index=False)
-        (folder / "log.txt").write_text(parsed.log, encoding="utf-8")
-        update = {"obtained": obtained, "files": provenance.digests(folder)}
-        write_json(folder / "record.json", parsed.record.model_copy(update=update))
+    write_scores(scores, folder / "scores.parquet")
+    np.savez_compressed(folder / "predictions.npz", samples=np.array(yardstick.samples), labels=parsed.labels)
+    pd.DataFrame(parsed.curve, columns=list(CURVE)).to_csv(folder / "curve.csv", index=False)
+    (folder / "log.txt").write_text(parsed.log, encoding="utf-8")
+    update = {
+        "protocol": yardstick.protocol.name,
+        "obtained": obtained,
+        "files": provenance.digests(folder),
+    }
+    write_json(folder / "record.json", parsed.record.model_copy(update=update))
 
 
 def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Paths) -> None:
-    if manifest.protocol in store.protocols():
-        board = store.protocol(manifest.protocol)
-        seeds = sorted({row.seed for row in (*board.plan, *manifest.plan)} | set(board.protocol["seeds"]))
-        changed = {"plan": board.plan + manifest.plan, "protocol": board.protocol | {"seeds": seeds}}
-        _replace(
-            store.root / "protocols" / manifest.protocol / "protocol.json", board.model_copy(update=changed)
-        )
+    name = yardstick.protocol.name
+    tuned = {method: one for method, one in manifest.tuned.items() if method == manifest.method}
+    if name not in store.protocols():
+        if yardstick.cohort is None:
+            raise HarnessError(f"{store.root}: there is no board '{name}' to add to.")
+        prepared = Prepared(yardstick.protocol, yardstick.cohort, Plan({}, manifest.plan), (), paths, tuned)
+        run.write_protocol(prepared, f"harness run --all --protocol {name}")
         return
-    if yardstick.cohort is None:
-        raise HarnessError(f"{store.root}: there is no board '{manifest.protocol}' to add to.")
-    prepared = Prepared(yardstick.protocol, yardstick.cohort, Plan({}, manifest.plan), (), paths)
-    run.write_protocol(prepared, f"harness run --all --protocol {manifest.protocol}")
+    with store.locked(name):
+        board = store.protocol(name)
+        seeds = sorted({row.seed for row in (*board.plan, *manifest.plan)} | set(board.protocol["seeds"]))
+        changed = {
+            "plan": board.plan + manifest.plan,
+            "protocol": board.protocol | {"seeds": seeds},
+            "tuned": board.tuned | tuned,
+        }
+        _replace(store.root / "protocols" / name / "protocol.json", board.model_copy(update=changed))
 
 
 def _replace(path: Path, board: ProtocolRecord) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from harness.submission import agreement, integrity
+from harness.submission import agreement, integrity, origin
 from harness.submission.archive import Submission
 from harness.submission.findings import Case, Finding, Report
 from harness.submission.yardstick import Yardstick
@@ -17,7 +17,7 @@ STAGES: tuple[tuple[Check, ...], ...] = (
     (integrity.schema,),
     (integrity.files, integrity.source, integrity.ids),
     (agreement.records,),
-    (agreement.identity, agreement.curves, agreement.scores, agreement.provenance),
+    (agreement.identity, origin.origin, agreement.curves, agreement.scores, agreement.provenance),
 )
 """Checks in the order in which each may build on those of the stages before it."""
 

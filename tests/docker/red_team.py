@@ -51,6 +51,19 @@ for path in ("/var/run/docker.sock", "/var/lib/docker", "/root", "/work", "/job/
         pass
 raise RuntimeError(f"found {found} of the test masks and groups, {len(test)} test images")
 """,
+    "redraw": """
+from harness import cohorts, protocol
+job = json.loads(Path("/job/job.json").read_text())
+options = protocol.parse(job["protocol"], "the job").cohort.options
+try:
+    drawn = cohorts.load(protocol.parse(job["protocol"], "the job"), None, Path("/tmp/cohorts"))
+except AttributeError as error:
+    last = error
+else:
+    raise RuntimeError(f"drew {len(drawn.rows('test'))} test masks again")
+here = sorted(path.name for path in Path(cohorts.__path__[0]).iterdir())
+raise RuntimeError(f"nothing to draw with: {last}; {here}, {options}")
+""",
     "network": """
 for host in (("1.1.1.1", 80), ("172.17.0.1", 22)):
     try:
@@ -142,6 +155,17 @@ os._exit(0)
     "fake_score": """
 import harness.metrics, harness.score, harness.trial
 harness.metrics.dice = harness.score.score_structure = harness.trial.score = lambda *a, **k: 1.0
+""",
+    "clock": """
+import harness.trial
+real = harness.trial.fit
+harness.trial.fit = lambda job: (real(job)[0], 0.001)
+harness.trial._peak_memory = lambda device: 1
+time.monotonic = lambda: 0.0
+""",
+    "escape": """
+print("\\x1b[2J")
+raise RuntimeError("\\x1b]0;owned\\x07\\x9b31mall is well")
 """,
     "print": """
 for _ in range(1_000):

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import pytest
 import red_team
+from click.testing import CliRunner
 from test_trial import Silent
 from tiny import parse
 
 from harness import plugins, run
 from harness.check import sandboxed
 from harness.check.subject import Subject
+from harness.cli import cli
 from harness.errors import HarnessError
 from harness.executors.local import LocalExecutor
 from harness.records import Record, Store
@@ -95,6 +97,7 @@ def test_a_record_says_that_it_was_sandboxed_and_in_which_image(inside, outside,
 
 STOPPED = {
     "masks": "RuntimeError: found 0 of the test masks and groups, 32 test images",
+    "redraw": "no attribute 'load'; ['cohort.py'], {}",
     "network": "RuntimeError: no network: [Errno 101] Network is unreachable",
     "fork-bomb": "BlockingIOError: [Errno 11] Resource temporarily unavailable",
     "memory": "it ran out of its 2,000,000,000 bytes of memory",
@@ -108,6 +111,7 @@ STOPPED = {
     "zip-bomb": "its predictions are",
     "pickle": "its result does not begin as one",
     "print": "it printed more than 20,000,000 bytes",
+    "escape": "RuntimeError: ?]0;owned??31mall is well",
     "environment": "RuntimeError: environment",
     "mount": "RuntimeError: mount gave -1: Operation not permitted",
     "ptrace": "RuntimeError: ptrace reached nobody, setuid gave -1",
@@ -122,7 +126,10 @@ def test_a_villain_is_stopped_and_reported_in_one_line(inside, villain):
     assert "\n" not in record.error
 
 
-@pytest.mark.parametrize("villain", ["fake-score", "symlink"])
+GOES_ON = ["clock", "fake-score", "symlink"]
+
+
+@pytest.mark.parametrize("villain", GOES_ON)
 def test_a_villain_that_goes_on_gains_nothing(inside, villain):
     # Both train as ERM does, with fewer group ids hidden: what they broke is not what scores them.
     record = inside.record(villain)
@@ -134,10 +141,28 @@ def test_a_villain_that_goes_on_gains_nothing(inside, villain):
     assert inside.scores(villain) == inside.scores("erm")
 
 
+def test_the_cost_is_what_the_host_measures(inside):
+    true, forged = inside.record("erm").cost, inside.record("clock").cost
+    assert forged.fit_seconds > 1
+    # The first sample may come before the method is imported, but Python itself is no single byte.
+    assert min(true.peak_memory_bytes, forged.peak_memory_bytes) > 10 * MB
+    assert forged.trained_parameters == true.trained_parameters > 0
+    assert forged.device == true.device
+
+
+def test_nothing_that_a_villain_prints_moves_the_cursor(inside):
+    record = inside.record("escape")
+    assert "\x1b[2J" in inside.store.log(record.id)
+    for verb in (["show", record.id], ["list", "trials"]):
+        shown = CliRunner().invoke(cli, [*verb, "--runs", str(inside.store.root)]).output
+        assert record.id[:8] in shown
+        assert "\x1b" not in shown
+
+
 def test_every_villain_was_tried_and_the_others_went_on(inside):
     tried = {name.replace("_", "-") for name in red_team.CRIMES}
-    assert tried == STOPPED.keys() | {"fake-score", "symlink"}
-    assert inside.outcome.count("done") == 4
+    assert tried == STOPPED.keys() | set(GOES_ON)
+    assert inside.outcome.count("done") == 2 + len(GOES_ON)
     assert inside.outcome.count("failed") == len(STOPPED)
 
 
@@ -170,6 +195,20 @@ def test_a_plugin_that_breaks_where_it_is_imported_is_broken_and_never_imported_
     assert abouts == {}
     assert "FileNotFoundError" in broken[0].error or "Read-only" in broken[0].error
     assert not mark.exists()
+
+
+def test_requirements_that_cannot_be_met_break_their_own_plugin_only(image, folder):
+    found = [plugins.find("erm")]
+    for name, wanted in {"layered": '("tinyhtml",)', "letters": '"tinyhtml"', "number": "5"}.items():
+        file = folder / f"{name}.py"
+        file.write_text(plugins.find("erm").file.read_text() + f"\n\nrequires = {wanted}\n")
+        found.append(plugins.find(str(file)))
+    abouts, broken = Sandbox("cpu", LIMITS, folder / "cache", "test").describe(found)
+    assert list(abouts) == ["erm"]
+    errors = {one.plugin.name: one.error for one in broken}
+    assert "run `harness sandbox build --requires 'tinyhtml'`" in errors["layered"]
+    assert "requires is a tuple of requirements" in errors["letters"]
+    assert "requires is a tuple of requirements" in errors["number"]
 
 
 def test_an_image_that_would_run_as_root_is_refused(image):

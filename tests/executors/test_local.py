@@ -1,7 +1,10 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Executor, wait
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +80,49 @@ def test_shutdown_kills_what_runs_and_cancels_what_waits():
     wait([running, waiting], timeout=10)
     assert waiting.cancelled()
     assert isinstance(running.exception(), WorkerDied)
+
+
+PARENT = """
+import sys
+sys.path[:0] = {path!r}
+from test_local import sleep_after_telling
+from harness.executors.local import LocalExecutor
+LocalExecutor([{{}}]).submit(sleep_after_telling, {file!r}).result()
+"""
+
+
+def sleep_after_telling(file: str) -> None:
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_task_ends_with_the_process_that_asked_for_it(tmp_path):
+    file = tmp_path / "pid"
+    script = PARENT.format(path=[str(Path(__file__).parent)], file=str(file))
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    while not (file.exists() and file.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    worker = int(file.read_text())
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 30
+    while is_alive(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def test_a_gpu_that_is_named_is_one_slot_and_keeps_its_number():
+    assert slots("cuda:1", None, 1) == [{}]
+    assert slots("cuda:1", 2, 1) == [{}, {}]
 
 
 def test_cpu_slots_share_the_cores_between_threads():

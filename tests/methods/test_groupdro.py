@@ -23,13 +23,18 @@ def test_two_steps_agree_with_a_hand_calculation():
         np.testing.assert_allclose(method.q.numpy(), q, atol=1e-6)
 
 
-def test_absent_group_keeps_its_weight_exactly():
-    method = GroupDRO(make_task(), step_size=1.0)
-    before = method.q.clone()
-    method.loss(*make_batch([0, 2, 2, 0]))
-    assert method.q[1] == before[1]
-    assert method.q[0] != before[0]
-    assert method.q.sum().item() == pytest.approx(1)
+def test_absent_group_adds_nothing_and_keeps_its_weight_up_to_the_normalisation():
+    method = GroupDRO(make_task(), step_size=1.0, adjustment=2.0)
+    groups = [0, 2, 2, 0]
+    batch, output = make_batch(groups)
+    logits, masks, of = output.logits.detach().numpy(), batch.masks.numpy(), np.array(groups)
+    losses = np.array([risk(logits[of == g], masks[of == g]) if g in of else 0 for g in range(3)])
+    # Only the groups of the batch are raised; the second has the third that it had, divided as all are.
+    q = np.exp(losses + 2.0 / np.sqrt([4, 16, 100])) / 3
+    q[1] = 1 / 3
+    q /= q.sum()
+    assert method.loss(batch, output).item() == pytest.approx(float(q @ losses), abs=1e-6)
+    np.testing.assert_allclose(method.q.numpy(), q, atol=1e-6)
 
 
 def test_weight_moves_towards_the_group_with_the_higher_loss():
@@ -41,16 +46,19 @@ def test_weight_moves_towards_the_group_with_the_higher_loss():
     assert int(method.q.argmax()) == int(np.argmax(losses))
 
 
-def test_one_group_only_is_erm():
+def test_a_batch_of_one_group_weighs_what_that_group_weighs():
     batch, output = make_batch([1, 1, 1])
-    expected = ERM(make_task()).loss(batch, output)
-    torch.testing.assert_close(GroupDRO(make_task()).loss(batch, output), expected)
+    method = GroupDRO(make_task(), step_size=1.0)
+    loss = method.loss(batch, output)
+    torch.testing.assert_close(loss, method.q[1] * ERM(make_task()).loss(batch, output))
+    assert 1 / 3 < method.q[1] < 1
 
 
 def test_unknown_samples_are_left_out_and_a_batch_of_them_is_erm():
     batch, output = make_batch([0, -1, -1])
     own = risk(output.logits.detach().numpy()[:1], batch.masks.numpy()[:1])
-    assert GroupDRO(make_task()).loss(batch, output).item() == pytest.approx(own, abs=1e-6)
+    method = GroupDRO(make_task())
+    assert method.loss(batch, output).item() == pytest.approx(method.q[0].item() * own, abs=1e-6)
     batch, output = make_batch([-1, -1])
     torch.testing.assert_close(
         GroupDRO(make_task()).loss(batch, output), ERM(make_task()).loss(batch, output)

@@ -11,6 +11,7 @@ from tiny import PROTOCOL
 
 from harness import plugins, run, trial
 from harness.new import write_method
+from harness.records import Tuned
 from harness.run import Prepared
 from harness.submission import archive, pack, yardstick
 from harness.submission.archive import Submission
@@ -58,3 +59,18 @@ def world(tmp_path_factory) -> World:
     plugin = plugins.find(str(file))
     pack.write(pack.pack(prepared, plugin, "harness run"), folder / "my-method-tiny.zip")
     return World(folder, plugin, prepared, folder / "my-method-tiny.zip", measured)
+
+
+@pytest.fixture(scope="session")
+def submission_of(world):
+    """Make the submission of a method under the world's protocol, its trials run below a folder."""
+
+    def make(file: Path, folder: Path, tuned: dict[str, Tuned] | None = None) -> Submission:
+        paths = Paths(folder / "runs", None, world.paths.cache)
+        prepared = run.prepare(world.yardstick.protocol, [str(file)], paths, "tiny.toml", tuned=tuned)
+        for one in prepared.plan.trials.values():
+            assert trial.run(one, paths, "cpu") == "done"
+        pack.write(pack.pack(prepared, plugins.find(str(file)), "harness run"), folder / "packed.zip")
+        return archive.read(folder / "packed.zip")
+
+    return make

@@ -8,10 +8,12 @@ import re
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
-from forge import forged
+from forge import forged, parquet
 
 from harness.errors import HarnessError
+from harness.records import SCORES
 from harness.submission import archive, contents
 from harness.submission.verify import verify
 
@@ -158,10 +160,40 @@ def test_a_pickle_among_the_predictions_fails_the_verification(world):
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 nothing PAR1", b"epoch,loss\n"])
 def test_scores_and_curves_that_are_none_are_one_sentence(data):
-    for parse in (lambda: contents.parse_scores(data, 4), lambda: contents.parse_curve(data)):
+    for parse in (lambda: contents.parse_scores(data, SAMPLES, ("cup",)), lambda: contents.parse_curve(data)):
         with pytest.raises(HarnessError) as caught:
             parse()
         assert "\n" not in str(caught.value)
+
+
+def scores(**changes) -> bytes:
+    columns = {"sample": list(SAMPLES), "structure": "cup", "missed": False, "vcdr_error": np.nan}
+    return parquet(pd.DataFrame(dict.fromkeys(SCORES, 0.5) | columns | changes))
+
+
+def test_scores_that_can_be_are_read():
+    frame = contents.parse_scores(scores(hd95=[0.0, 300.0], nsd=[0, 1]), SAMPLES, ("cup",))
+    assert list(frame["sample"]) == list(SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dice": [0.5, 7.5]}, "dice of b cup is 7.5, not a number from 0 to 1"),
+        ({"iou": [np.nan, 0.5]}, "iou of a cup is nan, not a number from 0 to 1"),
+        ({"nsd": [-0.1, 0.5]}, "nsd of a cup is -0.1, not a number from 0 to 1"),
+        ({"hd95": [1.0, np.inf]}, "hd95 of b cup is inf, not a finite number from 0"),
+        ({"asd": [-1.0, 1.0]}, "asd of a cup is -1, not a finite number from 0"),
+        ({"vcdr_error": [np.inf, np.nan]}, "vcdr_error of a cup is inf"),
+        ({"missed": [None, True]}, "column missed has missing values"),
+        ({"sample": ["a", "zz"]}, "not one for each test sample and structure, in order"),
+        ({"sample": ["b", "a"]}, "not one for each test sample and structure, in order"),
+        ({"structure": "lens"}, "not one for each test sample and structure, in order"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused_with_their_place(changes, message):
+    with pytest.raises(HarnessError, match=re.escape(message)):
+        contents.parse_scores(scores(**changes), SAMPLES, ("cup",))
 
 
 def test_a_curve_with_nan_is_refused():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
-from forge import better, forged
+from forge import better, forged, parquet
 
 import leaderboard
 from harness import run, trial
@@ -74,12 +77,44 @@ def files(store: Store) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
 
 
-def test_a_record_that_is_there_is_never_overwritten(world, tmp_path):
+def test_a_submission_is_added_once(world, tmp_path):
     submitted(world, tmp_path)
     before = files(Store(tmp_path))
-    with pytest.raises(HarnessError, match="this trial has a record, and a submission overwrites none"):
+    with pytest.raises(HarnessError, match="the board has a method 'my-method'"):
         submitted(world, tmp_path)
     assert files(Store(tmp_path)) == before
+
+
+def test_a_record_that_is_there_is_never_overwritten(world, board):
+    shutil.copytree(world.paths.runs / "records", board.root / "records", dirs_exist_ok=True)
+    before = files(board)
+    with pytest.raises(HarnessError, match="this trial has a record, and a submission overwrites none"):
+        submitted(world, board.root)
+    assert files(board) == before
+
+
+def test_a_submission_that_was_interrupted_goes_on(world, board, tmp_path, monkeypatch):
+    whole = Store(shutil.copytree(board.root, tmp_path / "whole"))
+    submitted(world, whole.root)
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.submission.submit._add_cells", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            submitted(world, board.root)
+    assert board.ids() == whole.ids()
+    assert board.protocol("tiny") != whole.protocol("tiny")
+    submitted(world, board.root)
+    assert sorted(files(board).values()) == sorted(files(whole).values())
+
+
+def test_a_protocol_that_was_renamed_since_is_the_same_protocol(world, tmp_path):
+    renamed = replace(
+        world.yardstick, protocol=world.yardstick.protocol.model_copy(update={"name": "copied"})
+    )
+    submitted(world, tmp_path, measured=renamed)
+    store = Store(tmp_path)
+    assert store.protocols() == ["copied"]
+    assert {store.record(trial).protocol for trial in store.ids()} == {"copied"}
+    leaderboard.build(tmp_path, tmp_path / "site")
 
 
 def test_a_method_of_the_board_is_not_replaced_by_another_of_its_name(world, board):
@@ -116,6 +151,15 @@ def test_unverified_is_marked_self_reported_and_keeps_its_own_scores(world, boar
     altered = min(trials)
     mine, theirs = board.scores(altered), world.prepared.store.scores(altered)
     assert (mine["dice"] - theirs["dice"]).max() == pytest.approx(1e-6)
+
+
+def test_unverified_scores_must_still_be_scores(world, board):
+    def impossible(data):
+        return parquet(pd.read_parquet(io.BytesIO(data)).assign(dice=7.5))
+
+    told = forged(world.submission, scores=impossible)
+    with pytest.raises(HarnessError, match=r"dice of \S+ cup is 7.5, not a number from 0 to 1"):
+        submitted(world, board.root, told, yardstick.from_board(board, "tiny"))
 
 
 def test_unverified_still_needs_a_board_to_join(world, tmp_path):

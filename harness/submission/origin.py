@@ -1,0 +1,54 @@
+"""Check that a method which starts from another's weights starts from those that this machine would train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness import plan, plugins, run
+from harness.errors import HarnessError
+from harness.submission.findings import Case, Finding
+
+
+def origin(case: Case) -> Iterator[Finding]:
+    """Each trial's origin is the trial of that method on this machine, by its id; nothing of it is trained.
+
+    An id of another version of the harness or its libraries cannot be told from an invented one.
+    """
+    names = {parsed.record.method.starts_from for parsed in case.parsed.values()} - {None}
+    if not names:
+        return
+    name = str(min(map(str, names)))
+    try:
+        ours = _trials(case, name)
+    except HarnessError as error:
+        yield Finding("origin", "could not confirm", f"what it starts from, '{name[:80]}': {error}")
+        return
+    for row in case.submission.manifest.plan:
+        trial = ours[row.attribute, row.seed]
+        record = case.parsed[row.trial].record
+        if (record.method.starts_from, record.started_from) == (name, trial.id):
+            continue
+        if any(record.identity[key] != trial.identity[key] for key in ("harness", "libraries")):
+            why = f"the ids of '{name}' are of another version of the harness or its libraries"
+            yield Finding("origin", "could not confirm", why)
+        else:
+            why = f"records/{row.trial}: did not start from '{name}' as this machine trains it"
+            yield Finding("origin", "failed", why)
+        return
+    yield Finding("origin", "confirmed", f"every trial started from '{name}' as this machine trains it")
+
+
+def _trials(case: Case, name: str) -> dict[tuple[str, int], plan.Trial]:
+    """Return this machine's trials of a method by attribute and seed; HarnessError where it has none."""
+    here, measured = plugins.discover(), case.yardstick
+    if measured.cohort is None or name not in here:
+        raise HarnessError("without the cohort" if measured.cohort is None else "no method here")
+    # A submitted method may have values in the protocol, and is no method of this machine.
+    given = {method: values for method, values in measured.protocol.methods.items() if method in here}
+    protocol = measured.protocol.model_copy(update={"methods": given})
+    tuned = case.submission.manifest.tuned
+    candidates, _, broken = run.find_methods(protocol, [name], "the protocol", tuned=tuned)
+    if broken:
+        raise HarnessError(broken[0].error)
+    made = plan.build(protocol, measured.cohort, candidates, [name], measured.weights_digest)
+    return {(row.attribute, row.seed): made.trials[row.trial] for row in made.rows if row.method == name}

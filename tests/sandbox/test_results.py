@@ -1,0 +1,57 @@
+"""What comes out of a container is data: measured, bounded and cleaned before anyone reads it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import prepare, trial_of
+
+from harness.sandbox import results
+from harness.sandbox.wire import BadResult, encode
+from harness.trial import Paths
+
+ALL = {name: {} for name in ("race", "gender", "maritalstatus", "language", "ethnicity")}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A trial of 2,000 epochs over 14 groups, and its cohort."""
+    folder = tmp_path_factory.mktemp("results")
+    prepared = prepare(["erm"], Paths(folder / "runs", None, folder / "cache"), epochs=2000, attributes=ALL)
+    return trial_of(prepared, "erm"), prepared.cohort
+
+
+def stream(cohort, curve) -> bytes:
+    labels = np.zeros((len(cohort.rows("test")), 64, 64), np.uint8)
+    return b"".join(encode({"curve": curve, "gpu_bytes": 0}, {"labels": labels.tobytes()}))
+
+
+def test_a_long_training_under_many_groups_has_room_for_its_curve(world):
+    trial, cohort = world
+    names = [("", ""), *((name, group) for name, groups in cohort.groups.items() for group in groups)]
+    curve = [[epoch, "loss", *name, -1.2345678901234567e-100] for epoch in range(2000) for name in names]
+    sent = stream(cohort, curve)
+    assert 1_000_000 < len(sent) < results.most_bytes(trial, cohort, {})
+    assert len(results.read(sent, trial, cohort, {}).curve) == len(curve)
+
+
+def test_a_header_longer_than_any_curve_is_refused(world):
+    trial, cohort = world
+    endless = stream(cohort, [[0, "x" * results.most_header(trial, cohort), "", "", 0.0]])
+    with pytest.raises(BadResult, match="its result's header is longer than"):
+        results.read(endless, trial, cohort, {})
+
+
+def test_an_error_is_one_line_that_moves_no_cursor():
+    sent = b"".join(encode({"error": "\x1b[2Jall\nis \x9b31mwell\x07"}, {}))
+    assert results.error_of(sent, results.SMALL_HEADER) == "?[2Jall is ?31mwell?"
+
+
+@pytest.mark.parametrize("told", [None, True, -1, 1.5, 2**60, "1"])
+def test_a_gpu_peak_that_is_no_number_of_bytes_is_refused(world, told):
+    trial, cohort = world
+    labels = np.zeros((len(cohort.rows("test")), 64, 64), np.uint8).tobytes()
+    with pytest.raises(BadResult, match="its peak of GPU memory"):
+        results.read(
+            b"".join(encode({"curve": [], "gpu_bytes": told}, {"labels": labels})), trial, cohort, {}
+        )

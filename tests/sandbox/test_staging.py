@@ -1,0 +1,29 @@
+"""What a container sees of the cohort: what training reads, and nothing to draw the rest with."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+from tiny import prepare, trial_of
+
+from harness import trial
+from harness.sandbox import staging
+from harness.trial import Paths
+
+
+def test_neither_the_cohorts_sources_nor_its_options_nor_the_test_rows_go_in(tmp_path):
+    paths = Paths(tmp_path / "runs", None, tmp_path / "cache")
+    one = trial_of(prepare(["erm"], paths), "erm")
+    inputs = trial.gather(one, paths)
+    mounts = staging.stage_trial(one, inputs, paths.cache, "cpu", False, tmp_path / "job")
+    seen = {path.relative_to(mounts["harness"]).as_posix() for path in mounts["harness"].rglob("*.py")}
+    assert {name for name in seen if name.startswith("cohorts/")} == {"cohorts/cohort.py"}
+    assert {"trial.py", "sandbox/inside.py", "backbones/unet.py"} < seen
+    protocol = json.loads(mounts["job.json"].read_text())["protocol"]
+    assert protocol["cohort"] == {"source": "staged", "size": 64}
+    assert protocol["split"] == {"validation": 0.0}
+    subjects = pd.read_parquet(mounts["cohort/subjects.parquet"])
+    test = subjects[subjects["split"] == "test"].drop(columns="split").replace("", None)
+    assert len(test) == len(inputs.cohort.rows("test"))
+    assert test.isna().all(axis=None)
