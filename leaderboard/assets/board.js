@@ -7,6 +7,7 @@
   const control = (name) => tools.querySelector(`[name="${name}"]`);
   const status = tools.querySelector("[role=status]");
 
+  const score = control("score");
   const filters = { attribute: control("attribute"), structure: control("structure") };
   const preset = { attribute: "", structure: tools.dataset.structure };
 
@@ -61,21 +62,28 @@
     return shown;
   }
 
-  function showColumns(section, hidden) {
+  function showColumns(section, hidden, wanted) {
     headsOf(section).forEach((header, i) => {
-      const off = hidden.has(header.dataset.column || header.dataset.key);
+      const other = wanted !== "" && "metric" in header.dataset && header.dataset.metric !== wanted;
+      const off = other || hidden.has(header.dataset.column || header.dataset.key);
       if (header.hidden === off) return;
       header.hidden = off;
       for (const row of rowsOf(section)) row.cells[i].hidden = off;
     });
   }
 
-  function chosen(view, name) {
-    return name in view ? view[name] : preset[name];
+  // What the address asks for, else the preset; a name that is not there is said in `unknown`.
+  function chosen(view, name, unknown) {
+    if (!(name in view)) return preset[name];
+    if ([...filters[name].options].some((option) => option.value === view[name]) || view[name] === "all") return view[name];
+    unknown.push(`There is no ${name} “${view[name]}” here.`);
+    return preset[name];
   }
 
   function show(view) {
-    const wanted = { attribute: chosen(view, "attribute"), structure: chosen(view, "structure") };
+    const unknown = [];
+    const wanted = { attribute: chosen(view, "attribute", unknown), structure: chosen(view, "structure", unknown) };
+    score.value = [...score.options].some((option) => option.value === view.score) ? view.score : "";
     const elsewhere = filters.structure.dataset.elsewhere === "yes";
     const hidden = new Set((view.hide || "").split(" ").filter(Boolean));
     let shown = 0, most = 0;
@@ -84,7 +92,7 @@
       section.hidden = !(fits("attribute") && fits("structure"));
       if (section.hidden) continue;
       sort(section, view.sort || "rank", view.order);
-      showColumns(section, hidden);
+      showColumns(section, hidden, score.value);
       shown = search(section, view.search || "");
       most = rowsOf(section).length;
       Large.lay(section);
@@ -93,7 +101,7 @@
     filters.structure.value = elsewhere ? filters.structure.dataset.here : wanted.structure;
     if (document.activeElement !== control("search")) control("search").value = view.search || "";
     tools.querySelectorAll("[name=column]").forEach((box) => (box.checked = !hidden.has(box.value)));
-    status.textContent = view.search ? `${shown} of ${most} methods` : "";
+    status.textContent = [...unknown, ...(view.search ? [`${shown} of ${most} methods`] : [])].join(" ");
   }
 
   function goTo(name) {
@@ -105,6 +113,7 @@
   }
 
   for (const [name, select] of Object.entries(filters)) select.addEventListener("change", () => goTo(name));
+  score.addEventListener("change", () => View.set({ score: score.value }));
   control("search").addEventListener("input", (event) => View.set({ search: event.target.value }, true));
   tools.querySelectorAll("[name=column]").forEach((box) =>
     box.addEventListener("change", () => {
@@ -120,7 +129,5 @@
   });
   tools.hidden = false;
   View.onChange(show);
-  show(View.read());
-  const target = location.hash.length > 1 && !location.hash.includes("=") && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target) target.scrollIntoView();
+  View.tell();
 })();

@@ -44,9 +44,22 @@
       rows.forEach((row) => line.append(element("td", { className: "num" }, ...[...row.cells[i].childNodes].map((n) => n.cloneNode(true)))));
       body.append(line);
     });
+    for (const [words, say] of [["Told apart?", (row) => apart(row, rows)], ["Finished", (row) => row.dataset.status], ["Obtained", (row) => row.dataset.obtained]]) {
+      const cells = rows.map((row) => element("td", { className: "num", textContent: say(row) || "–" }));
+      body.append(element("tr", {}, element("th", { scope: "row", textContent: words }), ...cells));
+    }
     table.append(body);
     const title = section.querySelector("h2").textContent;
     return element("div", { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": title } }, element("h3", { textContent: title }), table);
+  }
+
+  // By the letters, which are of the paired tests between all methods of the table.
+  function apart(row, rows) {
+    const others = rows.filter((other) => other !== row && other.dataset.letters);
+    if (!row.dataset.letters || !others.length) return "not tested";
+    const shared = (other) => [...other.dataset.letters].some((letter) => row.dataset.letters.includes(letter));
+    const names = others.filter((other) => !shared(other)).map((other) => other.querySelector("th a").textContent);
+    return names.length ? `from ${names.join(", ")}` : "from none of these";
   }
 
   function plain(node) {
@@ -62,6 +75,7 @@
       if (dialog.open) dialog.close();
       return;
     }
+    known.forEach((method) => pick(method, true));
     const close = element("button", { type: "button", textContent: "Close" });
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(

@@ -3,6 +3,7 @@
 const Equity = (() => {
   const MISSING = 65535;
   const UNKNOWN = 255;
+  const ALONE = -1, OUT = -2; // of a group that is none: its samples count in the overall mean only, or nowhere
 
   async function unpack(text, itemsize) {
     const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -36,16 +37,16 @@ const Equity = (() => {
   function preset(data) {
     return {
       definition: "sum", alpha: 1, metric: "dice", seeds: data.seeds.map((_, i) => i),
-      groups: data.groups.map((name, i) => (data.kept.includes(name) ? i : -1)),
+      groups: data.groups.map((_, i) => i),
     };
   }
 
-  // Position of each unit's group among the groups that count; -1 is in the overall mean only.
+  // Position of each unit's group among the groups that count, ALONE or OUT.
   function strata(data, choice) {
     const used = [...new Set(choice.groups.filter((g) => g >= 0))].sort((a, b) => a - b);
-    const place = choice.groups.map((g) => used.indexOf(g));
+    const place = choice.groups.map((g) => (g < 0 ? g : used.indexOf(g)));
     return {
-      of: Array.from(data.codes, (code) => (code === UNKNOWN ? -1 : place[code])),
+      of: Array.from(data.codes, (code) => (code === UNKNOWN ? ALONE : place[code])),
       names: used.map((g) => data.groups.filter((_, i) => choice.groups[i] === g).join(" + ")),
     };
   }
@@ -58,7 +59,7 @@ const Equity = (() => {
     let total = 0, size = 0;
     for (let u = 0; u < data.units; u++) {
       const weight = (data.weights ? data.weights[u] : 1) * (times ? times[u] : 1);
-      if (!weight) continue;
+      if (!weight || of[u] === OUT) continue;
       let score = 0;
       for (const seed of seeds) score += at(data, method, seed, choice.metric, u);
       score /= seeds.length;
@@ -102,12 +103,14 @@ const Equity = (() => {
     };
   }
 
-  // Percentile intervals and the share of resamples in which a method is first. Patients are drawn within group
+  // Basic bootstrap intervals (the estimate minus the resamples' errors: noise lowers ES in each of them, so their
+  // percentiles lie below it) and the share of resamples in which a method is first. Patients are drawn within group
   // with replacement. So are seeds, their deviations stretched by sqrt(S / (S - 1)) to the unbiased variance. Rougher
   // than the board's intervals, which invert a test and allow for so few seeds.
   function resample(data, choice, resamples = 300) {
     if (!data.patients) return null;
     const layout = strata(data, choice), random = randomFrom(1), sums = gather(data, choice, layout);
+    const estimates = Object.fromEntries(rank(data, choice).rows.map((row) => [row.at, row.score]));
     const found = data.methods.map(() => []), first = data.methods.map(() => 0);
     for (let r = 0; r < resamples; r++) {
       const seeds = drawSeeds(choice.seeds.length, random);
@@ -123,7 +126,8 @@ const Equity = (() => {
     return found.map((values, m) => {
       values.sort((a, b) => a - b);
       const q = (p) => values[Math.min(values.length - 1, Math.floor(p * values.length))];
-      return { low: q(0.025), high: q(0.975), first: first[m] };
+      const reflected = (p) => Math.min(1, Math.max(0, 2 * estimates[m] - q(p)));
+      return { low: reflected(0.975), high: reflected(0.025), first: first[m] };
     });
   }
 
@@ -138,6 +142,7 @@ const Equity = (() => {
   function gather(data, choice, { of, names }) {
     const strataOf = [...names, ""].map(() => new Map());
     for (let u = 0; u < data.units; u++) {
+      if (of[u] === OUT) continue;
       const stratum = strataOf[of[u] < 0 ? names.length : of[u]], key = data.patients[u];
       if (!stratum.has(key)) stratum.set(key, { size: 0, sums: new Float64Array(data.methods.length * choice.seeds.length) });
       const patient = stratum.get(key);
@@ -180,7 +185,7 @@ const Equity = (() => {
     add("worst group", { definition: "worst" });
     for (const metric of ["dice", "iou", "nsd"]) add(metric === "nsd" ? "NSD" : metric === "iou" ? "IoU" : "Dice", { metric });
     data.groups.forEach((name, g) => {
-      if (choice.groups[g] >= 0) add(`without ${name}`, { groups: choice.groups.map((to, i) => (i === g ? -1 : to)) });
+      if (choice.groups[g] >= 0) add(`without ${name}`, { groups: choice.groups.map((to, i) => (i === g ? OUT : to)) });
     });
     if (choice.seeds.length > 1) {
       choice.seeds.forEach((seed) => add(`without seed ${data.seeds[seed]}`, { seeds: choice.seeds.filter((s) => s !== seed) }));
@@ -188,5 +193,5 @@ const Equity = (() => {
     return found.filter((other) => other.rows.length);
   }
 
-  return { load, preset, rank, resample, alternatives, score, strata };
+  return { load, preset, rank, resample, alternatives, score, strata, OUT };
 })();

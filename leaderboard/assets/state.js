@@ -3,16 +3,23 @@
 const View = (() => {
   const listeners = [];
 
-  function read() {
-    const text = decodeURIComponent(location.hash.slice(1));
-    if (text && !text.includes("=")) {
-      const section = document.getElementById(text);
-      if (section && section.dataset.attribute) {
-        return { attribute: section.dataset.attribute, structure: section.dataset.structure };
-      }
-      return {};
+  // The section that an address without a view names, by its id alone; null where there is none.
+  function named() {
+    let text = location.hash.slice(1);
+    if (!text || text.includes("=")) return null;
+    try {
+      text = decodeURIComponent(text);
+    } catch {
+      return null; // not every '%' begins a character
     }
-    return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+    const section = document.getElementById(text);
+    return section && section.dataset.attribute ? section : null;
+  }
+
+  function read() {
+    const section = named();
+    if (section) return { attribute: section.dataset.attribute, structure: section.dataset.structure };
+    return location.hash.includes("=") ? Object.fromEntries(new URLSearchParams(location.hash.slice(1))) : {};
   }
 
   function address(view) {
@@ -35,6 +42,8 @@ const View = (() => {
   function tell() {
     const view = read();
     listeners.forEach((listener) => listener(view));
+    // The browser looked for it while it may have been hidden.
+    named()?.scrollIntoView();
   }
 
   function onChange(listener) {
@@ -57,3 +66,24 @@ function element(tag, properties = {}, ...children) {
 // A section's own table; the panel below it has tables too.
 const headsOf = (section) => [...section.querySelectorAll("table.scores thead th")];
 const rowsOf = (section) => [...section.querySelectorAll("table.scores tbody tr")];
+
+// As an address of its own "#main" would be a view: the default one.
+document.querySelector("a.skip").addEventListener("click", (event) => {
+  const main = document.getElementById("main");
+  event.preventDefault();
+  main.tabIndex = -1;
+  main.focus();
+});
+
+const openMenus = () => [...document.querySelectorAll("details.menu[open]")];
+document.addEventListener("click", (event) => {
+  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of openMenus()) {
+    const inside = menu.contains(document.activeElement);
+    menu.open = false;
+    if (inside) menu.querySelector("summary").focus();
+  }
+});

@@ -6,85 +6,118 @@
 
   const visible = () => [...document.querySelectorAll("section.board:not([hidden])")];
 
+  // What a cell carries beside its value, and what that is called.
+  const MORE = { low: "low", high: "high", floor: "noise floor", p: "p, Holm", verdict: "verdict", gap: "gap", of: "of", bytes: "peak memory, bytes" };
+
   function columns(section) {
     return headsOf(section)
-      .map((header, at) => ({ at, key: header.dataset.key, title: header.querySelector(".name").textContent, off: header.hidden }))
+      .map((header, at) => ({
+        at, key: header.dataset.key, off: header.hidden || header.dataset.key === "method",
+        title: header.querySelector(".name").textContent + (header.dataset.unit ? `, ${header.dataset.unit}` : ""),
+        shown: header.querySelector(".name").textContent,
+      }))
       .filter((column) => !column.off);
   }
 
-  function cell(row, column) {
-    const found = row.cells[column.at];
-    if (column.key === "method") return { text: found.querySelector("a").textContent };
-    const main = found.querySelector("b");
-    return {
-      text: (main || found).textContent.trim(),
-      interval: (found.querySelector(".ci") || { textContent: "" }).textContent.trim(),
-      letters: (found.querySelector(".letters") || { textContent: "" }).textContent.trim(),
-    };
+  const number = (text) => (text === "" || text === undefined || Number.isNaN(Number(text)) ? null : Number(text));
+
+  function cell(td) {
+    const found = { value: number(td.dataset.v) };
+    for (const key of Object.keys(MORE)) if (td.dataset[key]) found[key] = number(td.dataset[key]) ?? td.dataset[key];
+    const texts = { text: (td.querySelector("b") || td.firstChild || td).textContent.trim(), interval: "" };
+    if ("low" in found && td.querySelector(".ci")) texts.interval = td.querySelector(".ci").textContent.trim();
+    // Not enumerable: for the eye, and no part of the data.
+    return Object.defineProperty(found, "texts", { value: texts });
   }
 
-  function view() {
-    return visible().map((section) => {
-      const shown = columns(section);
-      const rows = rowsOf(section).filter((row) => !row.hidden);
-      return {
-        attribute: section.dataset.attribute,
-        structure: section.dataset.structure,
-        columns: shown.map((column) => column.title),
-        rows: rows.map((row) => ({ id: row.dataset.method, cells: shown.map((column) => cell(row, column)) })),
-      };
+  function board(section) {
+    const shown = columns(section);
+    const rows = rowsOf(section).filter((row) => !row.hidden).map((row) => ({
+      method: row.dataset.method, title: row.querySelector("th a").textContent, status: row.dataset.status,
+      obtained: row.dataset.obtained, letters: row.dataset.letters, cells: shown.map((column) => cell(row.cells[column.at])),
+    }));
+    return { attribute: section.dataset.attribute, structure: section.dataset.structure, choices: "", columns: shown, rows };
+  }
+
+  // The ranking under the reader's own choices, where there are some.
+  function whatIf(section) {
+    const panel = section.querySelector("details.whatif[open] .panel[data-choices]");
+    const table = panel && panel.querySelector("table");
+    if (!table) return [];
+    const own = new Map(rowsOf(section).map((row) => [row.dataset.method, row.dataset]));
+    const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent);
+    const rows = [...table.tBodies[0].rows].map((row) => {
+      const { status, obtained } = own.get(row.dataset.method);
+      const cells = [...row.cells].filter((one) => one.tagName === "TD").map(cell);
+      return { method: row.dataset.method, title: row.querySelector("bdi").textContent, status, obtained, letters: "", cells };
     });
+    const shown = heads.filter((head) => head !== "Method").map((head) => ({ key: head, title: head, shown: head }));
+    return [{ attribute: section.dataset.attribute, structure: section.dataset.structure, choices: panel.dataset.choices, columns: shown, rows }];
   }
 
-  // A cell that a spreadsheet would take for a formula gets an apostrophe.
-  function quoted(text) {
-    const safe = /^[=+\-@\t]/.test(text) && Number.isNaN(Number(text.replace("−", "-"))) ? "'" + text : text;
-    return `"${safe.replaceAll('"', '""')}"`;
+  const view = () => visible().flatMap((section) => [board(section), ...whatIf(section)]);
+
+  // A text that a spreadsheet would take for a formula gets an apostrophe.
+  function quoted(value) {
+    if (typeof value === "number") return String(value);
+    const text = String(value ?? "");
+    return `"${(/^[=+\-@\t\r]/.test(text) ? "'" + text : text).replaceAll('"', '""')}"`;
   }
 
   function csv() {
     const lines = [];
     for (const table of view()) {
-      lines.push(["attribute", "structure", "id", ...table.columns.flatMap((title) => [title, `${title}: interval`])].map(quoted));
+      const parts = table.columns.map((_, i) => ["value", ...Object.keys(MORE).filter((key) => table.rows.some((row) => key in row.cells[i]))]);
+      const heads = table.columns.flatMap((column, i) => parts[i].map((key) => (key === "value" ? column.title : `${column.title}: ${MORE[key]}`)));
+      lines.push(["attribute", "structure", "choices", "method", "title", "status", "obtained", "letters", ...heads]);
       for (const row of table.rows) {
-        const cells = row.cells.flatMap((c) => [c.text, c.interval || ""]);
-        lines.push([table.attribute, table.structure, row.id, ...cells].map(quoted));
+        const values = row.cells.flatMap((one, i) => parts[i].map((key) => one[key]));
+        lines.push([table.attribute, table.structure, table.choices || "the board's", row.method, row.title, row.status, row.obtained, row.letters, ...values]);
       }
     }
-    return lines.map((line) => line.join(",")).join("\r\n") + "\r\n";
+    return lines.map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
   }
 
   function json() {
-    return JSON.stringify({ schema_version: 1, protocol: tools.dataset.protocol, view: location.hash, tables: view() }, null, 1) + "\n";
+    const tables = view().map(({ columns: shown, rows, ...table }) => ({
+      ...table,
+      rows: rows.map(({ cells, ...row }) => ({ ...row, cells: Object.fromEntries(cells.map((one, i) => [shown[i].key, one])) })),
+    }));
+    const head = { schema: "equity-leaderboard-view", schema_version: 2, protocol: tools.dataset.protocol, view: location.hash };
+    return JSON.stringify({ ...head, tables }, null, 1) + "\n";
   }
 
   const SPECIAL = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
+  const SIGNS = { "–": "--", "−": "$-$", "<": "$<$", ">": "$>$", "≥": "$\\geq$", "α": "$\\alpha$", "Σ": "$\\Sigma$", "σ": "$\\sigma$", "×": "$\\times$" };
   function tex(text) {
     return text
       .replace(/[\u202a-\u202e\u2066-\u2069\u200e\u200f]/g, "")
       .replace(/[\\~^]|[&%$#_{}]/g, (c) => SPECIAL[c] || "\\" + c)
-      .replaceAll("–", "--").replaceAll("−", "$-$").replaceAll("<", "$<$").replaceAll(">", "$>$").replaceAll("≥", "$\\geq$");
+      .replace(/[–−<>≥αΣσ×]/g, (c) => SIGNS[c]);
   }
 
   function latex() {
     return view().map((table) => {
-      const lines = table.rows.map((row) =>
-        row.cells.map((c) => tex(c.text) + (c.letters ? `\\,\\textsuperscript{${tex(c.letters)}}` : "") +
-          (c.interval ? ` {\\scriptsize [${tex(c.interval)}]}` : "")).join(" & ") + " \\\\");
-      const format = table.columns.map((title) => (title === "Method" ? "l" : "r")).join("");
+      const lettered = table.rows.some((row) => row.letters);
+      const lines = table.rows.map((row) => {
+        const note = / of |not run/.test(row.status) || row.obtained === "self-reported" ? ` (${[row.status, row.obtained].filter(Boolean).join(", ")})` : "";
+        const first = tex(row.title + note) + (row.letters ? `\\,\\textsuperscript{${tex(row.letters)}}` : "");
+        const cells = row.cells.map(({ texts }) => tex(texts.text) + (texts.interval ? ` {\\scriptsize [${tex(texts.interval)}]}` : ""));
+        return [first, ...cells].join(" & ") + " \\\\";
+      });
+      const caption = `${tools.dataset.title}: ${table.structure}, equity by ${table.attribute}${table.choices ? `, with choices other than the board's: ${table.choices}` : ""}.`;
       return [
         "% \\usepackage{booktabs}",
-        "\\begin{table}", "\\centering", `\\begin{tabular}{${format}}`, "\\toprule",
-        table.columns.map(tex).join(" & ") + " \\\\", "\\midrule", ...lines, "\\bottomrule", "\\end{tabular}",
-        `\\caption{${tex(`${tools.dataset.title}: ${table.structure}, equity by ${table.attribute}.`)} ` +
-          "Methods that share a letter cannot be told apart; in brackets 95\\% intervals.}",
+        "\\begin{table}", "\\centering", `\\begin{tabular}{l${"r".repeat(table.columns.length)}}`, "\\toprule",
+        ["Method", ...table.columns.map((column) => tex(column.shown))].join(" & ") + " \\\\", "\\midrule", ...lines, "\\bottomrule", "\\end{tabular}",
+        `\\caption{${tex(caption)}${lettered ? " Methods that share a letter cannot be told apart." : ""} In brackets 95\\% intervals.}`,
         "\\end{table}", "",
       ].join("\n");
     }).join("\n");
   }
 
   function bibtex() {
-    const shown = new Set(view().flatMap((table) => table.rows.map((row) => row.id)));
+    const shown = new Set(view().flatMap((table) => table.rows.map((row) => row.method)));
     const own = JSON.parse(tools.dataset.citations);
     return own.filter((entry) => entry.method === "" || shown.has(entry.method)).map((entry) => entry.bibtex).join("\n");
   }

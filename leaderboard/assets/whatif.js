@@ -31,11 +31,11 @@ const Scores = (() => {
     const choice = Equity.preset(data);
     if (DEFINITIONS.some(([key]) => key === view.es)) choice.definition = view.es;
     if (METRICS.some(([key]) => key === view.metric)) choice.metric = view.metric;
-    if (Number(view.alpha) >= 0 && view.alpha) choice.alpha = Math.min(10, Number(view.alpha));
+    if (view.alpha && !Number.isNaN(Number(view.alpha))) choice.alpha = Math.max(0, Math.min(10, Number(view.alpha)));
     const seeds = (view.seeds || "").split(" ").filter(Boolean).map((s) => data.seeds.indexOf(Number(s))).filter((s) => s >= 0);
     if (seeds.length) choice.seeds = seeds;
     const moves = (view[`groups.${attribute}`] || "").split(" ").filter(Boolean).map(Number);
-    if (moves.length === data.groups.length && moves.every((g) => g >= -1 && g < data.groups.length)) choice.groups = moves;
+    if (moves.length === data.groups.length && moves.every((g) => g >= Equity.OUT && g < data.groups.length)) choice.groups = moves;
     return choice;
   }
 
@@ -51,7 +51,7 @@ const Scores = (() => {
     const alpha = element("input", { type: "number", min: 0, max: 10, step: 0.25, value: choice.alpha, disabled: choice.definition === "worst" });
     alpha.addEventListener("change", () => View.set({ alpha: alpha.value === "1" ? "" : alpha.value }));
     const groups = data.groups.map((name, g) => {
-      const options = [[g, "a group"], [-1, "left out"], ...data.groups.map((other, o) => [o, `one with ${other}`]).filter(([o]) => o !== g)];
+      const options = [[g, "a group"], [-1, "counts in the overall mean only"], [Equity.OUT, "left out altogether"], ...data.groups.map((other, o) => [o, `one with ${other}`]).filter(([o]) => o !== g)];
       return select(name, options, choice.groups[g], (value) => {
         const moves = choice.groups.map((to, i) => (i === g ? Number(value) : to));
         View.set({ [`groups.${attribute}`]: moves.join(" ") });
@@ -76,23 +76,52 @@ const Scores = (() => {
     ];
   }
 
+  function places(moved) {
+    if (!moved) return "";
+    return ` ${Math.abs(moved)} ${moved > 0 ? "up" : "down"}`;
+  }
+
   function table(data, choice, board) {
     const { names, rows } = Equity.rank(data, choice);
     const draws = Equity.resample(data, choice);
-    const heads = ["Rank", "Method", "Score", ...(draws ? ["95% interval", "First"] : []), "Overall", ...names, "Gap"];
+    const heads = ["Order", "Method", "Score", ...(draws ? ["First"] : []), "Overall", ...names, "Gap"];
     const head = element("tr", {}, ...heads.map((text, i) => element("th", { scope: "col", textContent: text, className: i === 1 ? "" : "num" })));
+    const number = (value, ...more) => element("td", { className: "num", data: { v: Number.isFinite(value) ? value.toPrecision(6) : "" } }, digits(value), ...more);
     const body = rows.map((row, i) => {
       const before = board.findIndex((other) => other.method === row.method);
-      const moved = before === i ? "" : before > i ? ` ▲ ${before - i}` : ` ▼ ${i - before}`;
       const own = draws && draws[row.at];
-      const cells = [digits(row.score), ...(own ? [`${digits(own.low)} to ${digits(own.high)}`, percent(own.first)] : []), digits(row.overall), ...row.groups.map(digits), digits(row.gap)];
+      const score = number(row.score);
+      if (own) {
+        Object.assign(score.dataset, { low: own.low.toPrecision(6), high: own.high.toPrecision(6) });
+        score.append(element("span", { className: "ci", textContent: `${digits(own.low)} to ${digits(own.high)}` }));
+      }
+      const fewer = row.seeds < choice.seeds.length ? [element("span", { className: "ci", textContent: `${row.seeds} of ${choice.seeds.length} seeds` })] : [];
       return element("tr", { data: { method: row.method } },
-        element("td", { className: "num", textContent: i + 1 }, element("span", { className: "moved", textContent: moved })),
-        element("th", { scope: "row" }, element("bdi", { textContent: row.title })),
-        ...cells.map((text) => element("td", { className: "num", textContent: text })));
+        element("td", { className: "num", textContent: i + 1, data: { v: i + 1 } }, element("span", { className: "moved", textContent: before < 0 ? "" : places(before - i) })),
+        element("th", { scope: "row" }, element("bdi", { textContent: row.title }), ...fewer),
+        score,
+        ...(own ? [element("td", { className: "num", textContent: percent(own.first), data: { v: own.first.toPrecision(3) } })] : []),
+        number(row.overall), ...row.groups.map((group) => number(group)), number(row.gap));
     });
     const made = element("table", { className: "plain" }, element("thead", {}, head), element("tbody", {}, ...body));
     return element("div", { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": "Ranking under your choices" } }, made);
+  }
+
+  function unranked(data, choice, rows) {
+    const titles = data.titles.filter((_, m) => !rows.some((row) => row.at === m));
+    if (!titles.length) return [];
+    const names = titles.flatMap((title, i) => [i ? ", " : "", element("bdi", { textContent: title })]);
+    return [element("p", { className: "own" }, "Not ranked, with no finished trial of the seeds counted: ", ...names, ".")];
+  }
+
+  function inWords(data, choice) {
+    const label = (options, key) => options.find(([name]) => name === key)[1];
+    const groups = choice.groups.flatMap((to, g) => {
+      if (to === g) return [];
+      return [to === Equity.OUT ? `without ${data.groups[g]}` : to < 0 ? `${data.groups[g]} in the overall mean only` : `${data.groups[g]} with ${data.groups[to]}`];
+    });
+    const alpha = choice.definition === "worst" ? [] : [`α = ${choice.alpha}`];
+    return [label(METRICS, choice.metric), label(DEFINITIONS, choice.definition), ...alpha, `seeds ${choice.seeds.map((s) => data.seeds[s]).join(", ")}`, ...groups].join("; ");
   }
 
   function strip(data, choice, rows) {
@@ -114,12 +143,14 @@ const Scores = (() => {
     const own = JSON.stringify(choice) !== JSON.stringify(Equity.preset(data));
     const { rows } = Equity.rank(data, choice);
     const says = own ? "Your own choices, not the board's." : "The board's own choices; change one and the order follows.";
-    const precise = data.patients ? " Intervals are percentiles of 300 resamples made on this page; the board's are more exact." : " Too large for intervals on this page: the groups' means travel with it, not the single samples.";
+    const precise = data.patients ? " Intervals are of 300 resamples made on this page (basic bootstrap); the board's are more exact." : " Too large for intervals on this page: the groups' means travel with it, not the single samples.";
     const held = panel.contains(document.activeElement) ? [...panel.querySelectorAll("select, input")].indexOf(document.activeElement) : -1;
+    if (own) panel.dataset.choices = inWords(data, choice);
+    else delete panel.dataset.choices;
     panel.replaceChildren(
       ...controls(section, data, choice),
       element("p", { className: own ? "own" : "" }, element("b", { textContent: says }), precise),
-      ...(rows.length ? [table(data, choice, Equity.rank(data, Equity.preset(data)).rows), strip(data, choice, rows)] : [element("p", { textContent: "Fewer than two groups are left: nothing to compare." })]),
+      ...(rows.length ? [table(data, choice, Equity.rank(data, Equity.preset(data)).rows), ...unranked(data, choice, rows), strip(data, choice, rows)] : [element("p", { textContent: "Fewer than two groups, or no finished trial of the seeds counted, are left: nothing to compare." })]),
     );
     if (held >= 0) panel.querySelectorAll("select, input")[held].focus();
   }
@@ -128,9 +159,10 @@ const Scores = (() => {
     const panel = element("div", { className: "panel" });
     const details = element("details", { className: "whatif" }, element("summary", { textContent: "What if it were measured otherwise?" }), panel);
     section.querySelector(".table").after(details);
+    const openOnes = (view) => new Set((view.whatif || "").split(" ").filter(Boolean));
     const update = async (view) => {
       if (section.hidden) return;
-      if (view.whatif && !details.open) details.open = true;
+      details.open = openOnes(view).has(section.id);
       if (!details.open) return;
       try {
         draw(section, panel, await Scores.get(section), view);
@@ -139,9 +171,11 @@ const Scores = (() => {
       }
     };
     details.addEventListener("toggle", () => {
-      const open = [...document.querySelectorAll("details.whatif")].some((other) => other.open);
-      View.set({ whatif: open ? "yes" : "" }, true);
-      update(View.read());
+      const open = openOnes(View.read());
+      if (open.has(section.id) === details.open) return;
+      if (details.open) open.add(section.id);
+      else open.delete(section.id);
+      View.set({ whatif: [...open].join(" ") }, true);
     });
     View.onChange(update);
     update(View.read());

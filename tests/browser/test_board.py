@@ -1,5 +1,7 @@
+import io
 import json
 
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -163,10 +165,13 @@ def test_failed_trials_are_seen_on_the_board_and_on_the_methods_page(tab, site):
 @pytest.mark.parametrize(
     ("button", "expected"),
     [
-        ("CSV", '"attribute","structure","id","Rank"'),
+        (
+            "CSV",
+            '"attribute","structure","choices","method","title","status","obtained","letters","Rank",',
+        ),
         ("LaTeX table (booktabs)", "\\toprule"),
         ("BibTeX", "@misc{equity-leaderboard-quick,"),
-        ("JSON", '"schema_version": 1'),
+        ("JSON", '"schema": "equity-leaderboard-view"'),
     ],
 )
 def test_the_view_can_be_taken_away(tab, button, expected):
@@ -178,3 +183,97 @@ def test_the_view_can_be_taken_away(tab, button, expected):
     assert expected in text
     assert "GroupDRO" in text or button == "BibTeX"
     assert "Adversarial" not in text
+
+
+def taken(page, button):
+    """What a button of the take-away menu gives."""
+    page.get_by_text("Take away this view").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button, exact=True).click()
+    return download.value.path().read_text(encoding="utf-8")
+
+
+def test_numbers_are_taken_away_as_they_are_in_the_sites_own_export(tab, site):
+    page = tab.open("index.html#attribute=race&structure=cup")
+    lines = pd.read_csv(io.StringIO(taken(page, "CSV"))).set_index("method")
+    export = json.loads(site.page("leaderboard.json"))
+    (section,) = [
+        s for s in export["protocols"][0]["sections"] if (s["attribute"], s["structure"]) == ("race", "cup")
+    ]
+    for row in section["methods"]:
+        es, line = row["scores"]["dice"]["es_sum"], lines.loc[row["method"]]
+        assert line["ES-Dice (sum)"] == pytest.approx(es["estimate"], rel=1e-5)
+        assert line["ES-Dice (sum): low"] == pytest.approx(es["low"], rel=1e-5)
+    assert {"Missed: of", "Training, s", "Gap: noise floor"} <= set(lines.columns)
+    assert "Missed: low" not in lines.columns
+    assert lines.loc["adv", "status"] == "1 of 2 seeds, 1 failed"
+
+
+def test_a_readers_own_choices_are_taken_away_with_their_numbers(tab):
+    page = tab.open("index.html#attribute=race&structure=cup&es=worst&whatif=race-cup")
+    page.locator(".whatif .own").first.wait_for()
+    boards, own = json.loads(taken(page, "JSON"))["tables"]
+    assert (boards["choices"], own["choices"][:18]) == ("", "Dice; worst group;")
+    worst = {row["method"]: row["cells"]["worst"]["value"] for row in boards["rows"]}
+    scores = {row["method"]: row["cells"]["Score"] for row in own["rows"]}
+    assert scores.keys() == worst.keys()
+    for method, score in scores.items():
+        assert score["value"] == pytest.approx(worst[method], abs=2e-4)
+        assert score["low"] < score["value"] < score["high"]
+
+
+@pytest.mark.parametrize("address", ["#%E0%A4%A", "#attribute=nobody", "#%E0%A4%A=1"])
+def test_an_address_that_means_nothing_shows_the_board(tab, address):
+    page = tab.open(f"index.html{address}")
+    assert page.locator("section.board:visible").count() == 2
+    assert ("There is no attribute “nobody” here." in page.locator(".tools .status").text_content()) == (
+        "nobody" in address
+    )
+
+
+def test_the_skip_link_keeps_the_view_and_a_link_to_a_hidden_section_shows_it(tab):
+    page = tab.open("index.html#attribute=gender")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.url.endswith("#attribute=gender")
+    page.evaluate("location.hash = 'race-disc'")
+    section = page.locator("section[id='race-disc']")
+    section.wait_for()
+    assert abs(section.bounding_box()["y"]) < 5
+
+
+def test_menus_close_on_escape_and_on_a_click_elsewhere(tab):
+    page = tab.open()
+    for close in (lambda: page.keyboard.press("Escape"), lambda: page.locator("h1").click()):
+        page.get_by_text("Columns", exact=True).click()
+        assert page.locator(".menu[open]").count() == 1
+        close()
+        assert page.locator(".menu[open]").count() == 0
+
+
+def test_one_score_alone_is_shown(tab):
+    page = tab.open("index.html#attribute=race&structure=cup&score=iou")
+    heads = page.locator("section.board:visible thead th:visible .name").all_text_contents()
+    assert heads == ["Rank", "Method", "IoU", "ES-IoU (sum)", "Missed", "Training"]
+
+
+def test_side_by_side_says_who_is_told_apart(tab):
+    page = tab.open("index.html#attribute=race&structure=cup&compare=erm+groupdro")
+    dialog = page.get_by_role("dialog")
+    (line,) = [row for row in dialog.locator("tbody tr").all() if "Told apart?" in row.text_content()]
+    assert line.locator("td").all_text_contents() == ["from none of these"] * 2
+    dialog.get_by_role("button", name="Close").click()
+    assert page.locator("[name=pick]:checked").count() == 2 * page.locator("section.board").count()
+
+
+@pytest.mark.parametrize("path", ["index.html", "quick/protocol.html", "quick/erm.html"])
+def test_no_number_breaks_on_a_phone(new_tab, site, path):
+    page = new_tab(site.out.as_uri(), viewport={"width": 360, "height": 740}).open(path)
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll("table.plain td.num, table.plain tbody th")]
+            .filter(cell => cell.offsetParent && cell.getBoundingClientRect().width < 24)
+            .map(cell => cell.textContent.trim())
+            .filter(text => text.length > 2)"""
+    )
+    assert broken == []
