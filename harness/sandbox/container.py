@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ class Ended:
     """How a container ended: what it wrote to its two streams, and one sentence where it was stopped.
 
     seconds: from its start to its end; memory: the most bytes that its processes held, files that they
-    map left out, in samples a second apart. Both are measured outside.
+    map left out, in samples a second apart, 0 where the engine runs in a machine of its own. Both are
+    measured outside.
     """
 
     out: bytes = b""
@@ -85,7 +86,7 @@ def execute(
     except docker.errors.APIError as error:
         why = error.explanation or error
         raise HarnessError(f"The Docker engine makes no container: {why}; mend it and run again.") from None
-    late = threading.Event()
+    late, ended = threading.Event(), threading.Event()
 
     def end() -> None:
         late.set()
@@ -93,7 +94,7 @@ def execute(
 
     timer = threading.Timer(limits.seconds, end)
     reader, held = _Reader(most, limits), [0]
-    watcher = threading.Thread(target=_watch, args=(container, held), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(container, held, ended), daemon=True)
     try:
         streams = container.attach(stdout=True, stderr=True, stream=True, logs=False, demux=True)
         container.start()
@@ -109,6 +110,7 @@ def execute(
         container.reload()
         oom = bool(container.attrs["State"].get("OOMKilled"))
     finally:
+        ended.set()
         timer.cancel()
         with contextlib.suppress(Exception):
             container.remove(force=True, v=True)
@@ -161,13 +163,33 @@ def _options(limits: Limits, cpus: float, cuda: bool) -> dict[str, Any]:
     }
 
 
-def _watch(container: Any, held: list[int]) -> None:
+def _watch(container: Any, held: list[int], ended: threading.Event) -> None:
     """Add what a container's processes hold, once a second until it ends."""
+    # Asked of the kernel: the engine's own statistics stop for everybody while a hostile container dies.
     with contextlib.suppress(Exception):
-        for sample in container.stats(stream=True, decode=True):
-            kinds = sample.get("memory_stats", {}).get("stats", {})
-            # cgroup v2 says `anon`, v1 `total_rss`.
-            held.append(int(kinds.get("anon", kinds.get("total_rss", 0))))
+        container.reload()
+        first = int(container.attrs["State"]["Pid"])
+        while not ended.wait(1):
+            held.append(sum(map(_anonymous, _family(first))))
+
+
+def _family(first: int) -> Iterator[int]:
+    """Yield a process and all that descend from it."""
+    waiting = [first]
+    while waiting:
+        yield (process := waiting.pop())
+        for children in Path(f"/proc/{process}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                waiting += map(int, children.read_text().split())
+
+
+def _anonymous(process: int) -> int:
+    """Return the bytes that a process holds beside the files that it maps; 0 for one that has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _reason(status: int, oom: bool, timed_out: bool, said: bool, limits: Limits, log: str) -> str:
