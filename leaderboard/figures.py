@@ -9,8 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from leaderboard import words
-from leaderboard.across import Across
-from leaderboard.labels import HEIGHT, WIDTH, names
+from leaderboard.across import Across, Line
+from leaderboard.labels import HEIGHT, WIDTH, framed, names, short
 from leaderboard.pages import SeedRow
 from leaderboard.svg import COLOURS, draw
 from leaderboard.tables import Number, Row, Section
@@ -70,8 +70,9 @@ def forest(section: Section) -> Markup:
     """ES-Dice of each method with its interval; those that share the first one's letters in colour."""
     rows = section.ranked[:MOST_ROWS]
     first = set(rows[0].letters)
+    called = _called(rows)
     data = [
-        _interval(row, row.number("dice", "es_sum"))
+        _interval(row, called, row.number("dice", "es_sum"))
         | {"tied": row is rows[0] or bool(set(row.letters) & first)}
         for row in rows
     ]
@@ -85,15 +86,21 @@ def forest(section: Section) -> Markup:
     ]
     best = rows[0]
     label = f"ES-Dice with 95% intervals, {len(rows)} methods; {best.title} highest"
-    return draw(_by_method(data, rows, layers), label)
+    return draw(_rows(data, list(called.values()), layers), label)
 
 
 def groups(section: Section) -> Markup:
     """Every group's Dice, over a band as wide as the gap that chance makes."""
     rows = section.ranked[:MOST_ROWS]
+    called = _called(rows)
     shown = [group for group in section.groups if any(row.group("dice", group).there for row in rows)]
     dots = [
-        {"method": row.method, "group": group, "value": n.value, "said": _said(f"{row.title}, {group}", n)}
+        {
+            "name": called[row.method],
+            "group": group,
+            "value": n.value,
+            "said": _said(f"{row.title}, {group}", n),
+        }
         for row in rows
         for group in shown
         if (n := row.group("dice", group)).there
@@ -104,7 +111,7 @@ def groups(section: Section) -> Markup:
         middle, floor = (max(own) + min(own)) / 2, row.noise["dice"].floor_95
         said = f"{row.title}: noise floor of the gap {words.number(floor)}"
         bands.append(
-            {"method": row.method, "low": middle - floor / 2, "high": middle + floor / 2, "said": said}
+            {"name": called[row.method], "low": middle - floor / 2, "high": middle + floor / 2, "said": said}
         )
     scale = {"domain": shown, "range": [COLOURS[f"g{i % 6}"] for i in range(len(shown))]}
     shapes = {"domain": shown, "range": [SHAPES[i % 6] for i in range(len(shown))]}
@@ -122,15 +129,16 @@ def groups(section: Section) -> Markup:
     label = (
         f"Dice of each group ({', '.join(shown)}) for {len(rows)} methods, beside the gap that chance makes"
     )
-    return draw(_by_method(dots, rows, layers), label)
+    return draw(_rows(dots, list(called.values()), layers), label)
 
 
 def pareto(section: Section) -> Markup:
     """Dice against the gap, with the methods that no other beats in both joined by a line."""
     rows = section.ranked[:MOST_ROWS]
+    called = _called(rows)
     data: list[Spec] = [
         {
-            "method": row.method, "dice": row.number("dice", "overall").value,
+            "name": called[row.method], "dice": row.number("dice", "overall").value,
             "gap": row.number("dice", "gap").value, "low": row.number("dice", "gap").low,
             "high": row.number("dice", "gap").high,
             "left": row.number("dice", "overall").low, "right": row.number("dice", "overall").high,
@@ -149,6 +157,7 @@ def pareto(section: Section) -> Markup:
         "field": "gap", "type": "quantitative", "title": "gap (further up: fairer)",
         "scale": {"reverse": True, "zero": True}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
     }  # fmt: skip
+    x, y = framed(data, x, 0), framed(data, y, 1)
     silent = {"type": "rule", "aria": False, "opacity": 0.5, "color": COLOURS["soft"]}
     layers: list[Spec] = [
         {
@@ -159,19 +168,21 @@ def pareto(section: Section) -> Markup:
         {"mark": silent, "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}},
         {"mark": silent, "encoding": {"y": y, "x": x | {"field": "left"}, "x2": {"field": "right"}}},
         _mark("point", x, filled=True, y=y, size={"value": 80}, color={"value": COLOURS["accent"]}),
-        names(data, x, y),
+        *names(data, x, y),
     ]  # fmt: skip
-    label = f"Dice against gap; not beaten in both: {words.listed([point['method'] for point in front], 6)}"
+    label = f"Dice against gap; not beaten in both: {words.listed([point['name'] for point in front], 6)}"
     return draw({"width": WIDTH, "height": HEIGHT, "data": {"values": data}, "layer": layers}, label)
 
 
 def cost(section: Section) -> Markup:
     """Seconds of training against ES-Dice with its interval."""
     rows = [row for row in section.ranked[:MOST_ROWS] if row.cost]
-    data = []
+    called, data = _called(rows), []
     for row in rows:
         es, seconds = row.number("dice", "es_sum"), row.cost.fit_seconds if row.cost else 0.0
-        data.append(_interval(row, es) | {"seconds": seconds, "span": ((seconds, seconds), _ends(es))})
+        data.append(
+            _interval(row, called, es) | {"seconds": seconds, "span": ((seconds, seconds), _ends(es))}
+        )
     x: Spec = {
         "field": "seconds", "type": "quantitative", "title": "training, seconds a seed",
         "scale": {"zero": True}, "axis": {"tickCount": 5},
@@ -180,6 +191,7 @@ def cost(section: Section) -> Markup:
         "field": "value", "type": "quantitative", "title": "ES-Dice (sum)",
         "scale": {"zero": False}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
     }  # fmt: skip
+    x, y = framed(data, x, 0), framed(data, y, 1)
     return draw(_labelled(data, x, y), f"Training time against ES-Dice of {len(rows)} methods")
 
 
@@ -188,18 +200,24 @@ def _labelled(data: list[Spec], x: Spec, y: Spec) -> Spec:
     layers: list[Spec] = [
         {"mark": silent, "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}},
         _mark("point", x, filled=True, y=y, size={"value": 80}, color={"value": COLOURS["accent"]}),
-        names(data, x, y),
+        *names(data, x, y),
     ]
     return {"width": WIDTH, "height": HEIGHT, "data": {"values": data}, "layer": layers}
+
+
+def of_across(found: Across, structure: str) -> list[Figure]:
+    """Return the figures under the table across views; ranks are drawn for one structure."""
+    return [together(found), ranks(found, structure)]
 
 
 def together(found: Across) -> Figure:
     """Mean ES-Dice over all views, and a line for every largest set of methods not told apart."""
     lines = found.lines[:MOST_ROWS]
-    order = [line.method for line in lines]
+    called = _called(lines)
+    order = list(called.values())
     data = [
         {
-            "method": m.method,
+            "name": called[m.method],
             "value": m.es.value,
             "low": m.es.low,
             "high": m.es.high,
@@ -224,7 +242,7 @@ def together(found: Across) -> Figure:
     )
     letters = sorted({letter for line in lines for letter in line.letters})
     members = [
-        {"method": m.method, "letter": letter, "said": f"{m.title}: {letter}"}
+        {"name": called[m.method], "letter": letter, "said": f"{m.title}: {letter}"}
         for m in lines
         for letter in m.letters
     ]
@@ -241,11 +259,60 @@ def together(found: Across) -> Figure:
     cliques = _rows(members, order, [joined, dots]) | {"width": {"step": 18}}
     cliques["encoding"] = {"y": cliques["encoding"]["y"] | {"axis": None}}
     spec = {"hconcat": [forest | {"width": WIDTH - 18 * len(letters)}, cliques], "spacing": 12}
-    names = words.listed([f"{view.structure} by {view.attribute}" for view in found.views], 12)
+    views = words.listed([f"{view.structure} by {view.attribute}" for view in found.views], 12)
     return Figure(
         "All attributes and structures together",
-        f"Mean over {names}, with 95% intervals. Methods joined by a line cannot be told apart.",
+        f"Mean over {views}, with 95% intervals. Methods joined by a line cannot be told apart.",
         draw(spec, f"Mean ES-Dice of {len(lines)} methods over {len(found.views)} views"),
+    )
+
+
+def ranks(found: Across, structure: str) -> Figure:
+    """The ranks that cannot be excluded of each method, a bar for each attribute, in one structure."""
+    lines = found.lines[:MOST_ROWS]
+    called = _called(lines)
+    places = [i for i, view in enumerate(found.views) if view.structure == structure]
+    attributes = [found.views[i].attribute for i in places]
+    data = [
+        {
+            "name": called[line.method],
+            "attribute": found.views[i].attribute,
+            "low": line.rows[i].rank_low,
+            "high": line.rows[i].rank_high,
+            "said": f"{line.title}, by {found.views[i].attribute}: rank {words.rank(line.rows[i])}",
+        }
+        for line in lines
+        for i in places
+    ]
+    most = max(len(found.views[i].ranked) for i in places)
+    x: Spec = {
+        "field": "low", "type": "quantitative", "title": "rank",
+        "scale": {"domain": [0.5, most + 0.5], "nice": False},
+        "axis": {"tickMinStep": 1, "format": "d"},
+    }  # fmt: skip
+    scale = {"domain": attributes, "range": [COLOURS[f"g{i % 6}"] for i in range(len(attributes))]}
+    shapes = {"domain": attributes, "range": [SHAPES[i % 6] for i in range(len(attributes))]}
+    colour = {"field": "attribute", "type": "nominal", "scale": scale}
+    shape = {"field": "attribute", "type": "nominal", "scale": shapes}
+    beside: Spec = {"field": "attribute", "type": "nominal", "sort": attributes}
+    ends = [
+        _mark(
+            "point",
+            x | {"field": end},
+            filled=True,
+            color=colour,
+            shape=shape,
+            size={"value": 45},
+            yOffset=beside,
+        )
+        for end in ("low", "high")
+    ]
+    bars = _mark("rule", x, x2={"field": "high"}, color=colour, size={"value": 2}, yOffset=beside)
+    spec = _rows(data, list(called.values()), [bars, *ends]) | {"height": {"step": 11}}
+    return Figure(
+        f"Ranks by attribute, {structure}",
+        "that cannot be excluded: a bar from the best to the worst, for each attribute.",
+        draw(spec, f"Rank ranges of {len(lines)} methods by {words.listed(attributes, 6)}"),
     )
 
 
@@ -254,12 +321,12 @@ def seeds(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
     numbers = {"all": row.number("dice", "overall")} | {g: row.group("dice", g) for g in section.groups}
     shown = [name for name, number in numbers.items() if number.there]
     data = [
-        {"method": name, "value": n.value, "low": n.low, "high": n.high, "said": _said(name, n)}
+        {"name": name, "value": n.value, "low": n.low, "high": n.high, "said": _said(name, n)}
         for name, n in numbers.items()
         if n.there
     ]
     dots = [
-        {"method": name, "value": value, "said": f"{name}, seed {seed.seed}: {words.number(value)}"}
+        {"name": name, "value": value, "said": f"{name}, seed {seed.seed}: {words.number(value)}"}
         for seed in by_seed
         for name, value in zip(("all", *section.groups), (seed.overall, *seed.groups), strict=True)
         if value is not None and name in shown
@@ -281,9 +348,14 @@ def _dominates(one: Spec, other: Spec) -> bool:
     return bool(as_good and (one["dice"] > other["dice"] or one["gap"] < other["gap"]))
 
 
-def _interval(row: Row, number: Number) -> Spec:
+def _called(rows: Sequence[Row | Line]) -> dict[str, str]:
+    """Return for each method, in order, what a figure calls it."""
+    return short({row.method: row.title for row in rows})
+
+
+def _interval(row: Row, called: dict[str, str], number: Number) -> Spec:
     return {
-        "method": row.method,
+        "name": called[row.method],
         "value": number.value,
         "low": number.low,
         "high": number.high,
@@ -312,12 +384,8 @@ def _mark(kind: str, x: Spec, filled: bool | None = None, **encoding: Any) -> Sp
     }
 
 
-def _by_method(data: Sequence[Spec], rows: Sequence[Row], layers: list[Spec]) -> Spec:
-    return _rows(data, [row.method for row in rows], layers)
-
-
 def _rows(data: Sequence[Spec], order: list[str], layers: list[Spec]) -> Spec:
-    y = {"field": "method", "type": "nominal", "title": None, "sort": order, "axis": {"grid": False}}
+    y = {"field": "name", "type": "nominal", "title": None, "sort": order, "axis": {"grid": False}}
     return {
         "width": WIDTH,
         "height": {"step": STEP},

@@ -154,7 +154,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["w"] = words
-    env.globals["together"] = figures.together
+    env.globals["across_figures"] = figures.of_across
     env.globals["web_address"] = pages.web_address
     return env
 
@@ -196,7 +196,14 @@ def _write_badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry:
         row = section.row(entry.name)
         if section.structure == page.board.structures[0] and row.rank is not None:
             label = f"ES-Dice {section.structure}, {section.attribute}"
-            text = f"{words.number(row.number('dice', 'es_sum').value)} · rank {words.rank(row)}"
+            es = row.number("dice", "es_sum")
+            parts = [
+                f"{words.number(es.value)} ({words.interval(es)})",
+                f"rank {words.rank(row)} of {len(section.ranked)}",
+                *(["self-reported"] if row.obtained == "reported" else []),
+                *(["partial"] if row.status != "done" else []),
+            ]
+            text = " · ".join(parts)
             width = {"left": 12 + 6 * len(label), "right": 12 + 6 * len(text)}
             path = folder / page.badge_url(entry.name, section.attribute)
             _render(env, "badge.svg.j2", path, label=label, text=text, **width)

@@ -33,7 +33,9 @@ CONFIG: dict[str, Any] = {
         "ticks": False,
         "labelPadding": 6,
     },
-    "axisY": {"labelColor": COLOURS["ink"], "labelLimit": 160},
+    # Else labels at the ends are moved inwards, away from their ticks.
+    "axisX": {"labelFlush": False},
+    "axisY": {"labelColor": COLOURS["ink"], "labelLimit": 240},
     "legend": {
         "labelFontSize": 12,
         "labelColor": COLOURS["ink"],

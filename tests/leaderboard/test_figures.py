@@ -1,0 +1,112 @@
+import re
+
+import numpy as np
+import pytest
+from make_records import World, make_site
+
+from harness.records import MethodInfo
+from leaderboard import citations, data, figures, labels, tables
+
+TWINS = "A very long title that two methods have in common"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    world = World(
+        methods=("erm", "one", "two"), attributes=("race",), structures=("cup",), samples=160,
+        info={"one": {"title": TWINS}, "two": {"title": TWINS}},
+    )  # fmt: skip
+    return make_site(tmp_path_factory.mktemp("figures"), world)
+
+
+def test_methods_of_the_same_title_stay_two_marks_with_two_names(site):
+    (board,) = data.load(site.runs)
+    drawn = str(figures.forest(tables.section(board, "race", "cup")))
+    assert {"A very long ti… [one]", "A very long ti… [two]"} <= set(re.findall(r">([^<>]+)</text>", drawn))
+    said = re.findall(r"<title>([^<]*): 0[.]", drawn)
+    assert said.count(TWINS) == 2 * 2  # each an interval and a point
+
+
+def test_a_title_is_cut_only_where_it_is_too_long():
+    found = labels.short({"a": "x" * labels.LONGEST, "b": "y" * (labels.LONGEST + 1)})
+    assert found == {"a": "x" * labels.LONGEST, "b": "y" * (labels.LONGEST - 1) + "…"}
+
+
+def axes(points, reverse):
+    spec = [{"name": n, "x": x, "y": y, "span": ((x, x), (y, y))} for n, x, y in points]
+    x = {"field": "x", "scale": {"zero": False}}
+    y = {"field": "y", "scale": {"zero": False, "reverse": reverse}}
+    return spec, labels.framed(spec, x, 0), labels.framed(spec, y, 1)
+
+
+def pixel(value, encoding, size, up):
+    low, high = encoding["scale"]["domain"]
+    along = (value - low) / (high - low)
+    return size * (1 - along if up else along)
+
+
+@pytest.mark.parametrize("reverse", [True, False])
+def test_names_of_crowded_points_lie_neither_on_one_another_nor_on_a_point(reverse):
+    rng = np.random.default_rng(0)
+    points = [(f"method {i:02}", *rng.normal(0.7, 0.01, 2)) for i in range(12)]
+    spec, x, y = axes(points, reverse)
+    *_, text = labels.names(spec, x, y)
+    boxes = []
+    for one in text["data"]["values"]:
+        left = pixel(one["across"], x, labels.WIDTH, up=False)
+        base = pixel(one["down"], y, labels.HEIGHT, up=not reverse)
+        width = 6 * len(one["name"])
+        start = left if one["side"] > 0 else left - width
+        boxes.append((start, base - 9, start + width, base))
+    assert len(boxes) >= 10
+    for i, one in enumerate(boxes):
+        for other in boxes[:i]:
+            assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+        for _, across, down in points:
+            at = pixel(across, x, labels.WIDTH, False), pixel(down, y, labels.HEIGHT, not reverse)
+            assert not (one[0] < at[0] < one[2] and one[1] < at[1] < one[3])
+
+
+def test_no_mark_sits_on_the_frame():
+    _, x, y = axes([("a", 0.5, 0.1), ("b", 0.9, 0.3)], reverse=True)
+    assert x["scale"]["domain"][0] < 0.5 < 0.9 < x["scale"]["domain"][1]
+    assert y["scale"]["domain"][0] < 0.1 < 0.3 < y["scale"]["domain"][1]
+    _, x, _ = axes([("a", 0.5, 0.1)], reverse=True)
+    assert x["scale"]["domain"][0] < 0.5 < x["scale"]["domain"][1]
+
+
+def test_a_badge_says_how_sure_its_number_is(site):
+    (board,) = data.load(site.runs)
+    row = tables.section(board, "race", "cup").row("erm")
+    number = row.number("dice", "es_sum")
+    badge = site.page("quick/badges/erm-race.svg")
+    assert f"{number.value:.3f} ({number.low:.3f} to {number.high:.3f}) · rank" in badge
+    assert f"rank {row.rank_low}–{row.rank_high} of 3" in badge or f"rank {row.rank_low} of 3" in badge
+
+
+def entry(**info):
+    about = {"title": "T", "authors": "", "paper": "P, 2024", "url": "", "licence": ""} | info
+    return citations.of_method(MethodInfo(name="m", hyper_parameters={}, defaults={}, **about))
+
+
+def test_a_papers_entry_has_its_year_its_authors_and_an_address_that_is_safe():
+    text = entry(
+        authors="Ann A. Ager, Bo Böe", paper="Fair & 100% just, ICLR 2024", url="https://a.org/x_1#y"
+    )
+    assert text == (
+        "@misc{m,\n  title = {Fair \\& 100\\% just, ICLR 2024},\n  author = {Ann A. Ager and Bo Böe},\n"
+        "  year = {2024},\n  url = {https://a.org/x_1#y},\n}\n"
+    )
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a.org/}\\input{x}", "data:text/html,x"])
+def test_no_other_address_gets_into_bibtex(url):
+    assert "url" not in entry(url=url)
+
+
+def test_the_boards_own_entry_has_the_year_of_its_newest_trial(site):
+    (board,) = data.load(site.runs)
+    newest = max(r.finished for e in board.entries.values() for r in e.done("race"))
+    own = citations.of_board(board)[0]["bibtex"]
+    assert own.startswith("@misc{equity-leaderboard-quick,")
+    assert f"  year = {{{newest[:4]}}},\n" in own
