@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 
@@ -13,7 +14,11 @@ _ESCAPED = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-} | {c: "\\" + c for c in "&%$#_{}"}
+    # BibTeX counts braces after a backslash too: one alone would end or swallow an entry.
+    "{": r"\textbraceleft{}",
+    "}": r"\textbraceright{}",
+} | {c: "\\" + c for c in "&%$#_"}
+_OWN = "equity-leaderboard-"
 _UNSEEN = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -29,7 +34,7 @@ def of_board(board: Board) -> list[dict[str, str]]:
 def _board(board: Board) -> str:
     return _entry(
         "misc",
-        f"equity-leaderboard-{board.name}",
+        _OWN + _key(board.name),
         {
             "title": f"Equity leaderboard: {board.record.protocol['title']}",
             "year": max((record.finished[:4] for record in _done(board)), default=""),
@@ -46,23 +51,30 @@ def _done(board: Board) -> Iterator[Record]:
 
 def of_method(info: MethodInfo) -> str:
     """Return the entry of a method's paper."""
-    authors = " and ".join(part.strip() for part in info.authors.split(",") if part.strip())
+    authors = re.split(r",\s*and\s+|,|\s+and\s+", info.authors)
     year = re.findall(r"\b(?:19|20)\d\d\b", info.paper)
     fields = {
         "title": info.paper,
-        "author": authors,
+        "author": " and ".join(part.strip() for part in authors if part.strip()),
         "year": year[-1] if year else "",
         "url": info.url if web_address(info.url) and not re.search(r"[\s{}\\%]", info.url) else "",
     }
-    return _entry("misc", info.name, fields)
+    return _entry("misc", _key(info.name), fields)
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
     # An address is taken as it stands.
     told = {name: value if name == "url" else escape(value) for name, value in fields.items() if value}
     lines = [f"  {name} = {{{value}}}," for name, value in told.items()]
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", key)
-    return "\n".join([f"@{kind}{{{safe},", *lines, "}", ""])
+    return "\n".join([f"@{kind}{{{key},", *lines, "}", ""])
+
+
+def _key(name: str) -> str:
+    """Return a key that no other name gets: BibTeX takes upper and lower case for the same."""
+    safe = re.sub(r"[^a-z0-9_-]+", "-", name.lower())
+    if safe == name and not name.startswith(_OWN):
+        return name
+    return f"{safe}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def escape(text: str) -> str:

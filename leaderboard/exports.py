@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness import equity
 from harness.records import Record
-from leaderboard import pages, words
+from leaderboard import across, pages, words
 from leaderboard.data import Board
 from leaderboard.tables import Number, Row, Section
 
@@ -107,6 +107,17 @@ class SectionResult(_Json):
     methods: list[MethodResult]
 
 
+class AcrossResult(_Json):
+    """A method over all attributes and structures of a board, with the means over them."""
+
+    method: str
+    es_dice: Value
+    mean_rank: float
+    rank_low: int = Field(description="best rank on the mean that cannot be excluded")
+    rank_high: int = Field(description="worst rank on the mean that cannot be excluded")
+    letters: str = Field(description="methods that share a letter cannot be told apart on the mean")
+
+
 class ProtocolResult(_Json):
     """One board."""
 
@@ -118,6 +129,10 @@ class ProtocolResult(_Json):
     command: str
     broken: dict[str, str] = Field(description="plugins that could not be imported, and why")
     sections: list[SectionResult]
+    across: list[AcrossResult] = Field(
+        [],
+        description="empty for a single table, for fewer than two methods with all tables, and for very many",
+    )
 
 
 class Export(_Json):
@@ -200,7 +215,23 @@ def _protocol(board: Board, sections: list[Section]) -> ProtocolResult:
         command=record.command,
         broken={plugin.name: plugin.error for plugin in record.broken},
         sections=[_section(board, section) for section in sections],
+        across=_across(board, sections),
     )
+
+
+def _across(board: Board, sections: list[Section]) -> list[AcrossResult]:
+    found = across.of_board(board, sections)
+    return [
+        AcrossResult(
+            method=line.method,
+            es_dice=_value(line.es),
+            mean_rank=line.mean_rank,
+            rank_low=line.rank_low,
+            rank_high=line.rank_high,
+            letters=line.letters,
+        )
+        for line in (found.lines if found else ())
+    ]
 
 
 def _section(board: Board, section: Section) -> SectionResult:

@@ -6,11 +6,14 @@ import math
 import mmap
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+import pyarrow
+import threadpoolctl
 
 WORTH = 2_000
 """From this many trials on, forking costs less than it saves."""
@@ -27,11 +30,14 @@ def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Resul
     """
     global _work
     processes = min(count, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 1
-    if trials < WORTH or processes < 2:
+    # What draws the figures has threads that a fork leaves behind: after a first drawing here, one in a
+    # new process would wait for them for ever.
+    if trials < WORTH or processes < 2 or "vl_convert" in sys.modules:
         return [work(i) for i in range(count)]
     _work = work
     try:
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(processes, context, initializer=_single_thread) as pool:
             return list(pool.map(_call, range(count)))  # type: ignore[arg-type]
     finally:
         _work = None
@@ -41,6 +47,12 @@ def shared(shape: tuple[int, ...]) -> np.ndarray:
     """Return float64 zeros in memory that processes forked later share with this one."""
     count = math.prod(shape)
     return np.frombuffer(mmap.mmap(-1, max(8 * count, 1)), count=count).reshape(shape)
+
+
+def _single_thread() -> None:
+    # As many processes as there are cores, each with as many threads again, take twice the time.
+    threadpoolctl.threadpool_limits(1)
+    pyarrow.set_cpu_count(1)
 
 
 def _call(i: int) -> object:

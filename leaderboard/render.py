@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ COLUMNS = (
 )
 """The columns that a reader may hide."""
 
+PAGES_AT_ONCE = 100
+"""Methods' pages that one process of a large site writes before it takes more."""
 _TAKEN = frozenset({"assets", "cases", "index", "leaderboard", "protocol"})
 
 
@@ -126,14 +129,23 @@ class BoardPage:
         return f"{self.folder}/{slug(name)}.html"
 
 
-def write(store: Store, folder: Path, results: Sequence[tuple[Board, list[Section]]], images: bool) -> None:
-    """Write all pages and pictures of the site into `folder`."""
+def tasks(
+    store: Store, folder: Path, results: Sequence[tuple[Board, list[Section]]], images: bool
+) -> list[Callable[[], None]]:
+    """Return what writes all pages and pictures of the site into `folder`, in parts for any order."""
     built = [_page(store, folder, board, sections, images, len(results) == 1) for board, sections in results]
     env = environment()
+    parts: list[Callable[[], None]] = []
     for page in built:
-        _write_board(env, store, folder, page, built)
+        parts.append(partial(_write_tables, env, folder, page, built))
+        parts.append(partial(_write_board, env, folder, page))
+        crossed, entries = _crossings(page.board), list(page.board.entries.values())
+        for first in range(0, len(entries), PAGES_AT_ONCE):
+            some = entries[first : first + PAGES_AT_ONCE]
+            parts.append(partial(_write_methods, env, store, folder, page, some, crossed))
     if len(built) > 1:
-        _render(env, "overview.html.j2", folder / "index.html", pages=built, root="")
+        parts.append(partial(_render, env, "overview.html.j2", folder / "index.html", pages=built, root=""))
+    return parts
 
 
 def slug(name: str) -> str:
@@ -169,17 +181,23 @@ def _page(
     return BoardPage(board, sections, shown, url, quoted)
 
 
-def _write_board(
-    env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, built: list[BoardPage]
-) -> None:
-    _write_tables(env, folder, page, built)
+def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None:
     _write_scores(folder, page)
     _render(env, "protocol.html.j2", folder / page.protocol_url, root="../", **_protocol_values(page))
     if page.gallery:
         cases = {a: page.gallery.across_methods(a) for a in page.board.attributes}
         _render(env, "cases.html.j2", folder / page.cases_url, page=page, cases=cases, root="../")
-    crossed = _crossings(page.board)
-    for entry in page.board.entries.values():
+
+
+def _write_methods(
+    env: jinja2.Environment,
+    store: Store,
+    folder: Path,
+    page: BoardPage,
+    entries: Sequence[Entry],
+    crossed: dict[str, dict[str, list[Crossing]]],
+) -> None:
+    for entry in entries:
         path = folder / page.method_url(entry.name)
         _render(env, "method.html.j2", path, root="../", **_method_values(store, page, entry, crossed))
         _write_badges(env, folder, page, entry)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -29,10 +30,10 @@ def build(runs: Path, out: Path, images: bool = True) -> None:
         boards = data.load(store)
         results = [(board, tables.sections(board)) for board in boards]
         shutil.copytree(HERE / "assets", folder / "assets")
-        writers = (
-            lambda: render.write(store, folder, results, images),
-            lambda: exports.write(folder, results),
-        )
+        writers: list[Callable[[], None]] = [
+            partial(exports.write, folder, results),
+            *render.tasks(store, folder, results, images),
+        ]
         mapped(lambda i: writers[i](), len(writers), max(len(board.scores) for board in boards))
 
 

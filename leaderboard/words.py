@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from harness.equity.comparison import ALPHA
 from leaderboard.across import Line
 from leaderboard.data import Board
@@ -23,6 +25,12 @@ def number(value: float, digits: int = 3) -> str:
 def sortable(value: float) -> str:
     """Return a number for the page's scripts, empty where there is none."""
     return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def data(value: float, low: float = math.nan, high: float = math.nan) -> Markup:
+    """Return a number and its interval as attributes of a cell, for the scripts that sort and export."""
+    ends = "" if math.isnan(low) else f' data-low="{low:.6g}" data-high="{high:.6g}"'
+    return Markup(f' data-v="{sortable(value)}"{ends}')
 
 
 def signed(value: float, digits: int = 3) -> str:

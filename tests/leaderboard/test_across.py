@@ -18,7 +18,8 @@ def lines_of(folder, world):
 
 def test_the_mean_over_the_tables_stands_under_them(tmp_path):
     site, _, found = lines_of(tmp_path, World(methods=METHODS, samples=120))
-    export = json.loads(site.page("leaderboard.json"))["protocols"][0]["sections"]
+    whole = json.loads(site.page("leaderboard.json"))["protocols"][0]
+    export, exported = whole["sections"], {line["method"]: line for line in whole["across"]}
     assert len(found.views) == len(export) > 2
     for line in found.lines:
         rows = [m for s in export for m in s["methods"] if m["method"] == line.method]
@@ -26,6 +27,11 @@ def test_the_mean_over_the_tables_stands_under_them(tmp_path):
         assert line.es.value == pytest.approx(expected, abs=1e-5)
         assert line.mean_rank == pytest.approx(np.mean([row["rank"] for row in rows]))
         assert line.es.low < line.es.value < line.es.high
+        assert exported[line.method]["es_dice"]["estimate"] == pytest.approx(expected, abs=1e-5)
+        assert (exported[line.method]["letters"], exported[line.method]["rank_low"]) == (
+            line.letters,
+            line.rank_low,
+        )
     page = site.page("index.html")
     section = page[page.index('<section class="across"') :]
     assert "Across attributes and structures" in section

@@ -2,10 +2,10 @@ import re
 
 import numpy as np
 import pytest
-from make_records import World, make_site
+from make_records import World, make_site, make_store
 
 from harness.records import MethodInfo
-from leaderboard import citations, data, figures, labels, tables
+from leaderboard import across, citations, data, figures, labels, tables
 
 TWINS = "A very long title that two methods have in common"
 
@@ -62,8 +62,8 @@ def test_names_of_crowded_points_lie_neither_on_one_another_nor_on_a_point(rever
     for i, one in enumerate(boxes):
         for other in boxes[:i]:
             assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
-        for _, across, down in points:
-            at = pixel(across, x, labels.WIDTH, False), pixel(down, y, labels.HEIGHT, not reverse)
+        for _, x_value, y_value in points:
+            at = pixel(x_value, x, labels.WIDTH, False), pixel(y_value, y, labels.HEIGHT, not reverse)
             assert not (one[0] < at[0] < one[2] and one[1] < at[1] < one[3])
 
 
@@ -75,6 +75,22 @@ def test_no_mark_sits_on_the_frame():
     assert x["scale"]["domain"][0] < 0.5 < x["scale"]["domain"][1]
 
 
+def test_the_rank_figure_says_each_methods_range_under_every_attribute(tmp_path):
+    world = World(methods=("erm", "adv", "febs"), structures=("cup", "disc"), samples=120)
+    (board,) = data.load(make_store(tmp_path, world))
+    found = across.of_board(board, tables.sections(board))
+    drawn = figures.ranks(found, "cup")
+    assert drawn.title == "Ranks by attribute, cup"
+    said = set(re.findall(r"<title>([^<]*)</title>", str(drawn.svg)))
+    expected = set()
+    for attribute in ("race", "gender"):
+        for row in tables.section(board, attribute, "cup").ranked:
+            low, high = row.rank_low, row.rank_high
+            span = str(low) if low == high else f"{low}–{high}"
+            expected.add(f"{row.title}, by {attribute}: rank {span}")
+    assert said == expected
+
+
 def test_a_badge_says_how_sure_its_number_is(site):
     (board,) = data.load(site.runs)
     row = tables.section(board, "race", "cup").row("erm")
@@ -84,9 +100,31 @@ def test_a_badge_says_how_sure_its_number_is(site):
     assert f"rank {row.rank_low}–{row.rank_high} of 3" in badge or f"rank {row.rank_low} of 3" in badge
 
 
-def entry(**info):
+def test_a_badge_says_self_reported_and_partial(tmp_path):
+    world = World(
+        methods=("erm", "adv"), attributes=("race",), structures=("cup",), seeds=(0, 1), samples=120,
+        missing=frozenset({("adv", "race", 1)}), obtained={("adv", 0): "reported"},
+    )  # fmt: skip
+    site = make_site(tmp_path, world)
+    assert " of 2 · self-reported · partial</title>" in site.page("quick/badges/adv-race.svg")
+    assert re.search(r" of 2</title>", site.page("quick/badges/erm-race.svg"))
+
+
+def entry(name="m", **info):
     about = {"title": "T", "authors": "", "paper": "P, 2024", "url": "", "licence": ""} | info
-    return citations.of_method(MethodInfo(name="m", hyper_parameters={}, defaults={}, **about))
+    return citations.of_method(MethodInfo(name=name, hyper_parameters={}, defaults={}, **about))
+
+
+def test_no_two_methods_share_a_key_and_no_key_depends_on_the_others():
+    names = ["a b", "a-b", "A-B", "a_b", "equity-leaderboard-quick"]
+    keys = [re.match(r"@misc{([a-z0-9_-]+),", entry(name))[1] for name in names]
+    assert len({*keys, "equity-leaderboard-quick"}) == len(names) + 1
+    assert keys[1] == "a-b"
+
+
+@pytest.mark.parametrize("told", ["A Bo, C Do, E Fo", "A Bo, C Do and E Fo", "A Bo, C Do, and E Fo"])
+def test_a_list_of_authors_is_joined_by_and(told):
+    assert "  author = {A Bo and C Do and E Fo},\n" in entry(authors=told)
 
 
 def test_a_papers_entry_has_its_year_its_authors_and_an_address_that_is_safe():
@@ -97,6 +135,17 @@ def test_a_papers_entry_has_its_year_its_authors_and_an_address_that_is_safe():
         "@misc{m,\n  title = {Fair \\& 100\\% just, ICLR 2024},\n  author = {Ann A. Ager and Bo Böe},\n"
         "  year = {2024},\n  url = {https://a.org/x_1#y},\n}\n"
     )
+
+
+@pytest.mark.parametrize("told", ["{", "}", "} @misc{x, title = {y}", "\\{{"])
+def test_braces_in_a_title_cannot_end_or_swallow_an_entry(told):
+    # BibTeX ends a field where the count of braces is back at its start, whatever stands before a brace.
+    depth, below = 0, []
+    for character in entry(paper=told, authors=told).rstrip("\n"):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        below.append(depth)
+    assert below[-1] == 0
+    assert below.count(0) == len("@misc") + 1
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a.org/}\\input{x}", "data:text/html,x"])

@@ -83,7 +83,9 @@ def test_badge_says_score_and_rank_range(site):
 
 
 def test_bibtex_escapes_what_tex_would_run():
-    assert citations.escape(r"50% of \input{x} & y_1") == (r"50\% of \textbackslash{}input\{x\} \& y\_1")
+    assert citations.escape(r"50% of \input{x} & y_1") == (
+        r"50\% of \textbackslash{}input\textbraceleft{}x\textbraceright{} \& y\_1"
+    )
     assert citations.escape("a‮b") == "ab"
 
 

@@ -13,7 +13,7 @@ import leaderboard
 from harness.equity import many
 from harness.errors import HarnessError
 from harness.records import BrokenPlugin
-from leaderboard import data, tables
+from leaderboard import data, parallel, tables
 
 
 class Page(HTMLParser):
@@ -242,3 +242,18 @@ def test_json_fits_the_schema_that_travels_with_it(small):
     export = json.loads(small.page("leaderboard.json"))
     jsonschema.validate(export, json.loads(small.page("leaderboard.schema.json")))
     assert export["schema_version"] == 1
+
+
+@pytest.mark.timeout(120)
+def test_a_site_made_by_many_processes_is_the_same_and_none_waits_for_ever(tmp_path, monkeypatch):
+    first = make_site(tmp_path, World(attributes=("race",), structures=("cup",), samples=120)).out
+    # Here, where figures were drawn before; and in a fresh process, which forks.
+    monkeypatch.setattr(parallel, "WORTH", 0)
+    leaderboard.build(tmp_path / "runs", tmp_path / "here")
+    code = "import leaderboard as l; l.parallel.WORTH = 0; l.build('runs', 'there')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    files = {path.relative_to(first) for path in first.rglob("*") if path.is_file()}
+    for name in ("here", "there"):
+        assert {path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.*")} >= files
+        for path in files:
+            assert (tmp_path / name / path).read_bytes() == (first / path).read_bytes()
