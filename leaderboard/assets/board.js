@@ -41,7 +41,11 @@
   function sort(section, key, order) {
     const all = headsOf(section);
     const column = all.findIndex((header) => header.dataset.key === key);
-    if (column < 0) return;
+    // A column that this table lacks, as the groups of another attribute.
+    if (column < 0) {
+      if (key !== "rank") sort(section, "rank");
+      return;
+    }
     const up = (order || (key === "rank" || key === "method" ? "up" : "down")) === "up";
     all.forEach((header, i) => {
       if (i === column) header.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -84,6 +88,7 @@
     const unknown = [];
     const wanted = { attribute: chosen(view, "attribute", unknown), structure: chosen(view, "structure", unknown) };
     score.value = [...score.options].some((option) => option.value === view.score) ? view.score : "";
+    if (view.score && !score.value) unknown.push(`There is no score “${view.score}” here.`);
     const elsewhere = filters.structure.dataset.elsewhere === "yes";
     const hidden = new Set((view.hide || "").split(" ").filter(Boolean));
     let shown = 0, most = 0;

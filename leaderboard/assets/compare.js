@@ -4,7 +4,7 @@
   const tools = document.querySelector(".tools");
   if (!tools) return;
   const button = tools.querySelector("[name=compare]");
-  const dialog = element("dialog", { className: "compare", attributes: { "aria-label": "Methods side by side" } });
+  const dialog = element("dialog", { className: "compare", attributes: { "aria-label": "Methods side by side", closedby: "any" } });
   document.body.append(dialog);
 
   const chosen = () => [...new Set([...document.querySelectorAll("[name=pick]:checked")].map((box) => box.value))];
@@ -38,16 +38,16 @@
     rows.forEach((row) => top.append(element("th", { scope: "col", textContent: row.querySelector("th a").textContent })));
     table.append(element("thead", {}, top));
     const body = element("tbody");
+    for (const [words, say] of [["Told apart?", (row) => apart(row, rows)], ["Finished", (row) => row.dataset.status], ["Obtained", (row) => row.dataset.obtained]]) {
+      const cells = rows.map((row) => element("td", { className: "num", textContent: say(row) || "–" }));
+      body.append(element("tr", {}, element("th", { scope: "row", textContent: words }), ...cells));
+    }
     heads.forEach((head, i) => {
       if (head.dataset.key === "method") return;
       const line = element("tr", {}, element("th", { scope: "row" }, ...[...head.childNodes].map((node) => plain(node))));
       rows.forEach((row) => line.append(element("td", { className: "num" }, ...[...row.cells[i].childNodes].map((n) => n.cloneNode(true)))));
       body.append(line);
     });
-    for (const [words, say] of [["Told apart?", (row) => apart(row, rows)], ["Finished", (row) => row.dataset.status], ["Obtained", (row) => row.dataset.obtained]]) {
-      const cells = rows.map((row) => element("td", { className: "num", textContent: say(row) || "–" }));
-      body.append(element("tr", {}, element("th", { scope: "row", textContent: words }), ...cells));
-    }
     table.append(body);
     const title = section.querySelector("h2").textContent;
     return element("div", { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": title } }, element("h3", { textContent: title }), table);
@@ -68,14 +68,14 @@
   }
 
   function show(view) {
-    const methods = (view.compare || "").split(" ").filter(Boolean).map(decodeURIComponent);
+    const methods = (view.compare || "").split(" ").filter(Boolean).map(decoded);
     const sections = [...document.querySelectorAll("section.board:not([hidden])")];
     const known = methods.filter((m) => sections.some((section) => rowsOf(section).some((row) => row.dataset.method === m)));
     if (known.length < 2 || known.length > 4) {
       if (dialog.open) dialog.close();
       return;
     }
-    known.forEach((method) => pick(method, true));
+    [...new Set([...chosen(), ...known])].forEach((method) => pick(method, known.includes(method)));
     const close = element("button", { type: "button", textContent: "Close" });
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(

@@ -106,7 +106,7 @@ const Equity = (() => {
   // Basic bootstrap intervals (the estimate minus the resamples' errors: noise lowers ES in each of them, so their
   // percentiles lie below it) and the share of resamples in which a method is first. Patients are drawn within group
   // with replacement. So are seeds, their deviations stretched by sqrt(S / (S - 1)) to the unbiased variance. Rougher
-  // than the board's intervals, which invert a test and allow for so few seeds.
+  // than the board's intervals: with few seeds, or groups that hardly differ, these cover less than 95%.
   function resample(data, choice, resamples = 300) {
     if (!data.patients) return null;
     const layout = strata(data, choice), random = randomFrom(1), sums = gather(data, choice, layout);

@@ -5,8 +5,14 @@
   const boards = [...document.querySelectorAll("section.protocol")];
   const selects = [...tools.querySelectorAll("select")];
 
-  function show(view) {
-    for (const select of selects) select.value = view[select.name] || "";
+  function show(address) {
+    const view = {}, unknown = [];
+    for (const select of selects) {
+      const wanted = address[select.name] || "";
+      select.value = [...select.options].some((option) => option.value === wanted) ? wanted : "";
+      if (select.value !== wanted) unknown.push(`There is no ${select.name} “${wanted}” here.`);
+      view[select.name] = select.value;
+    }
     let shown = 0;
     for (const board of boards) {
       const answers = [...board.querySelectorAll("li.answer")];
@@ -15,7 +21,7 @@
       board.hidden = !fits("cohort") || !fits("backbone") || answers.every((answer) => answer.hidden);
       shown += !board.hidden;
     }
-    tools.querySelector("[role=status]").textContent = `${shown} of ${boards.length} boards`;
+    tools.querySelector("[role=status]").textContent = [...unknown, `${shown} of ${boards.length} boards`].join(" ");
   }
 
   for (const select of selects) select.addEventListener("change", () => View.set({ [select.name]: select.value }));

@@ -5,13 +5,8 @@ const View = (() => {
 
   // The section that an address without a view names, by its id alone; null where there is none.
   function named() {
-    let text = location.hash.slice(1);
+    const text = decoded(location.hash.slice(1));
     if (!text || text.includes("=")) return null;
-    try {
-      text = decodeURIComponent(text);
-    } catch {
-      return null; // not every '%' begins a character
-    }
     const section = document.getElementById(text);
     return section && section.dataset.attribute ? section : null;
   }
@@ -53,6 +48,15 @@ const View = (() => {
   window.addEventListener("hashchange", tell);
   return { read, set, tell, onChange, address };
 })();
+
+// null for what is no encoding: not every '%' begins a character.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
 
 function element(tag, properties = {}, ...children) {
   const { data = {}, attributes = {}, ...rest } = properties;

@@ -52,7 +52,11 @@
       return { method: row.dataset.method, title: row.querySelector("bdi").textContent, status, obtained, letters: "", cells };
     });
     const shown = heads.filter((head) => head !== "Method").map((head) => ({ key: head, title: head, shown: head }));
-    return [{ attribute: section.dataset.attribute, structure: section.dataset.structure, choices: panel.dataset.choices, columns: shown, rows }];
+    const nothing = Object.defineProperty({ value: null }, "texts", { value: { text: "–", interval: "" } });
+    const left = JSON.parse(panel.dataset.unranked).map(({ method, title, reason }) => ({
+      method, title, status: reason, obtained: own.get(method).obtained, letters: "", cells: shown.map(() => nothing),
+    }));
+    return [{ attribute: section.dataset.attribute, structure: section.dataset.structure, choices: panel.dataset.choices, columns: shown, rows: [...rows, ...left] }];
   }
 
   const view = () => visible().flatMap((section) => [board(section), ...whatIf(section)]);
@@ -64,23 +68,30 @@
     return `"${(/^[=+\-@\t\r]/.test(text) ? "'" + text : text).replaceAll('"', '""')}"`;
   }
 
+  const ABOUT = ["attribute", "structure", "choices", "method", "title", "status", "obtained", "letters"];
+
+  // One header for all tables: a table without a column leaves it empty.
   function csv() {
-    const lines = [];
-    for (const table of view()) {
-      const parts = table.columns.map((_, i) => ["value", ...Object.keys(MORE).filter((key) => table.rows.some((row) => key in row.cells[i]))]);
-      const heads = table.columns.flatMap((column, i) => parts[i].map((key) => (key === "value" ? column.title : `${column.title}: ${MORE[key]}`)));
-      lines.push(["attribute", "structure", "choices", "method", "title", "status", "obtained", "letters", ...heads]);
-      for (const row of table.rows) {
-        const values = row.cells.flatMap((one, i) => parts[i].map((key) => one[key]));
-        lines.push([table.attribute, table.structure, table.choices || "the board's", row.method, row.title, row.status, row.obtained, row.letters, ...values]);
-      }
-    }
-    return lines.map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
+    const heads = new Set();
+    const lines = view().flatMap(({ attribute, structure, choices, columns: shown, rows }) => {
+      shown.forEach((column, i) => {
+        heads.add(column.title);
+        for (const key of Object.keys(MORE)) if (rows.some((row) => key in row.cells[i])) heads.add(`${column.title}: ${MORE[key]}`);
+      });
+      return rows.map((row) => {
+        const about = { attribute, structure, choices: choices || "the board's", ...row };
+        const parts = row.cells.flatMap((one, i) => Object.entries(one).map(([key, value]) => [shown[i].title + (key === "value" ? "" : `: ${MORE[key]}`), value]));
+        return { about, values: new Map(parts) };
+      });
+    });
+    const text = lines.map(({ about, values }) => [...ABOUT.map((key) => about[key]), ...[...heads].map((head) => values.get(head))]);
+    return [[...ABOUT, ...heads], ...text].map((line) => line.map(quoted).join(",") + "\r\n").join("");
   }
 
   function json() {
     const tables = view().map(({ columns: shown, rows, ...table }) => ({
       ...table,
+      columns: Object.fromEntries(shown.map(({ key, title }) => [key, title])),
       rows: rows.map(({ cells, ...row }) => ({ ...row, cells: Object.fromEntries(cells.map((one, i) => [shown[i].key, one])) })),
     }));
     const head = { schema: "equity-leaderboard-view", schema_version: 2, protocol: tools.dataset.protocol, view: location.hash };
@@ -88,21 +99,24 @@
   }
 
   const SPECIAL = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
-  const SIGNS = { "–": "--", "−": "$-$", "<": "$<$", ">": "$>$", "≥": "$\\geq$", "α": "$\\alpha$", "Σ": "$\\Sigma$", "σ": "$\\sigma$", "×": "$\\times$" };
+  const SIGNS = { "–": "--", "−": "$-$", "<": "$<$", "|": "$|$", ">": "$>$", "≥": "$\\geq$", "α": "$\\alpha$", "Σ": "$\\Sigma$", "σ": "$\\sigma$", "×": "$\\times$" };
   function tex(text) {
     return text
       .replace(/[\u202a-\u202e\u2066-\u2069\u200e\u200f]/g, "")
       .replace(/[\\~^]|[&%$#_{}]/g, (c) => SPECIAL[c] || "\\" + c)
-      .replace(/[–−<>≥αΣσ×]/g, (c) => SIGNS[c]);
+      .replace(/[–−<>|≥αΣσ×]/g, (c) => SIGNS[c]);
   }
 
   function latex() {
     return view().map((table) => {
       const lettered = table.rows.some((row) => row.letters);
       const lines = table.rows.map((row) => {
-        const note = / of |not run/.test(row.status) || row.obtained === "self-reported" ? ` (${[row.status, row.obtained].filter(Boolean).join(", ")})` : "";
+        const note = !/^\d+ seeds?$/.test(row.status) || row.obtained !== "run here" ? ` (${[row.status, row.obtained].filter(Boolean).join(", ")})` : "";
         const first = tex(row.title + note) + (row.letters ? `\\,\\textsuperscript{${tex(row.letters)}}` : "");
-        const cells = row.cells.map(({ texts }) => tex(texts.text) + (texts.interval ? ` {\\scriptsize [${tex(texts.interval)}]}` : ""));
+        const cells = row.cells.map(({ texts, p }) => {
+          const small = [texts.interval, p === undefined ? "" : p < 0.001 ? "p < 0.001" : `p = ${Number(p.toPrecision(2))}`].filter(Boolean);
+          return tex(texts.text) + (small.length ? ` {\\scriptsize [${tex(small.join("; "))}]}` : "");
+        });
         return [first, ...cells].join(" & ") + " \\\\";
       });
       const caption = `${tools.dataset.title}: ${table.structure}, equity by ${table.attribute}${table.choices ? `, with choices other than the board's: ${table.choices}` : ""}.`;
@@ -110,7 +124,7 @@
         "% \\usepackage{booktabs}",
         "\\begin{table}", "\\centering", `\\begin{tabular}{l${"r".repeat(table.columns.length)}}`, "\\toprule",
         ["Method", ...table.columns.map((column) => tex(column.shown))].join(" & ") + " \\\\", "\\midrule", ...lines, "\\bottomrule", "\\end{tabular}",
-        `\\caption{${tex(caption)}${lettered ? " Methods that share a letter cannot be told apart." : ""} In brackets 95\\% intervals.}`,
+        `\\caption{${tex(caption)}${lettered ? " Methods that share a letter cannot be told apart." : ""} In brackets 95\\% intervals, and p corrected by Holm.}`,
         "\\end{table}", "",
       ].join("\n");
     }).join("\n");

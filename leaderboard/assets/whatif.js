@@ -76,15 +76,19 @@ const Scores = (() => {
     ];
   }
 
+  const label = (options, key) => options.find(([name]) => name === key)[1];
+
   function places(moved) {
-    if (!moved) return "";
-    return ` ${Math.abs(moved)} ${moved > 0 ? "up" : "down"}`;
+    if (!moved) return [];
+    const words = `${moved > 0 ? "up" : "down"} ${Math.abs(moved)} place${Math.abs(moved) > 1 ? "s" : ""}`;
+    return [" ", element("span", { className: "ci", textContent: words })];
   }
 
   function table(data, choice, board) {
     const { names, rows } = Equity.rank(data, choice);
     const draws = Equity.resample(data, choice);
-    const heads = ["Order", "Method", "Score", ...(draws ? ["First"] : []), "Overall", ...names, "Gap"];
+    const metric = label(METRICS, choice.metric);
+    const heads = ["Rank", "Method", "Score", ...(draws ? ["First"] : []), metric, ...names.map((name) => `${metric}, ${name}`), `Gap, ${metric}`];
     const head = element("tr", {}, ...heads.map((text, i) => element("th", { scope: "col", textContent: text, className: i === 1 ? "" : "num" })));
     const number = (value, ...more) => element("td", { className: "num", data: { v: Number.isFinite(value) ? value.toPrecision(6) : "" } }, digits(value), ...more);
     const body = rows.map((row, i) => {
@@ -97,7 +101,7 @@ const Scores = (() => {
       }
       const fewer = row.seeds < choice.seeds.length ? [element("span", { className: "ci", textContent: `${row.seeds} of ${choice.seeds.length} seeds` })] : [];
       return element("tr", { data: { method: row.method } },
-        element("td", { className: "num", textContent: i + 1, data: { v: i + 1 } }, element("span", { className: "moved", textContent: before < 0 ? "" : places(before - i) })),
+        element("td", { className: "num", textContent: i + 1, data: { v: i + 1 } }, ...places(before < 0 ? 0 : before - i)),
         element("th", { scope: "row" }, element("bdi", { textContent: row.title }), ...fewer),
         score,
         ...(own ? [element("td", { className: "num", textContent: percent(own.first), data: { v: own.first.toPrecision(3) } })] : []),
@@ -107,15 +111,23 @@ const Scores = (() => {
     return element("div", { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": "Ranking under your choices" } }, made);
   }
 
-  function unranked(data, choice, rows) {
-    const titles = data.titles.filter((_, m) => !rows.some((row) => row.at === m));
-    if (!titles.length) return [];
-    const names = titles.flatMap((title, i) => [i ? ", " : "", element("bdi", { textContent: title })]);
-    return [element("p", { className: "own" }, "Not ranked, with no finished trial of the seeds counted: ", ...names, ".")];
+  // The methods that the ranking lacks, each with the reason.
+  function unranked(section, data, rows) {
+    const ranked = new Set(rows.map((row) => row.method));
+    return rowsOf(section).filter((row) => !ranked.has(row.dataset.method)).map((row) => ({
+      method: row.dataset.method,
+      title: row.querySelector("th bdi").textContent,
+      reason: data.methods.includes(row.dataset.method) ? "no finished trial of the seeds counted" : `not ranked above either: ${row.dataset.status}`,
+    }));
+  }
+
+  function listed(left) {
+    if (!left.length) return [];
+    const names = left.flatMap(({ title, reason }, i) => [i ? "; " : "", element("bdi", { textContent: title }), ` (${reason})`]);
+    return [element("p", { className: "own" }, "Not ranked: ", ...names, ".")];
   }
 
   function inWords(data, choice) {
-    const label = (options, key) => options.find(([name]) => name === key)[1];
     const groups = choice.groups.flatMap((to, g) => {
       if (to === g) return [];
       return [to === Equity.OUT ? `without ${data.groups[g]}` : to < 0 ? `${data.groups[g]} in the overall mean only` : `${data.groups[g]} with ${data.groups[to]}`];
@@ -141,16 +153,19 @@ const Scores = (() => {
   function draw(section, panel, data, view) {
     const choice = choiceOf(view, data, section.dataset.attribute);
     const own = JSON.stringify(choice) !== JSON.stringify(Equity.preset(data));
-    const { rows } = Equity.rank(data, choice);
+    const { names, rows } = Equity.rank(data, choice);
+    const left = unranked(section, data, rows);
     const says = own ? "Your own choices, not the board's." : "The board's own choices; change one and the order follows.";
-    const precise = data.patients ? " Intervals are of 300 resamples made on this page (basic bootstrap); the board's are more exact." : " Too large for intervals on this page: the groups' means travel with it, not the single samples.";
+    const precise = data.patients ? " Intervals are of 300 resamples made on this page (basic bootstrap). With few seeds, or groups that hardly differ, they hold the true value less often than 95%; the board's are more exact." : " Too large for intervals on this page: the groups' means travel with it, not the single samples.";
     const held = panel.contains(document.activeElement) ? [...panel.querySelectorAll("select, input")].indexOf(document.activeElement) : -1;
-    if (own) panel.dataset.choices = inWords(data, choice);
+    if (own) Object.assign(panel.dataset, { choices: inWords(data, choice), unranked: JSON.stringify(left) });
     else delete panel.dataset.choices;
     panel.replaceChildren(
       ...controls(section, data, choice),
       element("p", { className: own ? "own" : "" }, element("b", { textContent: says }), precise),
-      ...(rows.length ? [table(data, choice, Equity.rank(data, Equity.preset(data)).rows), ...unranked(data, choice, rows), strip(data, choice, rows)] : [element("p", { textContent: "Fewer than two groups, or no finished trial of the seeds counted, are left: nothing to compare." })]),
+      ...(rows.length ? [table(data, choice, Equity.rank(data, Equity.preset(data)).rows)] : []),
+      ...(names.length < 2 ? [element("p", { className: "own", textContent: "Fewer than two groups are left: there is nothing to compare." })] : listed(left)),
+      ...(rows.length ? [strip(data, choice, rows)] : []),
     );
     if (held >= 0) panel.querySelectorAll("select, input")[held].focus();
   }

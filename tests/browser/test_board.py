@@ -231,6 +231,22 @@ def test_an_address_that_means_nothing_shows_the_board(tab, address):
     )
 
 
+def test_an_unknown_score_and_column_in_the_address_show_the_table_by_rank(tab):
+    page = tab.open("index.html#attribute=race&structure=cup&score=bleu&sort=nothing")
+    assert page.locator(".tools .status").text_content() == "There is no score “bleu” here."
+    assert page.locator("#race-cup th[aria-sort]").get_attribute("data-key") == "rank"
+    assert page.locator("#race-cup th[data-key=hd95]").is_visible()
+
+
+def test_a_printed_board_fits_the_page_and_leaves_out_what_only_a_screen_can_use(tab):
+    page = tab.open("index.html#whatif=race-cup")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1032, "height": 703})  # A4 across, less 12 mm on each side
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1032
+    for only_on_screen in (".def", ".tools", ".whatif", "[name=pick]", "nav"):
+        assert page.locator(only_on_screen).locator("visible=true").count() == 0
+
+
 def test_the_skip_link_keeps_the_view_and_a_link_to_a_hidden_section_shows_it(tab):
     page = tab.open("index.html#attribute=gender")
     page.keyboard.press("Tab")
@@ -267,13 +283,92 @@ def test_side_by_side_says_who_is_told_apart(tab):
     assert page.locator("[name=pick]:checked").count() == 2 * page.locator("section.board").count()
 
 
-@pytest.mark.parametrize("path", ["index.html", "quick/protocol.html", "quick/erm.html"])
-def test_no_number_breaks_on_a_phone(new_tab, site, path):
+BROKEN = """() => {
+    document.querySelectorAll("details").forEach(details => (details.open = true));
+    const broken = [], range = document.createRange();
+    for (const cell of document.querySelectorAll("td, th")) {
+        const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            for (const number of texts.currentNode.data.matchAll(/[+\u2212-]?\\d[\\d.]*/g)) {
+                range.setStart(texts.currentNode, number.index);
+                range.setEnd(texts.currentNode, number.index + number[0].length);
+                const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+                if (lines.size > 1) broken.push(number[0]);
+            }
+        }
+    }
+    return broken;
+}"""
+
+
+@pytest.mark.parametrize("path", [*PAGES, "index.html#whatif=race-cup", "index.html#compare=erm+groupdro"])
+def test_no_number_breaks_on_a_phone_and_only_tables_scroll(new_tab, site, path):
     page = new_tab(site.out.as_uri(), viewport={"width": 360, "height": 740}).open(path)
-    broken = page.evaluate(
-        """() => [...document.querySelectorAll("table.plain td.num, table.plain tbody th")]
-            .filter(cell => cell.offsetParent && cell.getBoundingClientRect().width < 24)
-            .map(cell => cell.textContent.trim())
-            .filter(text => text.length > 2)"""
+    if "whatif" in path:
+        page.locator(".whatif td").first.wait_for()
+    assert page.evaluate(BROKEN) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_the_tables_head_is_no_taller_than_its_words(new_tab, site, width):
+    page = new_tab(site.out.as_uri(), viewport={"width": width, "height": 900}).open()
+    for head in page.locator("section.board:visible thead").all():
+        assert head.bounding_box()["height"] < 100
+
+
+def test_a_phone_sees_badges_no_wider_than_itself(new_tab, site):
+    page = new_tab(site.out.as_uri(), viewport={"width": 360, "height": 740}).open("quick/erm.html")
+    page.get_by_text("Badges for a README").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_tables_of_several_sections_are_one_csv_with_one_header(tab, site):
+    page = tab.open("index.html#es=worst&seeds=1&structure=all&whatif=race-cup")
+    page.locator(".whatif .own").first.wait_for()
+    lines = pd.read_csv(io.StringIO(taken(page, "CSV")))
+    methods = len(site.world.methods)
+    assert len(lines) == (2 * 2 + 1) * methods
+    own = lines[lines["choices"] != "the board's"].set_index("method")
+    assert own["choices"].unique().tolist() == ["Dice; worst group; seeds 1"]
+    # adv failed on seed 1.
+    assert own.loc["adv", "status"] == "no finished trial of the seeds counted"
+    assert own["Score"].isna().sum() == 1
+    assert own["Score: low"].notna().sum() == methods - 1
+
+
+def test_latex_says_what_is_not_a_finished_run_of_this_board(tab):
+    page = tab.open("index.html#attribute=race&structure=cup")
+    text = taken(page, "LaTeX table (booktabs)")
+    assert "Adversarial representation (1 of 2 seeds, 1 failed, run here)" in text
+    assert "p = " in text
+    assert not set("\u2212–†|") & set(text.replace("$|$", ""))
+
+
+def test_the_json_names_its_columns(tab):
+    page = tab.open("index.html#attribute=race&structure=cup&search=groupdro")
+    (table,) = json.loads(taken(page, "JSON"))["tables"]
+    assert table["columns"]["group-0"] == "Dice, Asian"
+    (row,) = table["rows"]
+    assert row["cells"].keys() == table["columns"].keys()
+    assert row["cells"]["versus"].keys() >= {"value"}
+
+
+def test_a_link_to_a_comparison_ticks_its_methods_alone(tab):
+    page = tab.open("index.html#attribute=race&structure=cup&compare=erm+groupdro")
+    page.evaluate("location.hash = location.hash.replace('groupdro', 'febs')")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("error-bound").first.wait_for()
+    page.mouse.click(2, 2)  # beside it
+    dialog.wait_for(state="hidden")
+    ticked = page.locator("section[id='race-cup'] [name=pick]:checked").evaluate_all(
+        "b => b.map(x => x.value)"
     )
-    assert broken == []
+    assert sorted(ticked) == ["erm", "febs"]
+
+
+@pytest.mark.parametrize("compare", ["%25E0%25A4%25A+erm", "nobody+erm"])
+def test_a_comparison_of_unknown_methods_shows_the_board(tab, compare):
+    page = tab.open(f"index.html#attribute=race&structure=cup&compare={compare}")
+    assert page.get_by_role("dialog").count() == 0
+    assert len(tab.methods()) == 4

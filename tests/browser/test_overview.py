@@ -45,6 +45,12 @@ def test_boards_are_filtered_and_the_address_holds_the_view(new_tab, boards):
     assert len(shown(page)) == 2
 
 
+def test_an_unknown_filter_in_the_address_shows_every_board_and_says_so(new_tab, boards):
+    page = new_tab(boards.as_uri()).open("index.html#attribute=nobody")
+    assert len(shown(page)) == 2
+    assert page.get_by_role("status").inner_text() == "There is no attribute “nobody” here. 2 of 2 boards"
+
+
 def test_without_javascript_every_board_is_there(new_tab, boards):
     page = new_tab(boards.as_uri(), java_script_enabled=False).open()
     assert len(shown(page)) == 2

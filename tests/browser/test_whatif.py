@@ -82,6 +82,18 @@ def test_live_intervals_are_close_to_the_boards(new_tab, close):
         assert live["high"] == pytest.approx(number.high, abs=0.02)
 
 
+def test_a_live_interval_of_equal_groups_reaches_above_the_estimate(new_tab, close):
+    """Noise lowers ES in each resample too: percentiles of resamples would lie below the estimate."""
+    page = new_tab(close.out.as_uri()).open()
+    score, interval = page.evaluate(
+        "async () => { const d = await Scores.get(document.getElementById('race-cup'));"
+        "const choice = Equity.preset(d), adv = d.methods.indexOf('adv');"
+        "const found = Equity.rank(d, choice).rows.find(row => row.at === adv);"
+        "return [found.score, Equity.resample(d, choice)[adv]]; }"
+    )
+    assert interval["high"] - score > score - interval["low"] > 0
+
+
 def test_a_choice_changes_the_order_and_is_in_the_address(new_tab, close):
     tab = new_tab(close.out.as_uri())
     page = tab.open()
@@ -92,6 +104,9 @@ def test_a_choice_changes_the_order_and_is_in_the_address(new_tab, close):
     page.get_by_label(re.compile("^Black ")).select_option("left out altogether")
     page.wait_for_function("document.querySelector('.whatif .own')")
     assert names.all_text_contents() == ["Empirical risk minimisation", "Adversarial representation"]
+    ranks = page.locator(".whatif tbody td:first-child")
+    assert ranks.all_text_contents() == ["1 up 1 place", "2 down 1 place"]
+    assert page.locator(".whatif thead th").first.text_content() == "Rank"
     other = new_tab(close.out.as_uri())
     other.page.goto(page.url)
     other.page.wait_for_selector(".whatif .own")
@@ -150,8 +165,25 @@ def test_a_method_without_the_counted_seeds_is_named_and_not_dropped(new_tab, si
     page = new_tab(site.out.as_uri()).open("index.html#seeds=1&whatif=race-cup")
     page.locator(".whatif .own").first.wait_for()
     assert "Adversarial representation" not in page.locator(".whatif tbody").first.text_content()
-    (told,) = [t for t in page.locator(".whatif .own").all_text_contents() if t.startswith("Not ranked")]
-    assert "Adversarial representation" in told
+    assert page.get_by_text(
+        "Adversarial representation (no finished trial of the seeds counted)"
+    ).is_visible()
+
+
+def test_a_method_that_the_board_does_not_rank_is_named_with_the_reason(new_tab, tmp_path):
+    world = World(
+        methods=("erm", "adv", "groupdro"), attributes=("race",), structures=("cup",), seeds=(0,),
+        samples=160, failed=frozenset({("adv", "race", 0)}),
+    )  # fmt: skip
+    page = new_tab(make_site(tmp_path, world).out.as_uri()).open("index.html#whatif=race-cup")
+    told = page.locator(".whatif p", has_text="Not ranked: ")
+    assert "Adversarial representation (not ranked above either: 0 of 1 seeds, 1 failed)" in told.inner_text()
+
+
+def test_fewer_than_two_groups_leave_nothing_to_compare_and_say_so(new_tab, close):
+    page = new_tab(close.out.as_uri()).open("index.html#groups.race=0+0+0&whatif=race-cup")
+    page.get_by_text("Fewer than two groups are left").wait_for()
+    assert page.locator(".whatif table").count() == 0
 
 
 @pytest.mark.parametrize(("alpha", "used"), [("99", "10"), ("-3", "0"), ("nonsense", "1")])
