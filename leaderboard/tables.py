@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,7 @@ LEAST_SEEDS = 3
 how much a third would differ. On two seeds a null board called ERM better than GroupDRO at p = 0.0002."""
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(NamedTuple):
     """An estimate with its 95% interval; `note` says why it is missing or how to read it."""
 
     value: float = math.nan
@@ -52,6 +51,9 @@ class Number:
     def there(self) -> bool:
         """Whether there is a number at all."""
         return not math.isnan(self.value)
+
+
+NONE = Number()
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Noise:
 class Difference:
     """A method's ES-Dice minus the baseline's, and what became of the gap."""
 
-    number: Number = Number()
+    number: Number = NONE
     p: float = math.nan
     better: bool | None = None
     verdict: str = ""
@@ -112,11 +114,11 @@ class Row:
 
     def number(self, metric: str, quantity: str) -> Number:
         """Return one number, empty where there is none."""
-        return self.metrics.get(metric, {}).get(quantity, Number())
+        return self.metrics.get(metric, {}).get(quantity, NONE)
 
     def group(self, metric: str, group: str) -> Number:
         """Return a group's score, empty where there is none."""
-        return self.groups.get(metric, {}).get(group, Number())
+        return self.groups.get(metric, {}).get(group, NONE)
 
 
 @dataclass(frozen=True)
@@ -337,7 +339,7 @@ def _groups(summary: list[Line], metric: str) -> dict[str, Number]:
         if row["quantity"] == "group":
             few = metric in DISTANCES and row["patients"] < MANY_PATIENTS
             number = _number(row)
-            found[row["group"]] = replace(number, low=math.nan, high=math.nan) if few else number
+            found[row["group"]] = number._replace(low=math.nan, high=math.nan) if few else number
     return found
 
 
