@@ -14,14 +14,15 @@ class GroupDRO(Method):
     """Weigh groups by exponentiated gradient ascent on their losses (Sagawa et al., Algorithm 1).
 
     At each batch `q_g` is multiplied by `exp(step_size * (L_g + adjustment / sqrt(n_g)))` for the
-    groups in it, `q` is divided by its sum, and the loss is `sum_g q_g L_g`, to which a group absent
-    from the batch contributes 0. `L_g` is the recipe's segmentation loss over the group's samples
-    of the batch, `n_g` its number of training samples (the group adjustment of their section 3.3).
+    groups in it, and the loss is `sum_g q_g L_g`, to which a group absent from the batch contributes 0.
+    `L_g` is the recipe's segmentation loss over the group's samples of the batch, `n_g` its number of
+    training samples (the group adjustment of their section 3.3).
 
     Algorithm 1 draws a group uniformly and then a sample of it; here the protocol's sampler draws,
-    as for every method, so that what sets this one apart from ERM is its loss. In the authors' code a
-    group that is absent is still moved by its adjustment; here, as in Algorithm 1, it keeps its weight
-    up to the common normalisation. Samples of unknown group are left out; a batch of nothing else
+    as for every method, so that what sets this one apart from ERM is its loss. A group absent from the
+    batch keeps its weight exactly: `q` is normalised over the groups present, their total kept. In the
+    algorithm it shrinks or grows with the normalisation of the others, and in the authors' code its
+    adjustment alone still moves it. Samples of unknown group are left out; a batch of nothing else
     falls back to the plain loss.
 
     Parameters
@@ -63,5 +64,6 @@ class GroupDRO(Method):
 
     @torch.no_grad()
     def _ascend(self, present: Tensor, losses: Tensor) -> None:
-        self.q[present] *= torch.exp(self.step_size * (losses + self.get_buffer("margin")[present]))
-        self.q /= self.q.sum()
+        before = self.q[present]
+        raised = before * torch.exp(self.step_size * (losses + self.get_buffer("margin")[present]))
+        self.q[present] = raised * (before.sum() / raised.sum())
