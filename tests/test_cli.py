@@ -187,7 +187,11 @@ def test_interrupted_by_ctrl_c_says_how_to_go_on_and_leaves_no_half_record(folde
 
     command = [str(HARNESS), "run", "erm", "adv", "--protocol", "tiny.toml"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(folder / "cache")}
-    process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    # In the background of a shell, where CI may run, Ctrl-C is ignored by all that is started there.
+    process = subprocess.Popen(
+        command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     work = folder / "runs" / "work"
     while not (work.is_dir() and list(work.glob("*/progress.json"))):
         assert process.poll() is None

@@ -60,8 +60,10 @@ class Sandbox:
 
     def describe(self, found: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
         """Import plugins, each in a container of its own; what they say is cached by source and image."""
+        # Not in the threads: two that parse Python at a time crash its parser (CPython 3.11).
+        images = [self._image(plugin) for plugin in found]
         with ThreadPoolExecutor(2) as pool:
-            said = list(pool.map(self._describe, found))
+            said = list(pool.map(self._describe, found, images))
         abouts = {p.name: one for p, one in zip(found, said, strict=True) if isinstance(one, About)}
         return abouts, [one for one in said if isinstance(one, Broken)]
 
@@ -104,9 +106,16 @@ class Sandbox:
         except BadResult as error:
             raise TrialError(f"{where}: {error}.") from None
 
-    def _describe(self, plugin: Plugin) -> About | Broken:
+    def _image(self, plugin: Plugin) -> str | Broken:
         try:
-            image = engine.image(engine.connect(), self.flavour, plugins.requirements(plugin.file))
+            return engine.image(engine.connect(), self.flavour, plugins.requirements(plugin.file))
+        except (SyntaxError, OSError, HarnessError) as error:
+            return Broken(plugin, plugins.describe_error(error, plugin.file), "")
+
+    def _describe(self, plugin: Plugin, image: str | Broken) -> About | Broken:
+        if isinstance(image, Broken):
+            return image
+        try:
             path = self.cache / "sandbox" / f"about-{_key(plugin, image)}.json"
             if path.is_file():
                 return _about(json.loads(path.read_text(encoding="utf-8")))
