@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import mmap
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -41,6 +43,18 @@ def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Resul
             return list(pool.map(_call, range(count)))  # type: ignore[arg-type]
     finally:
         _work = None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector out: it goes through all the live numbers of a site again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def shared(shape: tuple[int, ...]) -> np.ndarray:

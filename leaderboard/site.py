@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.records import Store
 from leaderboard import data, exports, render, tables
-from leaderboard.parallel import mapped
+from leaderboard.parallel import mapped, uncollected
 
 HERE = Path(__file__).parent
 
@@ -26,7 +26,7 @@ def build(runs: Path, out: Path, images: bool = True) -> None:
     HarnessError where there are no records or they do not fit, or where `out` is not a site.
     """
     store = Store(runs)
-    with replacing(out) as folder:
+    with replacing(out) as folder, uncollected():
         boards = data.load(store)
         results = [(board, tables.sections(board)) for board in boards]
         shutil.copytree(HERE / "assets", folder / "assets")
