@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -181,7 +182,7 @@ def csv_rows(board: Board, section: Section) -> pd.DataFrame:
     for column in _WORDS:
         frame[column] = frame[column].astype(object).fillna("").astype(str)
     for column in (*_FROM_SUMMARY, *_FROM_NOISE, *_FROM_COMPARISON[:4], "p_best"):
-        frame[column] = [_digits(value) for value in frame[column].astype(float)]
+        frame[column] = _rounded(frame[column])
     frame["better"] = [None if pd.isna(value) else bool(value) for value in frame["better"]]
     return frame.astype(dict.fromkeys(_COUNTS, "Int64"))
 
@@ -198,6 +199,13 @@ def _joined(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         ranking = tables["ranking"].drop(columns=["estimate", "note"]).assign(group="")
         frame = frame.merge(ranking, on=keys, how="left", sort=False)
     return frame
+
+
+def _rounded(column: pd.Series) -> np.ndarray:
+    values = column.to_numpy(float, copy=True)
+    there = ~np.isnan(values)  # of most columns few are
+    values[there] = [_digits(value) for value in values[there].tolist()]
+    return values
 
 
 def _digits(value: float) -> float | None:
