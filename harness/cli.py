@@ -193,11 +193,12 @@ def cohort_command(
     chosen = load(protocol)
     cohort = cohorts.load(chosen, data, cache)
     console = _console()
-    console.print(f"{cohort.title}: {len(cohort.subjects)} samples, digest {cohort.digest[:12]}")
+    about = f"{cohort.title}: {len(cohort.subjects)} samples, digest {cohort.digest[:12]}"
+    console.print(about, markup=False)
     _print_frame(console, cohorts.describe(cohort, chosen))
     if thumbnails is not None:
         cohorts.write_thumbnails(cohort, thumbnails)
-        console.print(f"Wrote {thumbnails}.")
+        console.print(f"Wrote {thumbnails}.", markup=False)
     if audit:
         sys.exit(_audit(cohort, chosen))
 
@@ -316,7 +317,7 @@ def _print_plan(console: Console, prepared: Prepared) -> None:
     for trial in prepared.plan.trials.values():
         state = prepared.store.record(trial.id).status if prepared.store.has(trial.id) else "to run"
         origin = f"  starts from {trial.starts_from[:8]}" if trial.starts_from else ""
-        console.print(f"{trial.id[:8]}  {state:7} {trial.label}{origin}", highlight=False)
+        console.print(f"{trial.id[:8]}  {state:7} {trial.label}{origin}", highlight=False, markup=False)
     console.print(f"{len(prepared.plan.trials)} trials.")
 
 
@@ -409,15 +410,16 @@ def _kept(old: Path | None, out: Path) -> Iterator[Path | None]:
 
 
 def _print_frame(console: Console, frame: Any) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*map(str, frame.columns))
     for row in frame.itertuples(index=False):
-        table.add_row(*map(str, row))
+        table.add_row(*(escape(str(value)) for value in row))
     console.print(table)
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from harness.display import console
 
-    return Console()
+    return console()

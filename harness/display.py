@@ -14,7 +14,16 @@ from rich.text import Text
 
 from harness.plan import Trial
 
+WIDE = 1_000
+"""Columns where nobody watches: a line in a file or a pipe is one line, however long."""
+
 _SIGNS = {"done": "[green]done[/]", "failed": "[red]failed[/]"}
+
+
+def console() -> Console:
+    """Return where a command prints: lines wrap at a terminal's edge, and nowhere else."""
+    found = Console()
+    return found if found.is_terminal else Console(soft_wrap=True, width=WIDE)
 
 
 class Display:

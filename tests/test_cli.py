@@ -74,10 +74,16 @@ def test_from_a_protocol_to_a_site_and_the_second_run_does_nothing(folder):
 
 
 def test_dry_run_lists_the_trials_and_writes_nothing(folder):
-    done = harness("run", "febs", "--protocol", "tiny.toml", "--dry-run", cwd=folder)
+    done = harness(
+        "run", "febs", "--protocol", "tiny.toml", "--controls", "--dry-run", cwd=folder, COLUMNS="40"
+    )
     assert done.returncode == 0
     assert "erm seed 0" in done.stdout
-    assert done.stdout.count("starts from") == 2
+    # A line a trial, also where it is piped on: none is broken at some width.
+    *lines, total = done.stdout.splitlines()
+    assert total == f"{len(lines)} trials."
+    started = [line for line in lines if "febs race seed 0" in line]
+    assert [line.partition("  starts from ")[2] for line in started] == [lines[0][:8]]
     assert not (folder / "runs").exists()
 
 
@@ -165,7 +171,7 @@ def test_audit_of_a_cohort_with_a_leak_says_where_and_makes_the_status_non_zero(
     for i, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{i}.png")
         Image.fromarray(np.pad(np.ones((16, 16), np.uint8), 8)).save(folder / f"{i}_mask.png")
-        sex = "female" if i % 2 else "male"
+        sex = "female" if i % 2 else "[male]"
         split = "test" if i >= 20 else "train"
         rows.append(f"s{i},p{i},{i}.png,{i}_mask.png,{sex},{split}")
     (folder / "manifest.csv").write_text("\n".join(["id,patient,image,mask,sex,split", *rows]))
@@ -180,6 +186,7 @@ def test_audit_of_a_cohort_with_a_leak_says_where_and_makes_the_status_non_zero(
     assert done.returncode == 1, done.stderr
     assert "'s0' (train) and 's39' (test) show nearly the same image" in done.stdout
     assert "1 of which would spoil a ranking" in done.stdout
+    assert "│ sex       │ [male] │ train │ 10" in done.stdout
 
 
 def test_interrupted_by_ctrl_c_says_how_to_go_on_and_leaves_no_half_record(folder):

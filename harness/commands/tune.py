@@ -58,13 +58,12 @@ def tune_command(
     """
     if bool(methods) == everything:
         raise HarnessError("Name the methods to tune, or give --all (harness list methods shows them).")
-    from rich.console import Console
-
     from harness import executors, tune
+    from harness.display import console as new_console
     from harness.protocol import load
     from harness.trial import Paths, resolve_device
 
-    console = Console()
+    console = new_console()
     chosen = load(protocol)
     some = chosen.seeds[:1] if seeds is None else execution.seeds(seeds)
     chosen = chosen.model_copy(update={"seeds": some})
