@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
@@ -66,8 +67,9 @@ class Display:
             self.seconds.append(seconds)
         sign = _SIGNS.get(status, f"[yellow]{status}[/]")
         eta = f", {_clock(self._remaining())} to go" if self.ended < self.total and self.seconds else ""
+        what = escape(trial.label)
         self.console.print(
-            f"[{self.ended}/{self.total}] {trial.label} {sign} in {_clock(seconds)}{eta}", highlight=False
+            f"[{self.ended}/{self.total}] {what} {sign} in {_clock(seconds)}{eta}", highlight=False
         )
 
     def _remaining(self) -> float:
@@ -88,7 +90,7 @@ def _bar(trial: Trial, state: dict[str, Any]) -> Progress:
         TextColumn("{task.fields[stage]}"),
         MofNCompleteColumn(),
     )
-    bar.add_task(trial.label, total=state["total"], completed=state["done"], stage=state["stage"])
+    bar.add_task(escape(trial.label), total=state["total"], completed=state["done"], stage=state["stage"])
     return bar
 
 

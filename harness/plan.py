@@ -89,11 +89,12 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """What a person calls it: `groupdro race seed 0`."""
-        twin = f"({self.control})" if self.control else ""
-        return " ".join(
-            part for part in (self.plugin.name, twin, self.attribute, f"seed {self.seed}") if part
-        )
+        """What a person calls it: `groupdro race seed 0`, and the values that are not its defaults."""
+        defaults = self.about.defaults
+        set_here = [f"{k}={v}" for k, v in self.hyper_parameters.items() if v != defaults.get(k)]
+        what = self.control or ", ".join(set_here)
+        parts = (self.plugin.name, f"({what})" if what else "", self.attribute, f"seed {self.seed}")
+        return " ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,14 @@ def test_dry_run_lists_the_trials_and_writes_nothing(folder):
     assert not (folder / "runs").exists()
 
 
+def test_a_trial_is_called_by_the_values_that_are_not_its_defaults(folder):
+    values = {"groupdro": {"step_size": 0.5, "adjustment": 1.0}}
+    (folder / "set.toml").write_text(tomli_w.dumps(PROTOCOL | {"seeds": [0], "methods": values}))
+    done = harness("run", "groupdro", "--protocol", "set.toml", "--dry-run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "groupdro (step_size=0.5) race seed 0\n" in done.stdout
+
+
 def test_a_broken_plugin_makes_the_status_non_zero_and_the_others_run(folder):
     (folder / "bad.py").write_text("def oops(:\n")
     done = harness("run", "erm", "bad.py", "--protocol", "tiny.toml", cwd=folder)

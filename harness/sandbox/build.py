@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError
 from harness.sandbox import engine
@@ -28,7 +28,9 @@ def build(base: str, wheels: Path | None, flavour: str) -> str:
 def build_layer(requires: Sequence[str], wheels: Path | None, flavour: str) -> str:
     """Build the image with what a method requires on top of the flavour's; return its name.
 
-    Fetched packages are wheels: nothing of theirs is executed here.
+    Fetched packages are wheels: nothing of theirs is executed here. The harness's own packages keep their
+    versions, or one method would be trained on other libraries than the rest: a requirement that does not
+    allow them is an error.
     """
     client = engine.connect()
     engine.image(client, flavour)
@@ -44,47 +46,56 @@ def _build(
     docker, client = engine.sdk(), engine.connect()
     with tempfile.TemporaryDirectory(prefix="harness-image-") as folder:
         context = Path(folder)
-        (context / "requirements.txt").write_text("\n".join(packages) + "\n", encoding="utf-8")
+        for file, lines in {"requirements.txt": packages, "constraints.txt": pinned()}.items():
+            (context / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
         shutil.copy(engine.DOCKERFILES / dockerfile, context / "Dockerfile")
-        _gather(wheels, context / "wheels", context / "requirements.txt", options)
+        _gather(wheels, context, options)
         try:
             client.images.get(base)
             client.images.build(
                 path=folder, tag=name, buildargs={"BASE": base}, network_mode="none", rm=True, forcerm=True
             )
-            client.images.prune({"dangling": True, "label": "equity-sandbox=intermediate"})
         except docker.errors.ImageNotFound:
             raise HarnessError(f"There is no base image '{base}' here; run docker/base.sh.") from None
         except docker.errors.BuildError as error:
-            raise HarnessError(f"{dockerfile}: {_last_lines(error)}") from None
+            log = "".join(str(entry.get("stream", "")) for entry in error.build_log)
+            raise HarnessError(f"{dockerfile}: {_said(log)}; mend --base, --requires or --wheels.") from None
         except docker.errors.APIError as error:
             raise HarnessError(f"{dockerfile}: {error.explanation or error}") from None
+        finally:
+            client.images.prune({"dangling": True, "label": "equity-sandbox=intermediate"})
     return name
 
 
-def _gather(wheels: Path | None, target: Path, requirements: Path, options: list[str]) -> None:
+def _gather(wheels: Path | None, context: Path, options: list[str]) -> None:
     """Put the wheels into the build's context: hard links where the disk allows."""
+    target, requirements, constraints = (
+        str(context / name) for name in ("wheels", "requirements.txt", "constraints.txt")
+    )
     if wheels is None:
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", *options]
+        command = [sys.executable, "-m", "pip", "wheel", "--progress-bar", "off", *options]
         done = subprocess.run(
-            [*command, "--wheel-dir", str(target), "--requirement", str(requirements)],
+            [*command, "--wheel-dir", target, "--requirement", requirements, "--constraint", constraints],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise HarnessError(f"pip cannot fetch the wheels ({last}); give a folder of them with --wheels.")
+            said = _said(done.stdout + done.stderr)
+            raise HarnessError(f"pip cannot fetch the wheels ({said}); give a folder of them with --wheels.")
         return
     files = sorted(wheels.glob("*.whl")) if wheels.is_dir() else []
     if not files:
         raise HarnessError(f"--wheels {wheels}: no wheels there; fill it with `pip wheel -r requirements`.")
-    target.mkdir()
+    os.mkdir(target)
     for file in files:
         try:
-            os.link(file, target / file.name)
+            os.link(file, os.path.join(target, file.name))
         except OSError:
-            shutil.copy(file, target / file.name)
+            shutil.copy(file, target)
 
 
-def _last_lines(error: Any) -> str:
-    lines = [str(entry.get("stream", "")).strip() for entry in error.build_log]
-    return " ".join([str(error.msg).strip(), *[line for line in lines if line][-3:]])
+def _said(log: str) -> str:
+    """Return what pip complains of, and what it says conflicts, from all that a build printed."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.splitlines()]
+    errors = [line.removeprefix("ERROR:").strip(" .") for line in lines if line.startswith("ERROR:")]
+    conflicts = [line for line in lines if line.startswith("The user requested")]
+    return "; ".join([*errors[:1], *conflicts] or [line for line in lines if line][-3:])

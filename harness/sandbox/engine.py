@@ -39,9 +39,9 @@ def connect() -> Any:
 
 def tag(flavour: str, requires: Iterable[str] = ()) -> str:
     """Return the name of the image for these packages: cpu or cuda, with what a method requires on top."""
-    text = "\n".join([*pinned(), (DOCKERFILES / f"Dockerfile.{flavour}").read_text(encoding="utf-8")])
+    text = "\n".join([*pinned(), _dockerfile(flavour)])
     wanted = sorted(requires)
-    layer = f"-{_short(chr(10).join(wanted))}" if wanted else ""
+    layer = f"-{_short(chr(10).join([*wanted, _dockerfile('layer')]))}" if wanted else ""
     return f"equity-sandbox:{flavour}-{_short(text)}{layer}"
 
 
@@ -55,7 +55,7 @@ def image(client: Any, flavour: str, requires: Iterable[str] = ()) -> str:
     try:
         found = client.images.get(name)
     except docker.errors.ImageNotFound:
-        more = f" --requires {' '.join(repr(r) for r in wanted)}" if wanted else ""
+        more = "".join(f" --requires {one!r}" for one in wanted)
         fix = f"run `harness sandbox build{more}`" if wanted else BUILD
         raise HarnessError(f"There is no image {name} for the packages installed here; {fix}.") from None
     user = str(found.attrs["Config"].get("User") or "root").partition(":")[0]
@@ -71,6 +71,10 @@ def unavailable(flavour: str = "cpu") -> str:
     except HarnessError as error:
         return str(error)
     return ""
+
+
+def _dockerfile(suffix: str) -> str:
+    return (DOCKERFILES / f"Dockerfile.{suffix}").read_text(encoding="utf-8")
 
 
 def _short(text: str) -> str:

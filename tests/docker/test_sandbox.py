@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass
 
 import pytest
@@ -19,7 +20,7 @@ from harness.errors import HarnessError
 from harness.executors.local import LocalExecutor
 from harness.records import Record, Store
 from harness.run import Outcome
-from harness.sandbox import container
+from harness.sandbox import build, container
 from harness.sandbox.limits import GB, MB, Limits
 from harness.sandbox.runs import Sandbox
 from harness.trial import Paths
@@ -209,6 +210,49 @@ def test_requirements_that_cannot_be_met_break_their_own_plugin_only(image, fold
     assert "run `harness sandbox build --requires 'tinyhtml'`" in errors["layered"]
     assert "requires is a tuple of requirements" in errors["letters"]
     assert "requires is a tuple of requirements" in errors["number"]
+
+
+def wheel(folder, name: str, needs: str = "") -> None:
+    """Write a package of one module as a wheel, by hand."""
+    about = f"{name}-1.0.dist-info"
+    requires = f"Requires-Dist: {needs}\n" if needs else ""
+    files = {
+        f"{name}.py": "",
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{file},,\n" for file in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+        for file, text in {**files, f"{about}/RECORD": record}.items():
+            archive.writestr(file, text)
+
+
+def test_a_method_with_packages_of_its_own_runs_on_a_layer(image, folder):
+    wheels = folder / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "equitytoy")
+    file = folder / "needy.py"
+    source = plugins.find("erm").file.read_text()
+    file.write_text(f'{source}\n\nimport equitytoy\n\nrequires = ("equitytoy>=1",)\n')
+    box = Sandbox("cpu", LIMITS, folder / "cache", "test")
+    name = build.build_layer(["equitytoy>=1"], wheels, "cpu")
+    try:
+        done = execute([str(file)], Paths(folder / "layered", None, folder / "cache"), box)
+        assert done.record("needy").status == "done"
+        layer = container.engine.image(container.engine.connect(), "cpu", ["equitytoy>=1"])
+        assert layer != image
+        assert done.record("needy").provenance["sandbox"] == layer
+    finally:
+        container.engine.connect().images.remove(name, force=True)
+
+
+def test_a_layer_never_changes_the_harness_own_packages(image, folder):
+    wheels = folder / "other_wheels"
+    wheels.mkdir()
+    wheel(wheels, "equityold", needs="numpy<1.20")
+    wheel(wheels, "numpy")
+    with pytest.raises(HarnessError, match=r"Cannot install.*conflict.*\(constraint\) numpy==.*--requires"):
+        build.build_layer(["equityold"], wheels, "cpu")
 
 
 def test_an_image_that_would_run_as_root_is_refused(image):
