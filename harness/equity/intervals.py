@@ -22,7 +22,7 @@ from scipy.special import ndtri
 from harness.equity.quantities import Quantity
 
 LEVEL = 0.95
-_STEPS = np.linspace(-6.0, 6.0, 17)
+STEPS = np.linspace(-6.0, 6.0, 17)
 _NEAR_TAIL = 0.04
 
 
@@ -52,8 +52,7 @@ def extreme(estimates: np.ndarray, deviations: np.ndarray, *, lowest: bool, corr
     cover 95% with one group clearly lowest and with all groups equal.
     """
     sign = 1 if lowest else -1
-    near = 1 - (1 - _NEAR_TAIL) ** (1 / len(estimates))
-    far = 1 - LEVEL - _NEAR_TAIL / len(estimates)
+    near, far = extreme_levels(len(estimates))
     deviations = sign * deviations
     bounds = [float((sign * estimates - np.quantile(deviations, q, axis=0)).min()) for q in (1 - far, near)]
     low, high = sorted(sign * bound for bound in bounds)
@@ -61,76 +60,89 @@ def extreme(estimates: np.ndarray, deviations: np.ndarray, *, lowest: bool, corr
     return Interval(estimate, low, high, min(max(corrected, low), high))
 
 
+def extreme_levels(groups: int) -> tuple[float, float]:
+    """Return the tails that `extreme` leaves beyond each group's bound, at the near and at the far end."""
+    return 1 - (1 - _NEAR_TAIL) ** (1 / groups), 1 - LEVEL - _NEAR_TAIL / groups
+
+
 def invert(
     quantity: Quantity,
-    overall: float,
+    overall: np.ndarray,
     pattern: np.ndarray,
     deviations: np.ndarray,
     by_pattern: np.ndarray,
     bounded: bool,
-) -> Interval:
-    """Return the interval of a quantity of the overall score and the groups.
+    steps: np.ndarray = STEPS,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return low and high ends and corrected estimates of a quantity of several methods, each float [M].
 
-    overall: the estimate; pattern: float [G], the groups' scores minus overall; deviations: float [R] and
-    by_pattern: float [R, G], draws of both about their estimates.
+    overall: float [M], the estimates; pattern: float [M, G], the groups' scores minus overall; deviations:
+    float [M, R] and by_pattern: float [M, G, R], draws of both about their estimates; steps: along the line,
+    in standard errors.
     """
-    shift, stretch = _line(quantity, overall, pattern, deviations, by_pattern)
-    centres = overall + shift
-    values = quantity(centres, centres[:, None] + stretch[:, None] * pattern)
-    estimate = float(quantity(np.array(overall), overall + pattern))
-    observed = np.float32(estimate)
-    simulated = _along(quantity, overall, pattern, shift, stretch, deviations, by_pattern)
-    below = (simulated < observed).mean(axis=1) + (simulated == observed).mean(axis=1) / 2
+    shift, stretch = _line(quantity, overall, pattern, deviations, by_pattern, steps)
+    centres = overall[:, None] + shift
+    values = quantity(centres, centres[..., None] + stretch[..., None] * pattern[:, None])
+    observed = quantity(overall, overall[:, None] + pattern).astype(np.float32)[:, None, None]
+    simulated = _along(quantity, centres, stretch, pattern, deviations, by_pattern)
+    below = (simulated < observed).mean(axis=2) + (simulated == observed).mean(axis=2) / 2
     lower, upper = _tails(simulated, stretch, bounded)
-    resolution = 0.5 / simulated.shape[1]
+    resolution = 0.5 / simulated.shape[2]
     score = ndtri(np.clip(below, resolution, 1 - resolution))
     low = _crossing(score - ndtri(upper), values)
     high = _crossing(score - ndtri(np.maximum(lower, resolution)), values)
-    return Interval(estimate, low, high, _crossing(score, values))
+    return low, high, _crossing(score, values)
 
 
 def _line(
-    quantity: Quantity, overall: float, pattern: np.ndarray, deviations: np.ndarray, by_pattern: np.ndarray
+    quantity: Quantity,
+    overall: np.ndarray,
+    pattern: np.ndarray,
+    deviations: np.ndarray,
+    by_pattern: np.ndarray,
+    steps: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return shift of the overall score and stretch of the pattern at each step, the quantity ascending."""
-    scale = max(float(deviations.std()), 1e-12)
-    spread = np.maximum(by_pattern.std(axis=0), 1e-12)
-    distance = max(float(np.sqrt(((pattern / spread) ** 2).sum())), 1e-9)
+    scale = np.maximum(deviations.std(axis=1), 1e-12)
+    spread = np.maximum(by_pattern.std(axis=2), 1e-12)
+    distance = np.maximum(np.sqrt(((pattern / spread) ** 2).sum(axis=1)), 1e-9)
 
-    def value(shift: float, stretch: float) -> float:
-        return float(quantity(np.array(overall + shift), overall + shift + stretch * pattern))
+    def value(shift: np.ndarray | int, stretch: np.ndarray | int) -> np.ndarray:
+        centre = overall + shift
+        return quantity(centre, centre[:, None] + np.reshape(stretch, (-1, 1)) * pattern)
 
     small = 1e-4
     by_shift = (value(small * scale, 1) - value(-small * scale, 1)) / small
     by_stretch = (value(0, 1 + small / distance) - value(0, 1 - small / distance)) / small
-    length = max(float(np.hypot(by_shift, by_stretch)), 1e-300)
-    if by_stretch == 0:
-        return _STEPS * by_shift / length * scale, np.ones(len(_STEPS))
-    # Past the point where all groups are equal, only the overall score can move on.
-    equal = -length * distance / by_stretch
-    steps = np.sort(np.append(_STEPS, equal))
+    length = np.maximum(np.hypot(by_shift, by_stretch), 1e-300)
+    moved = by_stretch != 0
+    # Past the point where all groups are equal, only the overall score can move on; where nothing that
+    # stretches the pattern changes the quantity there is no such point.
+    equal = np.full(len(overall), np.inf)
+    np.divide(-length * distance, by_stretch, out=equal, where=moved)
+    last = np.where(moved, equal, steps[-1])[:, None]
+    steps = np.sort(np.concatenate([np.tile(steps, (len(overall), 1)), last], axis=1), axis=1)
+    equal, by_shift, length = equal[:, None], by_shift[:, None], length[:, None]
     past = steps * np.sign(equal) > abs(equal)
-    shift = np.where(
-        past, equal * by_shift / length + (steps - equal) * np.sign(by_shift), steps * by_shift / length
-    )
-    return shift * scale, np.where(past, 0, 1 - steps / equal)
+    with np.errstate(invalid="ignore"):
+        beyond = equal * by_shift / length + (steps - equal) * np.sign(by_shift)
+    shift = np.where(past, beyond, steps * by_shift / length)
+    return shift * scale[:, None], np.where(past, 0, 1 - steps / equal)
 
 
 def _along(
     quantity: Quantity,
-    overall: float,
-    pattern: np.ndarray,
-    shift: np.ndarray,
+    centres: np.ndarray,
     stretch: np.ndarray,
+    pattern: np.ndarray,
     deviations: np.ndarray,
     by_pattern: np.ndarray,
 ) -> np.ndarray:
-    """Return the quantity at each step and draw: float32 [steps, R]."""
-    centre = ((overall + shift)[:, None] + deviations).astype(np.float32)
+    """Return the quantity at each step and draw: float32 [M, steps, R]."""
+    centre = (centres[..., None] + deviations[:, None]).astype(np.float32)
     # Groups come first in memory and last in the index: reductions over them then run at full speed.
-    groups = (pattern[:, None] * stretch).astype(np.float32)[..., None] + by_pattern.T.astype(np.float32)[
-        :, None
-    ]
+    stretched = (pattern.T[..., None] * stretch).astype(np.float32)[..., None]
+    groups = stretched + np.moveaxis(by_pattern, 1, 0).astype(np.float32)[:, :, None]
     groups += centre
     return quantity(centre, np.moveaxis(groups, 0, -1))
 
@@ -140,19 +152,24 @@ def _tails(simulated: np.ndarray, stretch: np.ndarray, bounded: bool) -> tuple[n
     if not bounded:
         lower = np.where(stretch == 0, _NEAR_TAIL, tail)
         return lower, LEVEL + lower
-    limit = np.quantile(simulated[int(np.argmin(stretch))], LEVEL)
-    power = np.maximum.accumulate((simulated > limit).mean(axis=1))
+    nearest = simulated[np.arange(len(simulated)), stretch.argmin(axis=1)]
+    limit = np.quantile(nearest, LEVEL, axis=1)[:, None, None]
+    power = np.maximum.accumulate((simulated > limit).mean(axis=2), axis=1)
     lower = tail * np.clip((power - (1 - LEVEL)) / LEVEL, 0, 1)
     return lower, LEVEL + lower
 
 
-def _crossing(falling: np.ndarray, values: np.ndarray) -> float:
-    """Return the value where a function of the steps, positive before and negative after, crosses 0."""
-    after = np.flatnonzero(falling < 0)
-    if not len(after):
-        return float(values[-1])
-    i = int(after[0])
-    if i == 0:
-        return float(values[0])
-    share = falling[i - 1] / (falling[i - 1] - falling[i])
-    return float(values[i - 1] + share * (values[i] - values[i - 1]))
+def _crossing(falling: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the value where each function of the steps, positive before and negative after, crosses 0.
+
+    falling and values: float [M, steps] -> [M]; the first value or the last where it never crosses.
+    """
+    negative = falling < 0
+    each = np.arange(len(values))
+    after = np.where(negative.any(axis=1), negative.argmax(axis=1), falling.shape[1] - 1)
+    before = np.maximum(after - 1, 0)
+    start, end = falling[each, before], falling[each, after]
+    fall = start - end
+    # Already at the end where it never crosses, and at the start where it is negative from the first.
+    share = np.divide(start, fall, out=np.ones_like(fall), where=(fall > 0) & (end < 0))
+    return np.asarray(values[each, before] + share * (values[each, after] - values[each, before]))

@@ -1,4 +1,4 @@
-"""The tables of this package for boards of very many methods, in closed form instead of by inversion."""
+"""The tables of this package for boards of very many methods: normal errors instead of resampled ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.equity.comparison import ALPHA, COMPARISON, holm
+from harness.equity.intervals import extreme_levels, invert
 from harness.equity.noise import NOISE, p_value, relabelled
 from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
 from harness.equity.ranking import RANKING
@@ -19,10 +20,13 @@ from harness.equity.summary import SUMMARY
 
 MANY = 20
 """Boards of more methods than this take these tables: pairwise tests by permutation grow with the square of
-the methods, need 20 resamples a pair to reach p = 0.05 after Holm's adjustment, and an inverted interval
-takes milliseconds for each of some 10 quantities a method."""
+the methods, and need 20 resamples a pair to reach p = 0.05 after Holm's adjustment."""
 
 RESAMPLES = 500
+STEPS = np.linspace(-4.5, 4.5, 10)
+"""Where a quantity is inverted, in standard errors: fewer than `harness.equity.intervals` takes."""
+AT_ONCE = 16
+"""Methods whose draws are inverted together: they stay in a core's cache."""
 APPROXIMATE = "normal approximation"
 
 CAUTION = 2.5
@@ -78,16 +82,17 @@ class Errors:
         return np.asarray(there @ there.T)
 
     @cached_property
-    def drawn(self) -> np.ndarray:
-        """Strata means of every method about its estimates, float [R, M, K], normal and independent."""
+    def around(self) -> np.ndarray:
+        """Deviations of every method's strata means, float32 [K, M, R], normal.
+
+        Laid out stratum by stratum: quantities are taken over the few strata, for very many draws.
+        """
         rng, scores = self.draws.random(7), self.draws.scores
         member = np.eye(len(self.draws.weights))[scores.units.stratum]
-        spread = np.sqrt(self.by_patient**2 @ member)
-        patients = rng.standard_normal((RESAMPLES, 1, spread.shape[1])) * spread
-        seeds = np.einsum("rs,msk->rmk", rng.standard_normal((RESAMPLES, self.there.shape[1])), self.by_seed)
-        drawn = self.draws.means + patients + seeds
-        # Laid out stratum by stratum: quantities are taken over the few strata, for very many draws.
-        return np.moveaxis(np.ascontiguousarray(np.moveaxis(drawn, -1, 0)), 0, -1)
+        spread = np.sqrt(member.T @ (self.by_patient**2).T).astype(np.float32)
+        patients = rng.standard_normal((len(spread), 1, RESAMPLES), np.float32) * spread[..., None]
+        seeds = rng.standard_normal((self.there.shape[1], RESAMPLES), np.float32)
+        return np.asarray(patients + np.moveaxis(self.by_seed, -1, 0).astype(np.float32) @ seeds)
 
     def linear(self, quantity: Quantity) -> Linear:
         """Return the quantity of every method, linear in the strata's means about the estimate."""
@@ -329,23 +334,58 @@ def _group(k: int) -> Quantity:
 
 
 def _summary(source: Errors, name: str, group: str, quantity: Quantity) -> pd.DataFrame:
-    linear, corrected = source.linear(quantity), np.full(len(source.seeds), np.nan)
+    linear = source.linear(quantity)
+    corrected = np.full(len(source.seeds), np.nan)
     low, high = linear.estimates - linear.half, linear.estimates + linear.half
-    if name not in ("overall", "group"):
-        # Noise moves these: the basic bootstrap's interval, as wide as Student's t has it.
-        drawn = quantity(source.drawn @ source.draws.weights, source.drawn[..., :-1])
-        lower, middle, upper = np.quantile(np.ascontiguousarray(drawn.T), (0.025, 0.5, 0.975), axis=1)
-        corrected = 2 * linear.estimates - middle
-        wide = stats.t.ppf(0.975, linear.freedom) / stats.norm.ppf(0.975)
-        low, high = corrected - wide * (upper - middle), corrected - wide * (lower - middle)
-    if name in BOUNDED:
-        least = 1.0 if name == "skewed_error_ratio" else 0.0
-        low, corrected = np.maximum(low, least), np.maximum(corrected, least)
-    elif source.draws.scores.higher_is_better:
+    if name in ("worst_group", "best_group"):
+        low, high = _extreme(source, (name == "worst_group") == source.draws.scores.higher_is_better)
+        corrected = np.clip(_unbiased(source, linear, quantity), low, high)
+    elif name not in ("overall", "group"):
+        low, high, corrected = _inverted(source, linear, quantity, name in BOUNDED)
+    if name not in BOUNDED and source.draws.scores.higher_is_better:
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
     return _frame(source, name, group).assign(
         estimate=linear.estimates, low=low, high=high, corrected=corrected, note=APPROXIMATE
     )
+
+
+def _inverted(
+    source: Errors, linear: Linear, quantity: Quantity, bounded: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Invert normal draws as `harness.equity.intervals` does resamples, some methods at a time."""
+    weights = source.draws.weights.astype(np.float32)
+    wide = (stats.t.ppf(0.975, linear.freedom) / stats.norm.ppf(0.975)).astype(np.float32)
+    found = []
+    for first in range(0, len(linear.estimates), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        means, around = source.draws.means[some], source.around[:, some] * wide[some, None]
+        overall, deviations = means @ source.draws.weights, np.tensordot(weights, around, 1)
+        by_pattern = np.moveaxis(around[:-1] - deviations, 0, 1)
+        pattern = means[:, :-1] - overall[:, None]
+        found.append(invert(quantity, overall, pattern, deviations, by_pattern, bounded, STEPS))
+    low, high, corrected = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return low, high, corrected
+
+
+def _extreme(source: Errors, lowest: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the lowest (or highest) group's interval, as `harness.equity.intervals` does."""
+    groups = [source.linear(_group(k)) for k in range(source.draws.n_groups)]
+    sign = 1 if lowest else -1
+    near, far = extreme_levels(len(groups))
+    below, above = (
+        sign
+        * np.min([sign * g.estimates + side * stats.t.ppf(1 - q, g.freedom) * g.error for g in groups], 0)
+        for side, q in ((-1, far), (1, near))
+    )
+    return np.minimum(below, above), np.maximum(below, above)
+
+
+def _unbiased(source: Errors, linear: Linear, quantity: Quantity) -> np.ndarray:
+    """Return the estimates less the bias that noise gives their median: float [M]."""
+    drawn = source.draws.means.T[..., None].astype(np.float32) + source.around
+    overall = np.tensordot(source.draws.weights.astype(np.float32), drawn, 1)
+    middle = np.median(quantity(overall, np.moveaxis(drawn[:-1], 0, -1)), axis=1)
+    return np.asarray(2 * linear.estimates - middle)
 
 
 def _too_few(source: Errors, name: str, group: str = "") -> pd.DataFrame:

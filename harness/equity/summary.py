@@ -116,19 +116,22 @@ def _inverted(draws: Draws, method: int, name: str) -> Interval:
     slopes = gradient(quantity, draws.weights, means)
     wide = tails(freedom(slopes, part), draws.resamples, draws.random(2))
     around = draws.around(method) * wide[:, None]
-    overall, deviations = float(means @ draws.weights), around @ draws.weights
-    inverted = invert(
-        quantity,
-        overall,
-        means[:-1] - overall,
-        deviations,
-        around[:, :-1] - deviations[:, None],
-        bounded=name in BOUNDED,
+    overall, deviations = means @ draws.weights, around @ draws.weights
+    low, high, corrected = (
+        float(one[0])
+        for one in invert(
+            quantity,
+            overall[None],
+            means[None, :-1] - overall,
+            deviations[None],
+            (around[:, :-1] - deviations[:, None]).T[None],
+            bounded=name in BOUNDED,
+        )
     )
     if name not in ("worst_group", "best_group"):
-        return inverted
+        return Interval(float(quantity(overall, means[:-1])), low, high, corrected)
     lowest = (name == "worst_group") == draws.scores.higher_is_better
-    return extreme(means[:-1], around[:, :-1], lowest=lowest, corrected=inverted.corrected)
+    return extreme(means[:-1], around[:, :-1], lowest=lowest, corrected=corrected)
 
 
 def _note(draws: Draws, method: int) -> str:

@@ -34,6 +34,27 @@ def test_intervals_of_means_are_as_wide_as_the_resampled_ones(both):
     assert ratio.between(0.85, 1.15).all()
 
 
+def test_intervals_of_gaps_and_es_end_where_the_resampled_ones_do(both):
+    draws, source = both
+    table = joined(summarise(draws), many.summarise(source)).query("quantity not in ('overall', 'group')")
+    assert len(table) == 3 * 8
+    width = table["high"] - table["low"]
+    for end in ("low", "high", "corrected"):
+        assert ((table[f"{end}_many"] - table[end]).abs() < 0.15 * width).all(), end
+
+
+def test_a_gap_that_is_noise_reaches_zero_and_its_es_the_overall_score():
+    # Linear about the estimate, they excluded the truth for a fourth of such methods.
+    rng, groups = np.random.default_rng(5), np.repeat(list("abcde"), 40)
+    methods = {
+        f"m{i}": np.clip(rng.normal(0.8, 0.08, 200) + rng.normal(0, 0.01, (3, 200)), 0, 1) for i in range(100)
+    }
+    table = many.summarise(many.errors(Scores(methods, groups, np.arange(200))))
+    gap, es = (table.query("quantity == @name") for name in ("gap", "es_sum"))
+    assert (gap["low"] < 0.001).mean() > 0.9
+    assert ((es["low"] <= 0.8) & (es["high"] >= 0.8)).mean() > 0.9
+
+
 def test_noise_floor_is_that_of_the_relabelling(both):
     draws, source = both
     slow = noise_floor(draws).query("quantity == 'gap' and group == ''").set_index("method")
