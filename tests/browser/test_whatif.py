@@ -5,6 +5,7 @@ import pytest
 from make_records import World, make_site
 
 from harness import equity
+from harness.equity import intervals
 from leaderboard import data, tables
 
 pytestmark = pytest.mark.browser
@@ -70,28 +71,44 @@ def test_alpha_scales_the_penalty(new_tab, close):
 
 def test_live_intervals_are_close_to_the_boards(new_tab, close):
     page = new_tab(close.out.as_uri()).open()
-    draws = page.evaluate(
+    methods, sums, worst = page.evaluate(
         "async () => { const d = await Scores.get(document.getElementById('race-cup'));"
-        "return [d.methods, Equity.resample(d, Equity.preset(d))]; }"
+        "const own = Equity.preset(d);"
+        "return [d.methods, Equity.resample(d, own), Equity.resample(d, {...own, definition: 'worst'})]; }"
     )
     (board,) = data.load(close.runs)
     section = tables.section(board, "race", "cup")
-    for method, live in zip(*draws, strict=True):
-        number = section.row(method).number("dice", "es_sum")
-        assert live["low"] == pytest.approx(number.low, abs=0.02)
-        assert live["high"] == pytest.approx(number.high, abs=0.02)
+    for quantity, found in (("es_sum", sums), ("worst_group", worst)):
+        for method, live in zip(methods, found, strict=True):
+            number = section.row(method).number("dice", quantity)
+            room = 0.2 * (number.high - number.low)
+            assert live["low"] == pytest.approx(number.low, abs=room), (method, quantity)
+            assert live["high"] == pytest.approx(number.high, abs=room), (method, quantity)
 
 
-def test_a_live_interval_of_equal_groups_reaches_above_the_estimate(new_tab, close):
-    """Noise lowers ES in each resample too: percentiles of resamples would lie below the estimate."""
+@pytest.mark.parametrize("pattern", [(0.0, 0.0, 0.0), (0.01, -0.002, -0.02), (0.1, 0.0, -0.05)])
+@pytest.mark.parametrize("definition", ["sum", "std"])
+def test_the_page_inverts_as_harness_equity_does(new_tab, close, pattern, definition):
+    rng = np.random.default_rng(4)
+    overall, pattern = 0.8, np.array(pattern)
+    groups = overall + pattern + rng.normal(0, (0.02, 0.01, 0.03), (1000, 3))
+    centres = overall + 0.01 * rng.standard_normal(1000)
     page = new_tab(close.out.as_uri()).open()
-    score, interval = page.evaluate(
-        "async () => { const d = await Scores.get(document.getElementById('race-cup'));"
-        "const choice = Equity.preset(d), adv = d.methods.indexOf('adv');"
-        "const found = Equity.rank(d, choice).rows.find(row => row.at === adv);"
-        "return [found.score, Equity.resample(d, choice)[adv]]; }"
+    live = page.evaluate(
+        "([definition, overall, groups, centres, drawn]) => Intervals.of("
+        "(o, g) => Equity.score(o, g, definition, 1), {overall, groups},"
+        "drawn.map((g, r) => ({overall: centres[r], groups: g})), [], false)",
+        [definition, overall, (overall + pattern).tolist(), centres.tolist(), groups.tolist()],
     )
-    assert interval["high"] - score > score - interval["low"] > 0
+    low, high, _ = intervals.invert(
+        equity.es_sum if definition == "sum" else equity.es_std,
+        np.array([overall]),
+        pattern[None],
+        (centres - overall)[None],
+        (groups - centres[:, None] - pattern).T[None],
+        bounded=False,
+    )
+    assert (live["low"], live["high"]) == pytest.approx((low[0], high[0]), abs=0.05 * (high[0] - low[0]))
 
 
 def test_a_choice_changes_the_order_and_is_in_the_address(new_tab, close):
