@@ -22,6 +22,7 @@ def build(base: str, wheels: Path | None, flavour: str) -> str:
     `wheels` is a folder that holds the packages of `pinned` as wheels; None fetches them. Raises
     HarnessError where the base, a wheel or the engine is missing, with the build's last lines.
     """
+    _same_python(base)
     return _build(base, wheels, f"Dockerfile.{flavour}", pinned(), engine.tag(flavour), ["--no-deps"])
 
 
@@ -40,6 +41,28 @@ def build_layer(requires: Sequence[str], wheels: Path | None, flavour: str) -> s
     )
 
 
+def _same_python(base: str) -> None:
+    """Raise HarnessError where a base image has another Python than runs here: its wheels would not fit."""
+    docker, client = engine.sdk(), engine.connect()
+    ask = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        client.images.get(base)  # `run` would pull one that is not here
+        answer = client.containers.run(
+            base, ask, entrypoint="python3", remove=True, network_mode="none", cap_drop=["ALL"]
+        )
+        found = answer.decode(errors="replace").strip()
+    except docker.errors.ImageNotFound:
+        raise HarnessError(f"There is no base image '{base}' here; run docker/base.sh.") from None
+    except (docker.errors.ContainerError, docker.errors.APIError):
+        found = "no"
+    if found != here:
+        raise HarnessError(
+            f"Base image '{base}' has {found} Python and the harness runs on {here}; give --base an image "
+            f"with Python {here}, or run the harness on the image's."
+        )
+
+
 def _build(
     base: str, wheels: Path | None, dockerfile: str, packages: list[str], name: str, options: list[str]
 ) -> str:
@@ -51,12 +74,9 @@ def _build(
         shutil.copy(engine.DOCKERFILES / dockerfile, context / "Dockerfile")
         _gather(wheels, context, options)
         try:
-            client.images.get(base)
             client.images.build(
                 path=folder, tag=name, buildargs={"BASE": base}, network_mode="none", rm=True, forcerm=True
             )
-        except docker.errors.ImageNotFound:
-            raise HarnessError(f"There is no base image '{base}' here; run docker/base.sh.") from None
         except docker.errors.BuildError as error:
             log = "".join(str(entry.get("stream", "")) for entry in error.build_log)
             raise HarnessError(f"{dockerfile}: {_said(log)}; mend --base, --requires or --wheels.") from None

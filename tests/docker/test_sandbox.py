@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import zipfile
 from dataclasses import dataclass
 
@@ -253,6 +255,29 @@ def test_a_layer_never_changes_the_harness_own_packages(image, folder):
     wheel(wheels, "numpy")
     with pytest.raises(HarnessError, match=r"Cannot install.*conflict.*\(constraint\) numpy==.*--requires"):
         build.build_layer(["equityold"], wheels, "cpu")
+
+
+@pytest.fixture
+def other_python(image):
+    """An image whose python3 says that it is 3.99."""
+    client, script = container.engine.connect(), b"#!/bin/sh\necho 3.99\n"
+    packed, about = io.BytesIO(), tarfile.TarInfo("python3")
+    about.size, about.mode = len(script), 0o755
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(about, io.BytesIO(script))
+    changed = client.containers.create(image, "true")
+    changed.put_archive("/opt/venv/bin", packed.getvalue())
+    changed.commit("equity-other", "test")
+    changed.remove(force=True)
+    yield "equity-other:test"
+    client.images.remove("equity-other:test", force=True)
+
+
+def test_a_base_image_that_cannot_serve_is_refused_before_anything_is_fetched(other_python):
+    with pytest.raises(HarnessError, match=r"'equity-other:test' has 3\.99 Python and the harness runs on"):
+        build.build(other_python, None, "cpu")
+    with pytest.raises(HarnessError, match=r"no base image 'equity-absent:1' here; run docker/base\.sh"):
+        build.build("equity-absent:1", None, "cpu")
 
 
 def test_an_image_that_would_run_as_root_is_refused(image):
