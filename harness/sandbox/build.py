@@ -78,7 +78,7 @@ def _build(
                 path=folder, tag=name, buildargs={"BASE": base}, network_mode="none", rm=True, forcerm=True
             )
         except docker.errors.BuildError as error:
-            log = "".join(str(entry.get("stream", "")) for entry in error.build_log)
+            log = "".join(str(entry.get("stream", entry.get("error", ""))) for entry in error.build_log)
             raise HarnessError(f"{dockerfile}: {_said(log)}; mend --base, --requires or --wheels.") from None
         except docker.errors.APIError as error:
             raise HarnessError(f"{dockerfile}: {error.explanation or error}") from None
