@@ -224,6 +224,7 @@ class _Planner:
             seed=seed,
             starts_from=starts_from,
         )
+        identity["libraries"] = self.common["libraries"] | chosen.about.packages
         if twin.sampler is not None or twin.shuffled:
             identity["control"] = {"sampler": twin.sampler, "shuffled": twin.shuffled}
         trial = trial_id(identity)
@@ -254,11 +255,16 @@ def common_identity(protocol: Protocol, cohort: Cohort, weights_digest: str) -> 
     """Return the part of the identity that all trials of a protocol share on this machine."""
     return {
         "harness": {"version": harness.__version__, "engine": sources.engine_digest()},
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": versions(LIBRARIES),
         "cohort": cohort.digest,
         "structures": {name: protocol.classes(name) for name in protocol.structures},
         "backbone": protocol.backbone.model_dump() | {"weights": weights_digest},
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each package that is installed here, "none" for one that is not."""
+    return {name: _version(name) for name in packages}
 
 
 def own_identity(
@@ -296,5 +302,5 @@ def _attribute_identity(cohort: Cohort, attribute: str) -> dict[str, Any]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, ValueError):
         return "none"

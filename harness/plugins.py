@@ -82,8 +82,8 @@ def find(name_or_path: str) -> Plugin:
 class About:
     """What a method says of itself, as data: enough to plan its trials without importing it again.
 
-    defaults: hyper-parameters; kinds: those annotated as one of `KINDS`; the rest are `Method`'s class
-    attributes.
+    defaults: hyper-parameters; kinds: those annotated as one of `KINDS`; packages: what `requires` names,
+    to the version installed where the method runs; the rest are `Method`'s class attributes.
     """
 
     card: Card
@@ -94,6 +94,7 @@ class About:
     sampler: Sampler = "uniform"
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
     search: dict[str, Range] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
 
 
 def requirements(file: Path) -> tuple[str, ...]:
@@ -113,6 +114,12 @@ def requirements(file: Path) -> tuple[str, ...]:
                 )
             return wanted
     return ()
+
+
+def _packages(file: Path) -> dict[str, str]:
+    """Return the version of each package that a loaded method requires."""
+    names = [Requirement(text).name for text in requirements(file)]
+    return {name: version(name) for name in names}
 
 
 def _listed(value: ast.expr) -> tuple[str, ...] | None:
@@ -151,6 +158,7 @@ def about(method: type[Method], plugin: Plugin) -> About:
         sampler=method.sampler,
         controls={name: dict(values) for name, values in method.controls.items()},
         search=dict(method.search),
+        packages=_packages(plugin.file),
     )
 
 

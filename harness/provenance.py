@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import harness
-from harness.plan import LIBRARIES, Trial
+from harness.plan import Trial
 from harness.records import MethodInfo
 
 
@@ -46,7 +46,7 @@ def environment(trial: Trial) -> dict[str, Any]:
         "threads": trial.protocol.recipe.threads,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "harness": harness.__version__,
-        "libraries": {name: trial.identity["libraries"][name] for name in LIBRARIES},
+        "libraries": trial.identity["libraries"],
     }
 
 

@@ -26,8 +26,15 @@ _PARSING = threading.Lock()
 
 def parse(file: Path) -> ast.Module:
     """Return a Python file's syntax tree, whatever other threads do. Raises SyntaxError."""
-    with _PARSING:
-        return ast.parse(file.read_bytes(), filename=str(file))
+    text = file.read_bytes()
+    try:
+        with _PARSING:
+            return ast.parse(text, filename=str(file))
+    except (RecursionError, MemoryError, ValueError) as error:
+        # Thousands of nested operators, or a null byte, which is a SyntaxError from Python 3.12 on.
+        raise SyntaxError(
+            f"cannot be parsed: {error or 'nested too deeply'}", (str(file), 1, None, None)
+        ) from None
 
 
 def local_files(file: Path, roots: Iterable[Path], package: str = "") -> list[Path]:

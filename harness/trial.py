@@ -134,7 +134,7 @@ def run_logged(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None
     except BlockingIOError:
         return "done" if store.is_done(trial.id) else "elsewhere"
     if store.is_done(trial.id):
-        shutil.rmtree(store.work(trial.id))
+        shutil.rmtree(store.work(trial.id), ignore_errors=True)
         return "done"
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -349,7 +349,8 @@ def _commit_done(
         if fitted.sandbox:
             record.provenance["sandbox"] = fitted.sandbox
         write_json(folder / "record.json", record)
-    shutil.rmtree(store.work(trial.id))
+    # The record stands: what cannot be tidied away (NFS keeps an open log) must not make it a failed one.
+    shutil.rmtree(store.work(trial.id), ignore_errors=True)
 
 
 def commit_failed(store: Store, trial: Trial, error: str, trace: str) -> None:

@@ -42,7 +42,7 @@ def check(subject: Subject) -> Iterator[Line]:
     if prepared.broken:
         yield verdict(NAME, f"{prepared.broken[0].error} {_FIX}")
         return
-    sandboxed = box.keeping(prepared.plan).run_logged
+    sandboxed = box.run_logged
     with LocalExecutor([{}], preload=["harness.trial"]) as executor:
         outcome = run.execute(prepared, executor, _Silent(), 1, "cpu", run_one=sandboxed)
     failed = [prepared.store.record(trial.id).error for trial in outcome.by_status.get("failed", [])]

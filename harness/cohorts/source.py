@@ -79,6 +79,9 @@ def existing_folder(options: FileOptions, data: Path | None, source: Literal["fa
 
 
 def fingerprint(file: Path) -> list[Any]:
-    """Return name, size in bytes and modification time of a file: a change of content shows in them."""
+    """Return path, size in bytes and times of a file: a change of content shows in them.
+
+    The modification time alone does not do: `cp -p` and archives set it to what it was elsewhere.
+    """
     stat = file.stat()
-    return [file.name, stat.st_size, stat.st_mtime_ns]
+    return [str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]

@@ -27,7 +27,7 @@ def execute(
     from harness.executors.local import LocalExecutor
     from harness.trial import run_logged
 
-    run_one = run_logged if box is None else box.keeping(prepared.plan).run_logged
+    run_one = run_logged if box is None else box.run_logged
     # What every trial imports, once; torch imports the last when it is made deterministic.
     network = prepared.protocol.backbone.name.replace("-", "_")
     preload = ["harness.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]

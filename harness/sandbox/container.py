@@ -69,23 +69,23 @@ def execute(
     limits: Limits,
     most: int,
     cpus: float,
-    cuda: bool = False,
+    gpu: str = "",
 ) -> Ended:
     """Run `python -m harness.sandbox.inside ARGUMENTS` in a fresh container and remove it.
 
-    image: an id, never pulled; most: bytes that may come out; cpus: cores' worth of time.
+    image: an id, never pulled; most: bytes that may come out; cpus: cores' worth of time; gpu: number or
+    UUID of the one that it may see, "" for none. Raises HarnessError where the engine cannot.
     """
     docker, client = engine.sdk(), engine.connect()
     try:
         container = client.containers.create(
             image,
             ["python", "-m", "harness.sandbox.inside", *arguments],
-            **_options(limits, cpus, cuda),
+            **_options(limits, cpus, gpu),
             mounts=staging.bind(mounts),
         )
     except docker.errors.APIError as error:
-        why = error.explanation or error
-        raise HarnessError(f"The Docker engine makes no container: {why}; mend it and run again.") from None
+        raise _unable(error) from None
     late, ended = threading.Event(), threading.Event()
 
     def end() -> None:
@@ -109,6 +109,8 @@ def execute(
         seconds = time.monotonic() - began
         container.reload()
         oom = bool(container.attrs["State"].get("OOMKilled"))
+    except docker.errors.APIError as error:
+        raise _unable(error) from None
     finally:
         ended.set()
         timer.cancel()
@@ -119,6 +121,11 @@ def execute(
     return Ended(b"".join(reader.out), log, reason, seconds, max(held))
 
 
+def _unable(error: Any) -> HarnessError:
+    why = error.explanation or error
+    return HarnessError(f"The Docker engine runs no container: {why}; mend it and run again.")
+
+
 def remove_all(label: str) -> None:
     """Remove the containers of a run that was interrupted."""
     for container in engine.connect().containers.list(all=True, filters={"label": f"{LABEL}={label}"}):
@@ -126,7 +133,7 @@ def remove_all(label: str) -> None:
             container.remove(force=True, v=True)
 
 
-def _options(limits: Limits, cpus: float, cuda: bool) -> dict[str, Any]:
+def _options(limits: Limits, cpus: float, gpu: str) -> dict[str, Any]:
     from docker.types import DeviceRequest, LogConfig, Ulimit
 
     return {
@@ -159,7 +166,7 @@ def _options(limits: Limits, cpus: float, cuda: bool) -> dict[str, Any]:
         "working_dir": "/tmp",
         "hostname": "sandbox",
         "labels": {LABEL: os.environ.get("EQUITY_SANDBOX_RUN", "")},
-        "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if cuda else [],
+        "device_requests": [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu else [],
     }
 
 

@@ -102,8 +102,7 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
         "curve": fitted.curve,
         "gpu_bytes": fitted.cost.peak_memory_bytes if job["device"].startswith("cuda") else 0,
     }
-    weights = {"state": save(fitted.state)} if job["keep"] else {}
-    return header, {"labels": fitted.labels.tobytes()} | weights
+    return header, {"labels": fitted.labels.tobytes(), "state": save(fitted.state)}
 
 
 if __name__ == "__main__":

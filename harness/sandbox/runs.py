@@ -21,7 +21,7 @@ from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, TrialError
 from harness.fit import trained_state
 from harness.method import Card, Range
-from harness.plan import Plan, Trial
+from harness.plan import Trial
 from harness.plugins import About, Broken, Plugin
 from harness.records import Cost
 from harness.sandbox import container, engine, results, staging
@@ -37,15 +37,13 @@ _DESCRIBE_BYTES = 2 * results.SMALL_HEADER
 class Sandbox:
     """How a run sandboxes.
 
-    flavour: of the image, cpu or cuda; label: the run's own, on its containers; keep: the trials that
-    others start from, whose weights come out too.
+    flavour: of the image, cpu or cuda; label: the run's own, on its containers.
     """
 
     flavour: str
     limits: Limits
     cache: Path
     label: str
-    keep: frozenset[str] = frozenset()
 
     @classmethod
     def here(cls, device: str, cache: Path, limits: Limits) -> Sandbox:
@@ -53,10 +51,6 @@ class Sandbox:
         flavour = trial.resolve_device(device).type
         engine.image(engine.connect(), flavour)
         return cls(flavour, limits, cache, uuid.uuid4().hex)
-
-    def keeping(self, plan: Plan) -> Sandbox:
-        """Return a sandbox that lets the weights out which other trials of a plan start from."""
-        return replace(self, keep=frozenset(t.starts_from for t in plan.trials.values() if t.starts_from))
 
     def describe(self, found: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
         """Import plugins, each in a container of its own; what they say is cached by source and image."""
@@ -82,17 +76,16 @@ class Sandbox:
         """
         image = engine.image(engine.connect(), self.flavour, plugins.requirements(one.plugin.file))
         name = str(trial.resolve_device(device))
-        keep = one.id in self.keep
         backbone = trial.build_backbone(one.protocol, one.seed, inputs.checkpoint)
-        expected = trained_state(backbone) if keep else {}
+        expected = trained_state(backbone)
         os.environ["EQUITY_SANDBOX_RUN"] = self.label
         with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
-            mounts = staging.stage_trial(one, inputs, self.cache, name, keep, Path(folder))
+            # The container's one GPU is the first that it sees.
+            inside = name.split(":")[0]
+            mounts = staging.stage_trial(one, inputs, self.cache, inside, Path(folder))
             most = results.most_bytes(one, inputs.cohort, expected)
             threads = one.protocol.recipe.threads
-            ended = container.execute(
-                ["run"], mounts, image, self.limits, most, threads, name.startswith("cuda")
-            )
+            ended = container.execute(["run"], mounts, image, self.limits, most, threads, gpu_of(name))
         print(ended.log, flush=True)  # noqa: T201 - this process's output is the trial's log
         where = f"{one.plugin.file.name}, in the sandbox"
         try:
@@ -143,6 +136,15 @@ class Sandbox:
         return header.get("about")
 
 
+def gpu_of(device: str) -> str:
+    """Return the number or UUID by which the engine knows this process's device, "" for a CPU."""
+    if not device.startswith("cuda"):
+        return ""
+    index = torch.device(device).index or 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[index] if visible else str(index)
+
+
 def _measured(ended: container.Ended, told: Cost, device: str, backbone: Backbone) -> Cost:
     """Return a trial's cost as seen from outside: a method inside can turn back every clock there.
 
@@ -187,6 +189,7 @@ class _Said(BaseModel):
     sampler: Literal["uniform", "group-balanced"]
     controls: dict[str, dict[str, bool | int | float | str | None]]
     search: dict[str, _Range]
+    packages: dict[str, str]
 
 
 def _about(said: object) -> About:

@@ -43,12 +43,11 @@ def stage_plugin(plugin: Plugin, folder: Path) -> tuple[Mounts, str]:
     return mounts, f"{INSIDE}/plugin/{next(name for name, path in places.items() if path == file)}"
 
 
-def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, keep: bool, folder: Path) -> Mounts:
+def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: Path) -> Mounts:
     """Lay a trial out under `folder`; return all that its container sees.
 
-    keep: whether its weights come out too, because another method starts from them. The cohort's masks
-    come from a copy in which those of the test samples are blank, made once a cohort; the test
-    rows of its table have neither name, patient nor groups.
+    The cohort's masks come from a copy in which those of the test samples are blank, made once a
+    cohort; the test rows of its table have neither name, patient nor groups.
     """
     mounts, file = stage_plugin(trial.plugin, folder)
     cohort = inputs.cohort
@@ -67,7 +66,6 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, keep: bo
         "maps": len(inputs.maps),
         "checkpoint": inputs.checkpoint is not None,
         "device": device,
-        "keep": keep,
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     mounts |= {

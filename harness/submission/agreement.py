@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import sources
+from harness import plan, sources
 from harness.plan import common_identity, own_identity
 from harness.records import SCORES, PlanRow, Record
 from harness.score import score
@@ -89,7 +89,12 @@ def identity(case: Case) -> Iterator[Finding]:
             record.seed,
             record.started_from,
         )
-        expected: dict[str, Any] = json.loads(json.dumps(common | own))
+        # Packages of the method's own are compared with those installed here.
+        libraries = record.identity.get("libraries")
+        named = plan.versions(libraries) if isinstance(libraries, dict) else {}
+        expected: dict[str, Any] = json.loads(
+            json.dumps(common | own | {"libraries": named | common["libraries"]})
+        )
         wrong = {key for key in expected.keys() | record.identity.keys() if _differ(key, expected, record)}
         if wrong - set(_MACHINE):
             names = ", ".join(sorted(wrong - set(_MACHINE)))

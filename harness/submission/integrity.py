@@ -74,6 +74,8 @@ def coverage(case: Case) -> Iterator[Finding]:
         yield Finding("coverage", "failed", f"no trial for {attribute} seed {seed}; run it and pack again")
     elif sorted(cells) != sorted(wanted) or {row.method for row in manifest.plan} != {manifest.method}:
         yield Finding("coverage", "failed", "the manifest's plan has cells that the protocol does not have")
+    elif any(row.control_of for row in manifest.plan):
+        yield Finding("coverage", "failed", "the manifest's plan has controls; a submission is of one method")
     elif {row.trial for row in manifest.plan} != case.submission.records.keys():
         yield Finding("coverage", "failed", "the records are not those of the manifest's plan")
     else:

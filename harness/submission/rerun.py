@@ -14,6 +14,7 @@ from harness import plugins, run
 from harness.errors import HarnessError
 from harness.executors.local import LocalExecutor
 from harness.plan import Trial
+from harness.records import Record
 from harness.run import Prepared
 from harness.sandbox.runs import Sandbox
 from harness.submission.archive import Submission
@@ -84,7 +85,7 @@ class _Silent:
 
 def _execute(prepared: Prepared, device: str, box: Sandbox | None) -> dict[str, str]:
     """Run the trials one at a time; return trial to how it ended."""
-    run_one = run_logged if box is None else box.keeping(prepared.plan).run_logged
+    run_one = run_logged if box is None else box.run_logged
     with LocalExecutor([{}], preload=["harness.trial"]) as executor:
         run.embed_cohort(prepared, executor, 1, device)
         outcome = run.execute(prepared, executor, _Silent(), 1, device, run_one=run_one)
@@ -97,7 +98,12 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
         return Finding("rerun", "failed", f"{label}: ended as {outcome[trial]} here")
     _, labels = prepared.store.predictions(trial)
     here = prepared.store.record(trial)
-    alike = here.id == stated.record.id and here.cost.device == stated.record.cost.device
+    if other := _other_method(stated.record, here):
+        return Finding("rerun", "failed", f"{label}: its record states another {other} than its source gives")
+    versions = [
+        (record.identity["harness"], record.identity["libraries"]) for record in (stated.record, here)
+    ]
+    alike = versions[0] == versions[1] and here.cost.device == stated.record.cost.device
     if np.array_equal(labels, stated.labels):
         if alike and not _curve(prepared, trial).equals(stated.curve):
             return Finding("rerun", "failed", f"{label}: trained again, another learning curve")
@@ -108,6 +114,13 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
     return Finding(
         "rerun", "could not confirm", f"{label}: trained again on another device or version; {same}"
     )
+
+
+def _other_method(stated: Record, here: Record) -> str:
+    """Return what a record says otherwise of its method than the one made here does, "" where nothing."""
+    fields = ("hyper_parameters", "defaults", "reads_attribute", "starts_from", "sampler")
+    differ = [name for name in fields if getattr(stated.method, name) != getattr(here.method, name)]
+    return differ[0].replace("_", " ").replace("hyper parameters", "hyper-parameters") if differ else ""
 
 
 def _curve(prepared: Prepared, trial: str) -> pd.DataFrame:

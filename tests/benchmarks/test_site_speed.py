@@ -6,10 +6,10 @@ import leaderboard
 
 
 def seconds(folder, methods):
-    """Build the site of so many methods under every attribute and two structures, three seeds each."""
+    """Build the site of so many methods under three attributes and two structures, three seeds each."""
     names = ("erm", *(f"m{i:04}" for i in range(methods - 1)))
     world = World(
-        methods=names, attributes=tuple(GROUPS), structures=("cup", "disc"), seeds=range(3), samples=120
+        methods=names, attributes=tuple(GROUPS)[:3], structures=("cup", "disc"), seeds=range(3), samples=120
     )
     make_store(folder / "runs", world)
     start = time.perf_counter()

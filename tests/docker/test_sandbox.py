@@ -52,7 +52,7 @@ def execute(methods, paths, box: Sandbox | None) -> Run:
     described = {} if box is None else {"describe": box.describe}
     prepared = run.prepare(protocol, methods, paths, "tiny.toml", **described)
     assert prepared.broken == ()
-    runner = run.run_logged if box is None else box.keeping(prepared.plan).run_logged
+    runner = run.run_logged if box is None else box.run_logged
     with LocalExecutor([{}, {}], preload=["harness.trial"]) as executor:
         outcome = run.execute(prepared, executor, Silent(), 2, "cpu", run_one=runner)
     return Run(prepared.store, outcome, prepared.plan)

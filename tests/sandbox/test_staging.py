@@ -16,7 +16,7 @@ def test_neither_the_cohorts_sources_nor_its_options_nor_the_test_rows_go_in(tmp
     paths = Paths(tmp_path / "runs", None, tmp_path / "cache")
     one = trial_of(prepare(["erm"], paths), "erm")
     inputs = trial.gather(one, paths)
-    mounts = staging.stage_trial(one, inputs, paths.cache, "cpu", False, tmp_path / "job")
+    mounts = staging.stage_trial(one, inputs, paths.cache, "cpu", tmp_path / "job")
     seen = {path.relative_to(mounts["harness"]).as_posix() for path in mounts["harness"].rglob("*.py")}
     assert {name for name in seen if name.startswith("cohorts/")} == {"cohorts/cohort.py"}
     assert {"trial.py", "sandbox/inside.py", "backbones/unet.py"} < seen
