@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from harness import moved
+
 if TYPE_CHECKING:
-    from harness.losses import cross_entropy, segmentation_loss, soft_dice_loss
-    from harness.method import Batch, Card, Method, Output, Range, Task
+    from harness.plugin.losses import cross_entropy, segmentation_loss, soft_dice_loss
+    from harness.plugin.method import Batch, Card, Method, Output, Range, Task
 
 __version__ = "0.1.0"
 
@@ -26,9 +28,12 @@ __all__ = [
 _LOSSES = ("cross_entropy", "segmentation_loss", "soft_dice_loss")
 
 
+moved.install()
+
+
 def __getattr__(name: str) -> Any:
     # Lazy, so that `harness --help` and the leaderboard never pay for (or need) torch.
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
-    home = "harness.losses" if name in _LOSSES else "harness.method"
+    home = "harness.plugin.losses" if name in _LOSSES else "harness.plugin.method"
     return getattr(importlib.import_module(home), name)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from harness.cohorts.cohort import Cohort
     from harness.protocol import Protocol
-    from harness.run import Prepared
+    from harness.running.prepare import Prepared
     from harness.sandbox.runs import Sandbox
 
 
@@ -112,9 +112,11 @@ def run_command(
     """  # noqa: D301 - click reads the escaped character itself
     if bool(methods) == everything:
         raise HarnessError("Name the methods to run, or give --all (harness list methods shows them).")
-    from harness import executors, run
     from harness.protocol import load
-    from harness.trial import Paths, resolve_device
+    from harness.running import executors
+    from harness.running.board import write_protocol
+    from harness.running.prepare import prepare
+    from harness.running.trial import Paths, resolve_device
 
     console = _console()
     chosen = load(protocol)
@@ -124,16 +126,16 @@ def run_command(
     box = _sandbox(device, memory, minutes, cache) if sandbox else None
     options: dict[str, Any] = {} if box is None else {"describe": box.describe}
     if tuned is not None:
-        from harness.tune import read_for
+        from harness.running.tune import read_for
 
         options["tuned"] = read_for(tuned, chosen)
     with console.status("Reading the cohort ..."):
-        prepared = run.prepare(chosen, methods, Paths(runs, data, cache), protocol, controls, **options)
+        prepared = prepare(chosen, methods, Paths(runs, data, cache), protocol, controls, **options)
     execution.print_broken(console, prepared)
     if dry_run:
         _print_plan(console, prepared)
         sys.exit(1 if prepared.broken else 0)
-    run.write_protocol(prepared, _command(protocol, methods, seeds, controls, tuned))
+    write_protocol(prepared, _command(protocol, methods, seeds, controls, tuned))
     slots = executors.local.slots(device, jobs, chosen.recipe.threads)
     outcome = execution.execute(console, prepared, slots, device, retry_failed, box)
     execution.print_outcome(console, prepared, outcome)
@@ -158,7 +160,7 @@ def list_command(what: str, runs: Path) -> None:
 @RUNS
 def show_command(trial: str, runs: Path) -> None:
     """Show one trial's record; the first characters of its id are enough."""
-    from harness.records import Store
+    from harness.store import Store
 
     store = Store(runs)
     matches = [name for name in store.ids() if name.startswith(trial)]
@@ -252,7 +254,7 @@ def weights_group() -> None:
 @CACHE
 def weights_fetch(name: str, source: str | None, cache: Path) -> None:
     """Fetch a checkpoint into the cache and check its SHA-256."""
-    from harness import weights
+    from harness.backbones import weights
 
     path = weights.fetch(name, cache, source)
     _console().print(f"{name}: {path}, SHA-256 checked.", highlight=False, soft_wrap=True)
@@ -262,7 +264,7 @@ def weights_fetch(name: str, source: str | None, cache: Path) -> None:
 @CACHE
 def weights_list(cache: Path) -> None:
     """List the known checkpoints and whether they are in the cache."""
-    from harness import weights
+    from harness.backbones import weights
 
     for name, checkpoint in weights.CHECKPOINTS.items():
         state = "here" if weights.is_cached(name, cache) else "not fetched"
@@ -322,12 +324,12 @@ def _print_plan(console: Console, prepared: Prepared) -> None:
 
 
 def _list_methods() -> int:
-    from harness import plugins
+    from harness.plugin import discovery
 
-    found = plugins.discover()
-    methods, broken = plugins.load_all(list(found.values()))
+    found = discovery.discover()
+    methods, broken = discovery.load_all(list(found.values()))
     for name, method in methods.items():
-        values = plugins.hyper_parameters(method, found[name])
+        values = discovery.hyper_parameters(method, found[name])
         listed = ", ".join(f"{key}={value}" for key, value in values.items())
         click.echo(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else ""))
     for one in broken:
@@ -344,7 +346,7 @@ def _list_protocols() -> int:
 
 
 def _list_trials(runs: Path) -> int:
-    from harness.records import Store
+    from harness.store import Store
 
     store = Store(runs)
     for trial in store.ids():
@@ -420,6 +422,6 @@ def _print_frame(console: Console, frame: Any) -> None:
 
 
 def _console() -> Console:
-    from harness.display import console
+    from harness.commands.display import console
 
     return console()

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from harness.equity import MIN_PATIENTS
-from harness.records import Record, Store
+from harness.store import Record, Store
 from leaderboard.data import Board
 
 SIDE = 256

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from harness.records import MethodInfo, Record
+from harness.store import MethodInfo, Record
 from leaderboard.data import Board
 from leaderboard.pages import web_address
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from harness import equity
-from harness.equity.comparison import ALPHA, holm
+from harness.equity.comparison import ALPHA
+from harness.multiplicity import holm
 from leaderboard.data import Board, Entry
 from leaderboard.tables import FEWER, LEAST_SEEDS, Number
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.records import Store
+from harness.store import Store
 from leaderboard.data import Board
 from leaderboard.figures import SHAPES, Figure, Spec
 from leaderboard.labels import WIDTH

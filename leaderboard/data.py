@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import HarnessError
-from harness.records import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
+from harness.store import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
 from leaderboard.parallel import mapped, shared
 
 _SHARDS = 8

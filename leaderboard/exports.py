@@ -16,7 +16,7 @@ import pyarrow.csv
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness import equity
-from harness.records import Record
+from harness.store import Record
 from leaderboard import across, pages, words
 from leaderboard.data import Board
 from leaderboard.tables import Number, Row, Section

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from harness import equity
-from harness.records import MethodInfo, Record
+from harness.store import MethodInfo, Record
 from leaderboard.data import Board, Entry
 from leaderboard.tables import Section
 

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from harness.equity import MIN_PATIENTS
-from harness.records import Store
+from harness.store import Store
 from leaderboard import (
     across,
     ages,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.records import Store
+from harness.store import Store
 from leaderboard import data, exports, render, tables
 from leaderboard.parallel import mapped, uncollected
 

@@ -13,8 +13,9 @@ import pandas as pd
 
 from harness import equity
 from harness.equity import many
-from harness.equity.comparison import ALPHA, holm
-from harness.records import Cost, Obtained, Record
+from harness.equity.comparison import ALPHA
+from harness.multiplicity import holm
+from harness.store import Cost, Obtained, Record
 from leaderboard.data import Board
 from leaderboard.parallel import mapped
 

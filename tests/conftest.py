@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness import Batch, Output, Task
-from harness.losses import sample_losses
+from harness.plugin.losses import sample_losses
 
 
 def make_task(**changes) -> Task:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import leaderboard
-from harness.records import (
+from harness.store import (
     CURVE,
     SCORES,
     BrokenPlugin,
@@ -27,6 +27,7 @@ from harness.records import (
     Store,
     Tuned,
     write_json,
+    writing,
 )
 
 GROUPS = {
@@ -143,7 +144,7 @@ def _write_protocol(store: Store, world: World, subjects: pd.DataFrame, plan: li
         broken=tuple(world.broken),
         tuned=world.tuned,
     )
-    with store.writing(store.root / "protocols" / world.protocol) as folder:
+    with writing(store.root / "protocols" / world.protocol) as folder:
         write_json(folder / "protocol.json", record)
         subjects.to_parquet(folder / "subjects.parquet", index=False)
         _sizes(world, subjects).to_parquet(folder / "sizes.parquet", index=False)
@@ -215,7 +216,7 @@ def _write_record(
         finished="2025-01-01T00:00:00+00:00",
         error=world.error if failed else "",
     )
-    with store.writing(store.path(row.trial)) as folder:
+    with writing(store.path(row.trial)) as folder:
         if not failed:
             _write_results(folder, world, subjects, row, difficulty)
         (folder / "log.txt").write_text("Traceback: simulated\n" if failed else "done\n")

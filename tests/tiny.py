@@ -6,10 +6,11 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from harness import protocol, run
-from harness.plan import Trial
-from harness.run import Prepared
-from harness.trial import Paths
+from harness import protocol
+from harness.running.plan import Trial
+from harness.running.prepare import Prepared
+from harness.running.prepare import prepare as prepare_run
+from harness.running.trial import Paths
 
 PROTOCOL: dict[str, Any] = {
     "name": "tiny",
@@ -40,7 +41,7 @@ def parse(**changes: Any) -> protocol.Protocol:
 
 
 def prepare(methods: Sequence[str], paths: Paths, **changes: Any) -> Prepared:
-    return run.prepare(parse(**changes), methods, paths, "tiny.toml")
+    return prepare_run(parse(**changes), methods, paths, "tiny.toml")
 
 
 def trial_of(prepared: Prepared, method: str) -> Trial:

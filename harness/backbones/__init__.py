@@ -16,7 +16,7 @@ NAMES = ("mobile-sam", "sam", "unet")
 def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -> Backbone:
     """Return the network of a protocol's `[backbone]`.
 
-    `weights` is the checkpoint that `harness.weights.required` names, or None; what it does not
+    `weights` is the checkpoint that `harness.backbones.weights.required` names, or None; what it does not
     hold is drawn from torch's global generator, which the caller seeds. Logits have `n_classes`
     channels, images are `size` pixels on each side. Raises HarnessError for an unknown name, and
     for a variant, size or adaptation that the network does not have.

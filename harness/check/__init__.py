@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.check import conduct, losses, sandboxed, source, training
 from harness.check.subject import Line, Subject
-from harness.plugins import Plugin
+from harness.plugin.discovery import Plugin
 
 __all__ = ["CHECKS", "Line", "run"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness import sources
-from harness.plugins import Plugin
+from harness import identity
+from harness.plugin.discovery import Plugin
 
 _NETWORK = {
     "socket.bind",
@@ -64,7 +64,7 @@ def install(plugin: Plugin, folder: Path, tell: Callable[[str, str], None]) -> N
 
 def _own_files(plugin: Plugin) -> set[str]:
     try:
-        return {str(path) for path in (plugin.file, *sources.method_files(plugin.file))}
+        return {str(path) for path in (plugin.file, *identity.method_files(plugin.file))}
     except (SyntaxError, OSError, ValueError):
         return {str(plugin.file)}
 

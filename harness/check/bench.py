@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness import cohorts, run
+from harness import cohorts
 from harness.backbones.backbone import Backbone
 from harness.cohorts.cohort import Cohort
-from harness.losses import sample_losses
-from harness.method import Batch, Method, Output, Task
+from harness.plugin.losses import sample_losses
+from harness.plugin.method import Batch, Method, Output, Task
 from harness.protocol import (
     AttributeSpec,
     BackboneSpec,
@@ -21,8 +21,8 @@ from harness.protocol import (
     Recipe,
     SplitSpec,
 )
-from harness.run import Prepared
-from harness.trial import Paths, build_backbone
+from harness.running.prepare import Prepared, prepare
+from harness.running.trial import Paths, build_backbone
 
 SEED = 0
 EPOCHS = 3
@@ -56,10 +56,10 @@ def cohort(scratch: Path) -> Cohort:
     return cohorts.load(PROTOCOL, None, scratch / "cache")
 
 
-def prepare(scratch: Path, runs: str, *methods: str) -> Prepared:
+def prepare_trials(scratch: Path, runs: str, *methods: str) -> Prepared:
     """Return the plan of some methods (names or paths), with records under `scratch/runs`."""
     paths = Paths(scratch / runs, None, scratch / "cache")
-    return run.prepare(PROTOCOL, methods, paths, "the protocol of harness check")
+    return prepare(PROTOCOL, methods, paths, "the protocol of harness check")
 
 
 def task(method: type[Method], backbone: Backbone, found: Cohort) -> Task:

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import plugins
 from harness.check import audit
 from harness.check.subject import Line, Subject
-from harness.plugins import Plugin
+from harness.plugin import discovery
+from harness.plugin.discovery import Plugin
 
 _START = "from harness.check.child import main; main()"
 
@@ -120,7 +120,7 @@ def main() -> None:
         ):
             tell("line", asdict(item)) if isinstance(item, Line) else tell("values", item)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
-        tell("problem", plugins.describe_error(error, plugin.file))
+        tell("problem", discovery.describe_error(error, plugin.file))
     # What a plugin left running must not keep the process alive.
     os._exit(0)
 

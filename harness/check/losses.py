@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import plugins
 from harness.backbones.backbone import Backbone
 from harness.check import bench, state
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
 from harness.cohorts.cohort import Cohort
-from harness.method import Batch, Method, Output
-from harness.plugins import Plugin
-from harness.trial import prepare_torch
+from harness.plugin import discovery
+from harness.plugin.discovery import Plugin
+from harness.plugin.method import Batch, Method, Output
+from harness.running.trial import prepare_torch
 
 LIMIT = 60.0
 """Seconds for nine losses and their gradients."""
@@ -65,7 +65,7 @@ def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
     prepare_torch(1)
     before = state.snapshot()
     found, backbone = bench.cohort(scratch), bench.untrained(scratch)
-    kind = plugins.load(plugin)
+    kind = discovery.load(plugin)
     place = _Bench(kind(bench.task(kind, backbone, found)), backbone, found)
     for name in _CASES:
         if name in ("a missing group", "one group only") and not kind.reads_attribute:
@@ -87,7 +87,7 @@ def _guarded(plugin: Plugin, place: _Bench, name: str) -> str:
     try:
         return _problem(place, name)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-        return f"{plugins.describe_error(error, plugin.file)}. Handle this batch in the loss."
+        return f"{discovery.describe_error(error, plugin.file)}. Handle this batch in the loss."
 
 
 def _problem(place: _Bench, name: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness import run
 from harness.check import bench
 from harness.check.subject import Line, Subject, verdict
-from harness.executors.local import LocalExecutor
-from harness.plan import Trial
+from harness.running.executors.local import LocalExecutor
+from harness.running.plan import Trial
+from harness.running.prepare import prepare
+from harness.running.schedule import execute
+from harness.running.trial import Paths
 from harness.sandbox import engine
 from harness.sandbox.limits import GB, Limits
 from harness.sandbox.runs import Sandbox
-from harness.trial import Paths
 
 NAME = "works in the sandbox"
 _LIMITS = Limits(memory=4 * GB, seconds=120)
@@ -38,12 +39,12 @@ def check(subject: Subject) -> Iterator[Line]:
     box = Sandbox("cpu", _LIMITS, cache, "check")
     paths = Paths(subject.scratch / "sandboxed", None, cache)
     methods = [str(subject.plugin.file)]
-    prepared = run.prepare(bench.PROTOCOL, methods, paths, "the check", describe=box.describe)
+    prepared = prepare(bench.PROTOCOL, methods, paths, "the check", describe=box.describe)
     if prepared.broken:
         yield verdict(NAME, f"{prepared.broken[0].error} {_FIX}")
         return
     sandboxed = box.run_logged
-    with LocalExecutor([{}], preload=["harness.trial"]) as executor:
-        outcome = run.execute(prepared, executor, _Silent(), 1, "cpu", run_one=sandboxed)
+    with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
+        outcome = execute(prepared, executor, _Silent(), 1, "cpu", run_one=sandboxed)
     failed = [prepared.store.record(trial.id).error for trial in outcome.by_status.get("failed", [])]
     yield verdict(NAME, f"{failed[0]} {_FIX}" if failed else "")

@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import harness
-from harness import plugins, sources
+from harness import identity
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
-from harness.plugins import Plugin
+from harness.plugin import discovery
+from harness.plugin.discovery import Plugin
 
 LIMIT = 60.0
 """Seconds that importing may take, on a machine that is busy with other things."""
@@ -34,7 +35,7 @@ def check(subject: Subject) -> Iterator[Line]:
 
 def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
     """Be the child of `check`."""
-    method = plugins.load(plugin)
+    method = discovery.load(plugin)
     yield Line("imports alone", "ok")
     yield verdict("public names only", _private_imports(plugin))
     card = method.card
@@ -43,7 +44,7 @@ def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
 
 
 def _private_imports(plugin: Plugin) -> str:
-    for path in sources.method_files(plugin.file):
+    for path in identity.method_files(plugin.file):
         for node in ast.walk(ast.parse(path.read_bytes())):
             for name in _harness_names(node):
                 if name not in harness.__all__:
@@ -80,7 +81,7 @@ def _card_problem(card: dict[str, Any], doc: str | None) -> str:
 
 
 def _hyper_parameter_problem(method: Any, plugin: Plugin) -> str:
-    for name, value in plugins.hyper_parameters(method, plugin).items():
+    for name, value in discovery.hyper_parameters(method, plugin).items():
         try:
             again = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError):
@@ -91,5 +92,5 @@ def _hyper_parameter_problem(method: Any, plugin: Plugin) -> str:
                 "numbers, texts, booleans, None or lists of them."
             )
     hints = method.__init__.__annotations__
-    bare = [name for name in plugins.hyper_parameters(method, plugin) if name not in hints]
+    bare = [name for name in discovery.hyper_parameters(method, plugin) if name not in hints]
     return f"'{bare[0]}' has no annotation. Write its type, as in `{bare[0]}: float = 0.1`." if bare else ""

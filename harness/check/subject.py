@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.plugins import Plugin
+from harness.plugin.discovery import Plugin
 
 
 @dataclass(frozen=True)

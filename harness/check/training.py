@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import fit, trial
 from harness.check import bench
 from harness.check.child import Child, Result, call, start
 from harness.check.subject import Line, Subject, verdict
-from harness.feed import Feed
-from harness.plan import Trial
-from harness.plugins import Plugin
-from harness.predict import predict
-from harness.records import Record, Store
-from harness.run import Prepared
-from harness.score import score
+from harness.metrics.score import score
+from harness.plugin.discovery import Plugin
+from harness.running import trial
+from harness.running.plan import Trial
+from harness.running.prepare import Prepared
+from harness.store import Record, Store
+from harness.training import fit
+from harness.training.feed import Feed
+from harness.training.predict import predict
 
 LIMIT = 90.0
 """Seconds that one training of a few steps may take; ERM's takes under ten."""
@@ -74,7 +75,7 @@ def check(subject: Subject) -> Iterator[Line]:
 def reference(plugin: Plugin, scratch: Path) -> Iterator[dict[str, object]]:
     """Be the child that scores the untrained backbone and trains ERM and what the plugin starts from."""
     yield {"untrained": _untrained_dice(scratch)}
-    prepared = bench.prepare(scratch, "reference", "erm", str(plugin.file))
+    prepared = bench.prepare_trials(scratch, "reference", "erm", str(plugin.file))
     for one in prepared.plan.trials.values():
         if one.plugin.name != plugin.name or plugin.name == "erm":
             trial.run(one, prepared.paths, "cpu")
@@ -86,7 +87,7 @@ def train(plugin: Plugin, scratch: Path, runs: str, *options: str) -> Iterator[d
     """Be the child that trains the plugin; with "checkpoints" it writes one after every epoch."""
     if "checkpoints" in options:
         fit.CHECKPOINT_SECONDS = 0.0
-    prepared = bench.prepare(scratch, runs, str(plugin.file))
+    prepared = bench.prepare_trials(scratch, runs, str(plugin.file))
     if prepared.broken:
         yield {"error": prepared.broken[0].error}
         return

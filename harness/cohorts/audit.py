@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import chi2_contingency
 
 from harness.cohorts.cohort import SPLITS, Cohort
-from harness.equity.comparison import holm
+from harness.multiplicity import holm
 from harness.protocol import Protocol
 
 Check = Literal["patient", "duplicate", "empty", "swapped", "drift"]

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from harness import sources
+from harness import identity
 from harness.cohorts import grid
 from harness.cohorts.cohort import RESERVED
 from harness.cohorts.source import Sample, Source
@@ -71,7 +71,7 @@ def stored(source: Source, protocol: Protocol, cache: Path) -> Stored:
 
 def _key(source: Source, protocol: Protocol) -> str:
     decides = {
-        "code": sources.digest([Path(__file__), Path(grid.__file__), *source.code]),
+        "code": identity.digest([Path(__file__), Path(grid.__file__), *source.code]),
         "source": source.identity,
         "size": protocol.cohort.size,
         "labels": protocol.labels,

@@ -9,7 +9,8 @@ from harness.errors import HarnessError, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.run import Outcome, Prepared
+    from harness.running.prepare import Prepared
+    from harness.running.schedule import Outcome
     from harness.sandbox.runs import Sandbox
 
 
@@ -22,21 +23,21 @@ def execute(
     box: Sandbox | None = None,
 ) -> Outcome:
     """Run the trials of a plan, a worker a slot, and show how they go; in `box` if there is one."""
-    from harness import run
-    from harness.display import Display
-    from harness.executors.local import LocalExecutor
-    from harness.trial import run_logged
+    from harness.commands.display import Display
+    from harness.running.executors.local import LocalExecutor
+    from harness.running.schedule import embed_cohort, execute
+    from harness.running.trial import run_logged
 
     run_one = run_logged if box is None else box.run_logged
     # What every trial imports, once; torch imports the last when it is made deterministic.
     network = prepared.protocol.backbone.name.replace("-", "_")
-    preload = ["harness.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
+    preload = ["harness.running.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
     executor = LocalExecutor(slots, preload=preload)
     try:
         with console.status("Computing the frozen backbone's embeddings ..."):
-            run.embed_cohort(prepared, executor, len(slots), device)
+            embed_cohort(prepared, executor, len(slots), device)
         with Display(console) as display:
-            outcome = run.execute(prepared, executor, display, len(slots), device, retry_failed, run_one)
+            outcome = execute(prepared, executor, display, len(slots), device, retry_failed, run_one)
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
         if box is not None:

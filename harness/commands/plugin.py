@@ -24,7 +24,7 @@ _MARKS = {"ok": "green", "failed": "red", "skipped": "yellow"}
 )
 def new_command(name: str, folder: Path) -> None:
     """Write a method NAME that works at once (it is ERM), and a test of it."""
-    from harness.new import write_method
+    from harness.plugin.new import write_method
 
     plugin, test = write_method(name, folder)
     # A clone's own folder is searched by name; anything else is given by its path.
@@ -42,10 +42,11 @@ def check_command(method: str) -> None:
     It trains on a tiny cohort several times, which takes a minute or two, and ends with a status that
     is not zero if a check failed.
     """
-    from harness import check, plugins
+    from harness import check
+    from harness.plugin import discovery
 
     began, counts = time.monotonic(), {"ok": 0, "failed": 0, "skipped": 0}
-    for line in check.run(plugins.find(method)):
+    for line in check.run(discovery.find(method)):
         counts[line.status] += 1
         mark = click.style(f"{line.status:8}", fg=_MARKS[line.status])
         click.echo(f"{mark}{line.name:24} {plain(line.text)}".rstrip())

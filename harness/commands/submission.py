@@ -43,15 +43,16 @@ def pack_command(
     cache: Path,
 ) -> None:
     """Put METHOD's source and all its records under a protocol into one file."""
-    from harness import plugins, run
+    from harness.plugin import discovery
     from harness.protocol import load
+    from harness.running.prepare import prepare
+    from harness.running.trial import Paths
+    from harness.running.tune import read_for
     from harness.submission import pack
-    from harness.trial import Paths
-    from harness.tune import read_for
 
-    chosen, plugin = load(protocol), plugins.find(method)
+    chosen, plugin = load(protocol), discovery.find(method)
     values = None if tuned is None else read_for(tuned, chosen)
-    prepared = run.prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
+    prepared = prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
     packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs))
     out = out or Path(f"{plugin.name}-{chosen.name}.zip")
     pack.write(packed, out)
@@ -84,13 +85,13 @@ def verify_command(
 
     Executes nothing that is in the file, unless --rerun asks for it.
     """
+    from harness.running.trial import Paths
     from harness.sandbox.limits import Limits
     from harness.sandbox.runs import Sandbox
     from harness.submission import archive
     from harness.submission.rerun import rerun as train_again
     from harness.submission.verify import verify
     from harness.submission.yardstick import from_cohort
-    from harness.trial import Paths
 
     submission = archive.read(file)
     yardstick = from_cohort(_protocol_of(submission, protocol), data, cache)
@@ -121,10 +122,10 @@ def submit_command(
     file: Path, protocol: str | None, data: Path | None, unverified: bool, runs: Path, cache: Path
 ) -> None:
     """Verify a submission FILE and add its records to the board, marked."""
+    from harness.running.trial import Paths
     from harness.submission import archive
     from harness.submission.submit import submit
     from harness.submission.verify import verify
-    from harness.trial import Paths
 
     submission = archive.read(file)
     yardstick = _yardstick(submission, protocol, data, unverified, runs, cache)
@@ -147,7 +148,7 @@ def _yardstick(
     submission: Submission, protocol: str | None, data: Path | None, unverified: bool, runs: Path, cache: Path
 ) -> Yardstick:
     from harness.protocol import load
-    from harness.records import Store
+    from harness.store import Store
     from harness.submission import yardstick
 
     if unverified:

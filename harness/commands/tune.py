@@ -13,7 +13,7 @@ from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, 
 from harness.errors import HarnessError, plain
 
 if TYPE_CHECKING:
-    from harness.records import Tuned
+    from harness.store import Tuned
 
 
 @click.command("tune")
@@ -58,10 +58,10 @@ def tune_command(
     """
     if bool(methods) == everything:
         raise HarnessError("Name the methods to tune, or give --all (harness list methods shows them).")
-    from harness import executors, tune
-    from harness.display import console as new_console
+    from harness.commands.display import console as new_console
     from harness.protocol import load
-    from harness.trial import Paths, resolve_device
+    from harness.running import executors, tune
+    from harness.running.trial import Paths, resolve_device
 
     console = new_console()
     chosen = load(protocol)
@@ -72,7 +72,7 @@ def tune_command(
         tune.check_same_terms(file, chosen, budget)
     resolve_device(device)
     with console.status("Reading the cohort ..."):
-        search = tune.prepare(chosen, methods, Paths(runs, data, cache), protocol, budget)
+        search = tune.prepare_tuning(chosen, methods, Paths(runs, data, cache), protocol, budget)
     execution.print_broken(console, search.prepared)
     tune.check_writable(file)
     slots = executors.local.slots(device, jobs, chosen.recipe.threads)

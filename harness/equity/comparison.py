@@ -14,6 +14,7 @@ from harness.equity.quantities import Quantity, quantities
 from harness.equity.resampling import Draws
 from harness.equity.summary import TOO_FEW, singles
 from harness.errors import HarnessError, did_you_mean
+from harness.multiplicity import holm
 
 COMPARISON = (
     *("method", "baseline", "quantity", "group"),
@@ -48,21 +49,9 @@ def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.Dat
     frame = pd.DataFrame(rows, columns=list(COMPARISON))
     if frame.empty:
         return frame
-    frame["p_holm"] = frame.groupby(["quantity", "group"])["p"].transform(holm)
+    frame["p_holm"] = frame.groupby(["quantity", "group"])["p"].transform(lambda p: holm(p))
     frame["better"] = [_better(draws, row) for row in frame.itertuples()]
     return _with_verdicts(frame)
-
-
-def holm(p: pd.Series | np.ndarray) -> np.ndarray:
-    """Return Holm's step-down adjusted p-values (Scand. J. Stat. 1979); NaN stays and does not count."""
-    values = np.asarray(p, dtype=float)
-    adjusted = np.full(len(values), np.nan)
-    order = [i for i in np.argsort(values) if not math.isnan(values[i])]
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * values[i]))
-        adjusted[i] = largest
-    return adjusted
 
 
 def _common(draws: Draws, one: int, other: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.equity.comparison import ALPHA, COMPARISON, holm
+from harness.equity.comparison import ALPHA, COMPARISON
 from harness.equity.intervals import extreme_levels, invert
 from harness.equity.noise import NOISE, p_value, relabelled
 from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
@@ -17,6 +17,7 @@ from harness.equity.ranking import RANKING
 from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
 from harness.equity.summary import SUMMARY
+from harness.multiplicity import holm
 
 MANY = 20
 """Boards of more methods than this take these tables: pairwise tests by permutation grow with the square of

@@ -8,12 +8,13 @@ from string import ascii_letters
 import numpy as np
 import pandas as pd
 
-from harness.equity.comparison import ALPHA, holm
+from harness.equity.comparison import ALPHA
 from harness.equity.pairs import difference, pairs
 from harness.equity.quantities import BOUNDED, Quantity, quantities
 from harness.equity.resampling import Draws
 from harness.equity.summary import singles
 from harness.errors import HarnessError, did_you_mean
+from harness.multiplicity import holm
 
 RANKING = ("method", "quantity", "estimate", "rank", "rank_low", "rank_high", "p_best", "letters", "note")
 """Columns of `rank`: rank 1 is best; rank_low, rank_high: the ranks that cannot be excluded; p_best: share of

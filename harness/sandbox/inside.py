@@ -32,11 +32,11 @@ def main() -> int:
     try:
         header, parts = _describe(*arguments) if what == "describe" else _run()
     except BaseException as error:  # noqa: BLE001 - whatever a method raises is its trial's result
-        from harness import plugins
+        from harness.plugin import discovery
 
         traceback.print_exc()
         file = Path(arguments[0] if what == "describe" else _job()["plugin"]["file"])
-        header, parts = {"error": plugins.describe_error(error, file)[:1_000]}, {}
+        header, parts = {"error": discovery.describe_error(error, file)[:1_000]}, {}
     with os.fdopen(results, "wb") as stream:
         for chunk in encode(header, parts):
             stream.write(chunk)
@@ -49,10 +49,10 @@ def _job() -> dict[str, Any]:
 
 
 def _describe(file: str) -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
-    from harness import plugins
+    from harness.plugin import discovery
 
-    plugin = plugins.Plugin("method", Path(file))
-    return {"about": asdict(plugins.about(plugins.load(plugin), plugin))}, {}
+    plugin = discovery.Plugin("method", Path(file))
+    return {"about": asdict(discovery.about(discovery.load(plugin), plugin))}, {}
 
 
 def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
@@ -62,10 +62,10 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
 
     from harness import protocol
     from harness.cohorts.cohort import Cohort
-    from harness.method import Card
-    from harness.plan import Trial
-    from harness.plugins import About, Plugin
-    from harness.trial import Inputs, fit_and_predict
+    from harness.plugin.discovery import About, Plugin
+    from harness.plugin.method import Card
+    from harness.running.plan import Trial
+    from harness.running.trial import Inputs, fit_and_predict
 
     job = _job()
     trial = Trial(

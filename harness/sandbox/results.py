@@ -14,11 +14,11 @@ from safetensors.torch import load
 
 from harness.cohorts.cohort import Cohort
 from harness.errors import plain
-from harness.fit import CurveRow, Schedule
-from harness.plan import Trial
-from harness.records import Cost
+from harness.running.plan import Trial
+from harness.running.trial import Fitted
 from harness.sandbox.wire import BadResult, decode
-from harness.trial import Fitted
+from harness.store import Cost
+from harness.training.fit import CurveRow, Schedule
 
 _CURVE = TypeAdapter(list[CurveRow])
 

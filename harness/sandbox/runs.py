@@ -16,18 +16,20 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness import plugins, provenance, sources, trial
+from harness import identity
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, TrialError
-from harness.fit import trained_state
-from harness.method import Card, Range
-from harness.plan import Trial
-from harness.plugins import About, Broken, Plugin
-from harness.records import Cost
+from harness.plugin import discovery
+from harness.plugin.discovery import About, Broken, Plugin
+from harness.plugin.method import Card, Range
+from harness.running import provenance, trial
+from harness.running.plan import Trial
+from harness.running.trial import Fitted, Inputs, Paths
 from harness.sandbox import container, engine, results, staging
 from harness.sandbox.limits import Limits
 from harness.sandbox.wire import BadResult, decode
-from harness.trial import Fitted, Inputs, Paths
+from harness.store import Cost
+from harness.training.fit import trained_state
 
 _DESCRIBE_SECONDS = 120
 _DESCRIBE_BYTES = 2 * results.SMALL_HEADER
@@ -74,7 +76,7 @@ class Sandbox:
 
         Raises TrialError, one sentence, where the container died or what came out is not a result.
         """
-        image = engine.image(engine.connect(), self.flavour, plugins.requirements(one.plugin.file))
+        image = engine.image(engine.connect(), self.flavour, discovery.requirements(one.plugin.file))
         name = str(trial.resolve_device(device))
         backbone = trial.build_backbone(one.protocol, one.seed, inputs.checkpoint)
         expected = trained_state(backbone)
@@ -101,9 +103,9 @@ class Sandbox:
 
     def _image(self, plugin: Plugin) -> str | Broken:
         try:
-            return engine.image(engine.connect(), self.flavour, plugins.requirements(plugin.file))
+            return engine.image(engine.connect(), self.flavour, discovery.requirements(plugin.file))
         except (SyntaxError, OSError, HarnessError) as error:
-            return Broken(plugin, plugins.describe_error(error, plugin.file), "")
+            return Broken(plugin, discovery.describe_error(error, plugin.file), "")
 
     def _describe(self, plugin: Plugin, image: str | Broken) -> About | Broken:
         if isinstance(image, Broken):
@@ -115,7 +117,7 @@ class Sandbox:
             said = self._ask(plugin, image)
             about = _about(said)
         except (SyntaxError, OSError, BadResult, HarnessError) as error:
-            return Broken(plugin, plugins.describe_error(error, plugin.file), "")
+            return Broken(plugin, discovery.describe_error(error, plugin.file), "")
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}.{plugin.name}")
         aside.write_text(json.dumps(said), encoding="utf-8")
@@ -206,5 +208,5 @@ def _about(said: object) -> About:
 
 
 def _key(plugin: Plugin, image: str) -> str:
-    text = f"{image} {sources.engine_digest()} {sources.method_digest(plugin.file)} {plugin.file.name}"
+    text = f"{image} {identity.engine_digest()} {identity.method_digest(plugin.file)} {plugin.file.name}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]

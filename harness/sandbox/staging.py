@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from harness import sources
+from harness import identity
 from harness.cohorts.cohort import Cohort
-from harness.plan import Trial
-from harness.plugins import Plugin
+from harness.plugin.discovery import Plugin
 from harness.protocol import Protocol
-from harness.trial import Inputs
+from harness.running.plan import Trial
+from harness.running.trial import Inputs
 
 INSIDE = "/job"
 """Where the container finds it all, read-only."""
 
-_HARNESS = sources.HARNESS.resolve()
+_HARNESS = identity.HARNESS.resolve()
 
 Mounts = dict[str, Path]
 """Path under `INSIDE` to the file or folder of the host that is seen there."""
@@ -32,7 +32,7 @@ Mounts = dict[str, Path]
 def stage_plugin(plugin: Plugin, folder: Path) -> tuple[Mounts, str]:
     """Copy a method's file and all that it imports; return the mounts and the file's path inside."""
     file = plugin.file.resolve()
-    target, places = folder / "plugin", sources.places(file)
+    target, places = folder / "plugin", identity.places(file)
     for name, path in places.items():
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _copy_harness(target: Path) -> None:
 
 @functools.cache
 def _inside() -> list[Path]:
-    files = set(sources.local_files(_HARNESS / "sandbox/inside.py", [_HARNESS.parent]))
+    files = set(identity.local_files(_HARNESS / "sandbox/inside.py", [_HARNESS.parent]))
     cohorts = _HARNESS / "cohorts"
     # Without its __init__, which imports every source, the folder is a namespace that holds the type alone.
     files = {path for path in files if cohorts not in path.parents} | {cohorts / "cohort.py"}

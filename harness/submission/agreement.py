@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import plan, sources
-from harness.plan import common_identity, own_identity
-from harness.records import SCORES, PlanRow, Record
-from harness.score import score
+from harness import identity
+from harness.metrics.score import score
+from harness.running import plan
+from harness.running.plan import common_identity, own_identity
+from harness.store import SCORES, PlanRow, Record
 from harness.submission.findings import Case, Finding
 from harness.submission.yardstick import Yardstick
 
@@ -40,7 +41,7 @@ def records(case: Case) -> Iterator[Finding]:
         given = given | tuned.values
     if any(values != hyper_parameters[0] for values in hyper_parameters):
         yield Finding("records", "failed", "hyper-parameters differ between trials; a method has one setting")
-    elif tuned is not None and tuned.source_digest != sources.digest_texts(case.submission.source):
+    elif tuned is not None and tuned.source_digest != identity.digest_texts(case.submission.source):
         yield Finding("records", "failed", "what was tuned is a source other than the enclosed one")
     elif any(hyper_parameters[0].get(name) != value for name, value in given.items()):
         whose = "the protocol gives" if tuned is None else "tuning gave"
@@ -70,7 +71,7 @@ def _disagreement(record: Record, row: PlanRow, yardstick: Yardstick) -> str:
     return ""
 
 
-def identity(case: Case) -> Iterator[Finding]:
+def stated_identity(case: Case) -> Iterator[Finding]:
     """What was hashed into the ids is what this machine gives, versions aside."""
     cohort, differing = case.yardstick.cohort, set()
     if cohort is None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.errors import HarnessError
-from harness.records import PlanRow, Tuned
+from harness.store import PlanRow, Tuned
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -50,7 +50,7 @@ class Manifest(BaseModel):
     """The member that is the method's own file; the others under `source/` are what it imports."""
     protocol: str
     protocol_digest: str
-    """`harness.run.protocol_digest` of protocol and cohort where it was packed."""
+    """`harness.running.run.protocol_digest` of protocol and cohort where it was packed."""
     harness: str
     plan: tuple[PlanRow, ...]
     tuned: dict[str, Tuned] = {}

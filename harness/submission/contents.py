@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.records import CURVE, SCORES, Record
+from harness.store import CURVE, SCORES, Record
 from harness.submission.archive import load_json
 
 MOST_LOG = 16 << 20

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from harness.records import Record
+from harness.store import Record
 from harness.submission.archive import Submission
 from harness.submission.yardstick import Yardstick
 

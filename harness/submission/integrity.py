@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from harness import sources
+from harness import identity
 from harness.errors import HarnessError
-from harness.plan import trial_id
+from harness.running.plan import trial_id
 from harness.submission import archive, contents
 from harness.submission.archive import PROTOCOL, RECORD_FILES
 from harness.submission.findings import Case, Finding, Parsed
@@ -132,10 +132,10 @@ def source(case: Case) -> Iterator[Finding]:
     """Every trial names and shows the enclosed source."""
     submission = case.submission
     own = submission.members.get(submission.manifest.plugin, b"").decode(errors="replace")
-    digest = sources.digest_texts(submission.source)
+    digest = identity.digest_texts(submission.source)
     for trial, parsed in case.parsed.items():
-        identity = parsed.record.identity.get("method")
-        stated = identity.get("source") if isinstance(identity, dict) else None
+        stated = parsed.record.identity.get("method")
+        stated = stated.get("source") if isinstance(stated, dict) else None
         if {stated, parsed.record.method.source_digest} != {digest}:
             yield Finding("source", "failed", f"records/{trial}: ran a source other than the enclosed one")
             return

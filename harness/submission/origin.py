@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness import plan, plugins, run
 from harness.errors import HarnessError
+from harness.plugin import discovery
+from harness.running import plan
+from harness.running.prepare import find_methods
 from harness.submission.findings import Case, Finding
 
 
@@ -40,14 +42,14 @@ def origin(case: Case) -> Iterator[Finding]:
 
 def _trials(case: Case, name: str) -> dict[tuple[str, int], plan.Trial]:
     """Return this machine's trials of a method by attribute and seed; HarnessError where it has none."""
-    here, measured = plugins.discover(), case.yardstick
+    here, measured = discovery.discover(), case.yardstick
     if measured.cohort is None or name not in here:
         raise HarnessError("without the cohort" if measured.cohort is None else "no method here")
     # A submitted method may have values in the protocol, and is no method of this machine.
     given = {method: values for method, values in measured.protocol.methods.items() if method in here}
     protocol = measured.protocol.model_copy(update={"methods": given})
     tuned = case.submission.manifest.tuned
-    candidates, _, broken = run.find_methods(protocol, [name], "the protocol", tuned=tuned)
+    candidates, _, broken = find_methods(protocol, [name], "the protocol", tuned=tuned)
     if broken:
         raise HarnessError(broken[0].error)
     made = plan.build(protocol, measured.cohort, candidates, [name], measured.weights_digest)

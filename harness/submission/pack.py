@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 
 import harness
-from harness import provenance, sources
+from harness import identity
 from harness.errors import HarnessError
-from harness.plugins import Plugin
-from harness.records import Store
-from harness.run import Prepared, protocol_digest
+from harness.plugin.discovery import Plugin
+from harness.running import provenance
+from harness.running.board import protocol_digest
+from harness.running.prepare import Prepared
+from harness.store import Store
 from harness.submission.archive import PROTOCOL, RECORD_FILES, Manifest, digests, encode, has_place
 
 
@@ -89,7 +91,7 @@ def source_members(file: Path) -> dict[str, bytes]:
 
 
 def _places(file: Path) -> dict[str, Path]:
-    return {f"source/{name}": path for name, path in sources.places(file).items()}
+    return {f"source/{name}": path for name, path in identity.places(file).items()}
 
 
 def _record(store: Store, trial: str) -> dict[str, bytes]:

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import plugins, run
 from harness.errors import HarnessError
-from harness.executors.local import LocalExecutor
-from harness.plan import Trial
-from harness.records import Record
-from harness.run import Prepared
+from harness.plugin import discovery
+from harness.running.executors.local import LocalExecutor
+from harness.running.plan import Trial
+from harness.running.prepare import Prepared, prepare
+from harness.running.schedule import embed_cohort, execute
+from harness.running.trial import Paths, run_logged
 from harness.sandbox.runs import Sandbox
+from harness.store import Record
 from harness.submission.archive import Submission
 from harness.submission.contents import parse_curve
 from harness.submission.findings import Finding, Parsed, Report
 from harness.submission.yardstick import Yardstick
-from harness.trial import Paths, run_logged
 
 
 def rerun(
@@ -65,12 +66,12 @@ def _prepare(
         (folder / name).write_bytes(text)
     chosen = yardstick.protocol.model_copy(update={"seeds": (seed,)})
     within = Paths(folder / "runs", paths.data, paths.cache)
-    describe = plugins.describe_all if box is None else box.describe
+    describe = discovery.describe_all if box is None else box.describe
     tuned = submission.manifest.tuned
-    prepared = run.prepare(chosen, [str(file)], within, "the protocol", describe=describe, tuned=tuned)
+    prepared = prepare(chosen, [str(file)], within, "the protocol", describe=describe, tuned=tuned)
     if prepared.broken:
         raise HarnessError(prepared.broken[0].error)
-    if plugins.find(str(file)).name != submission.manifest.method:
+    if discovery.find(str(file)).name != submission.manifest.method:
         raise HarnessError(f"{submission.manifest.plugin} is not the file of '{submission.manifest.method}'.")
     return prepared
 
@@ -86,9 +87,9 @@ class _Silent:
 def _execute(prepared: Prepared, device: str, box: Sandbox | None) -> dict[str, str]:
     """Run the trials one at a time; return trial to how it ended."""
     run_one = run_logged if box is None else box.run_logged
-    with LocalExecutor([{}], preload=["harness.trial"]) as executor:
-        run.embed_cohort(prepared, executor, 1, device)
-        outcome = run.execute(prepared, executor, _Silent(), 1, device, run_one=run_one)
+    with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
+        embed_cohort(prepared, executor, 1, device)
+        outcome = execute(prepared, executor, _Silent(), 1, device, run_one=run_one)
     return {trial.id: status for status, trials in outcome.by_status.items() for trial in trials}
 
 

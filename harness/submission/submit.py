@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness import provenance, run
 from harness.errors import HarnessError
-from harness.plan import Plan
-from harness.records import CURVE, Obtained, ProtocolRecord, Store, write_json
-from harness.run import Prepared
-from harness.score import write_scores
+from harness.metrics.score import write_scores
+from harness.running import provenance
+from harness.running.board import write_protocol
+from harness.running.plan import Plan
+from harness.running.prepare import Prepared
+from harness.running.trial import Paths
+from harness.store import CURVE, Obtained, ProtocolRecord, Store, write_json, writing
 from harness.submission.agreement import recompute
 from harness.submission.archive import Manifest
 from harness.submission.findings import Parsed, Report
 from harness.submission.yardstick import Yardstick
-from harness.trial import Paths
 
 
 def submit(manifest: Manifest, report: Report, yardstick: Yardstick, paths: Paths) -> Obtained:
@@ -41,7 +42,7 @@ def submit(manifest: Manifest, report: Report, yardstick: Yardstick, paths: Path
         if not _is_there(store, trial, parsed, yardstick, obtained)
     }
     for trial, parsed in todo.items():
-        with store.writing(store.path(trial)) as folder:
+        with writing(store.path(trial)) as folder:
             _fill(folder, parsed, yardstick, obtained)
     _add_cells(store, manifest, yardstick, paths)
     return obtained
@@ -105,7 +106,7 @@ def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Pa
         if yardstick.cohort is None:
             raise HarnessError(f"{store.root}: there is no board '{name}' to add to.")
         prepared = Prepared(yardstick.protocol, yardstick.cohort, Plan({}, manifest.plan), (), paths, tuned)
-        run.write_protocol(prepared, f"harness run --all --protocol {name}")
+        write_protocol(prepared, f"harness run --all --protocol {name}")
         return
     with store.locked(name):
         board = store.protocol(name)

@@ -17,7 +17,7 @@ STAGES: tuple[tuple[Check, ...], ...] = (
     (integrity.schema,),
     (integrity.files, integrity.source, integrity.ids),
     (agreement.records,),
-    (agreement.identity, origin.origin, agreement.curves, agreement.scores, agreement.provenance),
+    (agreement.stated_identity, origin.origin, agreement.curves, agreement.scores, agreement.provenance),
 )
 """Checks in the order in which each may build on those of the stages before it."""
 

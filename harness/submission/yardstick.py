@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import cohorts, protocol, weights
+from harness import cohorts, protocol
+from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import Protocol
-from harness.records import Store
-from harness.run import protocol_digest
+from harness.running.board import protocol_digest
+from harness.store import Store
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from harness import weights
-from harness.backbones import build, mobile_sam, sam
+from harness.backbones import build, mobile_sam, sam, weights
 from harness.backbones.lora import LoRAQKV
 from harness.errors import HarnessError
 from harness.protocol import BackboneSpec

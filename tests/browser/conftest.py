@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from make_records import Site, World, make_site
 
-from harness.records import BrokenPlugin
+from harness.store import BrokenPlugin
 
 AXE = "axe-core@4.10.3"
 CI = os.environ.get("CI") == "true"

@@ -12,11 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from harness import check, plugins
+from harness import check
 from harness.check import child, conduct, losses, sandboxed, source, state, training
 from harness.check.subject import Subject
 from harness.cli import cli
-from harness.new import write_method
+from harness.plugin import discovery
+from harness.plugin.new import write_method
 
 PLUGIN = '''
 import os
@@ -49,7 +50,7 @@ def subject(tmp_path):
         filled = PLUGIN.format(loss=textwrap.indent(loss, " " * 8).strip(), top=top, more=more)
         file.write_text(text or filled)
         (tmp_path / "scratch").mkdir()
-        return Subject(plugins.find(str(file)), (tmp_path / "scratch").resolve())
+        return Subject(discovery.find(str(file)), (tmp_path / "scratch").resolve())
 
     return make
 
@@ -78,9 +79,9 @@ def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     ("changes", "line", "why"),
     [
         (
-            {"top": "from harness.trial import run"},
+            {"top": "from harness.running.trial import run"},
             "public names only",
-            "imports 'harness.trial' from inside",
+            "imports 'harness.running.trial' from inside",
         ),
         ({"more": ", table: dict = {1: 2}"}, "hyper-parameters", "'table', {1: 2}, does not survive"),
         ({"more": ", pair: tuple = (1, 2)"}, "hyper-parameters", "'pair', (1, 2), does not survive"),

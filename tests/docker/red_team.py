@@ -110,18 +110,18 @@ raise RuntimeError(", ".join(sorted(set(said))))
 time.sleep(100_000)
 """,
     "shape": """
-import harness.trial
-harness.trial.predict = lambda *a: np.zeros((1, 2, 2), np.uint8)
+import harness.running.trial
+harness.running.trial.predict = lambda *a: np.zeros((1, 2, 2), np.uint8)
 """,
     "classes": """
-import harness.trial
-real = harness.trial.predict
-harness.trial.predict = lambda *a: real(*a) * 0 + 200
+import harness.running.trial
+real = harness.running.trial.predict
+harness.running.trial.predict = lambda *a: real(*a) * 0 + 200
 """,
     "nan": """
-import harness.trial
-real = harness.trial.fit
-harness.trial.fit = lambda job: ([(0, "loss", "", "", float("nan"))], real(job)[1])
+import harness.running.trial
+real = harness.running.trial.fit
+harness.running.trial.fit = lambda job: ([(0, "loss", "", "", float("nan"))], real(job)[1])
 """,
     "padding": """
 for fd in range(3, 64):
@@ -134,11 +134,11 @@ for fd in range(3, 64):
 """,
     "zip_bomb": """
 import io, zipfile
-import harness.trial
+import harness.running.trial
 bomb = io.BytesIO()
 with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
     archive.writestr("labels.npy", bytes(200_000_000))
-harness.trial.predict = lambda *a: np.frombuffer(bomb.getvalue(), np.uint8)
+harness.running.trial.predict = lambda *a: np.frombuffer(bomb.getvalue(), np.uint8)
 """,
     "pickle": """
 import pickle
@@ -153,14 +153,15 @@ for fd in range(3, 64):
 os._exit(0)
 """,
     "fake_score": """
-import harness.metrics, harness.score, harness.trial
-harness.metrics.dice = harness.score.score_structure = harness.trial.score = lambda *a, **k: 1.0
+import harness.metrics, harness.metrics.score, harness.running.trial
+one = lambda *a, **k: 1.0
+harness.metrics.dice = harness.metrics.score.score_structure = harness.running.trial.score = one
 """,
     "clock": """
-import harness.trial
-real = harness.trial.fit
-harness.trial.fit = lambda job: (real(job)[0], 0.001)
-harness.trial._peak_memory = lambda device: 1
+import harness.running.trial
+real = harness.running.trial.fit
+harness.running.trial.fit = lambda job: (real(job)[0], 0.001)
+harness.running.trial._peak_memory = lambda device: 1
 time.monotonic = lambda: 0.0
 """,
     "escape": """

@@ -14,18 +14,20 @@ from click.testing import CliRunner
 from test_trial import Silent
 from tiny import parse
 
-from harness import plugins, run
 from harness.check import sandboxed
 from harness.check.subject import Subject
 from harness.cli import cli
 from harness.errors import HarnessError
-from harness.executors.local import LocalExecutor
-from harness.records import Record, Store
-from harness.run import Outcome
+from harness.plugin import discovery
+from harness.running.executors.local import LocalExecutor
+from harness.running.plan import Plan
+from harness.running.prepare import prepare
+from harness.running.schedule import Outcome, execute
+from harness.running.trial import Paths, run_logged
 from harness.sandbox import build, container
 from harness.sandbox.limits import GB, MB, Limits
 from harness.sandbox.runs import Sandbox
-from harness.trial import Paths
+from harness.store import Record, Store
 
 pytestmark = pytest.mark.docker
 
@@ -37,7 +39,7 @@ SECRET = "open sesame"
 class Run:
     store: Store
     outcome: Outcome
-    plan: run.Plan
+    plan: Plan
 
     def record(self, method: str) -> Record:
         (trial,) = [t for t in self.plan.trials.values() if t.plugin.name == method]
@@ -47,14 +49,14 @@ class Run:
         return (self.store.path(self.record(method).id) / "scores.parquet").read_bytes()
 
 
-def execute(methods, paths, box: Sandbox | None) -> Run:
+def execute_in(methods, paths, box: Sandbox | None) -> Run:
     protocol = parse(seeds=[0], attributes={"race": {}})
     described = {} if box is None else {"describe": box.describe}
-    prepared = run.prepare(protocol, methods, paths, "tiny.toml", **described)
+    prepared = prepare(protocol, methods, paths, "tiny.toml", **described)
     assert prepared.broken == ()
-    runner = run.run_logged if box is None else box.run_logged
-    with LocalExecutor([{}, {}], preload=["harness.trial"]) as executor:
-        outcome = run.execute(prepared, executor, Silent(), 2, "cpu", run_one=runner)
+    runner = run_logged if box is None else box.run_logged
+    with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
+        outcome = execute(prepared, executor, Silent(), 2, "cpu", run_one=runner)
     return Run(prepared.store, outcome, prepared.plan)
 
 
@@ -70,13 +72,13 @@ def inside(image, folder):
     os.environ["EQUITY_SECRET"] = SECRET
     box = Sandbox("cpu", LIMITS, folder / "cache", "test")
     paths = Paths(folder / "inside", None, folder / "cache")
-    yield execute([*map(str, files.values()), "erm", "febs"], paths, box)
+    yield execute_in([*map(str, files.values()), "erm", "febs"], paths, box)
     del os.environ["EQUITY_SECRET"]
 
 
 @pytest.fixture(scope="module")
 def outside(image, folder):
-    return execute(["erm", "febs"], Paths(folder / "outside", None, folder / "cache"), None)
+    return execute_in(["erm", "febs"], Paths(folder / "outside", None, folder / "cache"), None)
 
 
 @pytest.mark.parametrize("method", ["erm", "febs"])
@@ -181,10 +183,10 @@ def test_no_container_is_left(inside):
 
 
 def test_a_method_is_checked_in_the_sandbox_too(image, folder, tmp_path):
-    well = Subject(plugins.find("erm"), tmp_path / "well")
+    well = Subject(discovery.find("erm"), tmp_path / "well")
     (line,) = sandboxed.check(well)
     assert (line.name, line.status) == ("works in the sandbox", "ok")
-    ill = Subject(plugins.find(str(folder / "network.py")), tmp_path / "ill")
+    ill = Subject(discovery.find(str(folder / "network.py")), tmp_path / "ill")
     (line,) = sandboxed.check(ill)
     assert line.status == "failed"
     assert "Network is unreachable" in line.text
@@ -194,18 +196,18 @@ def test_a_plugin_that_breaks_where_it_is_imported_is_broken_and_never_imported_
     file = folder / "import_bomb.py"
     mark = folder / "imported"
     file.write_text(f"open({str(mark)!r}, 'w').write('here')\n")
-    abouts, broken = Sandbox("cpu", LIMITS, folder / "cache", "test").describe([plugins.find(str(file))])
+    abouts, broken = Sandbox("cpu", LIMITS, folder / "cache", "test").describe([discovery.find(str(file))])
     assert abouts == {}
     assert "FileNotFoundError" in broken[0].error or "Read-only" in broken[0].error
     assert not mark.exists()
 
 
 def test_requirements_that_cannot_be_met_break_their_own_plugin_only(image, folder):
-    found = [plugins.find("erm")]
+    found = [discovery.find("erm")]
     for name, wanted in {"layered": '("tinyhtml",)', "letters": '"tinyhtml"', "number": "5"}.items():
         file = folder / f"{name}.py"
-        file.write_text(plugins.find("erm").file.read_text() + f"\n\nrequires = {wanted}\n")
-        found.append(plugins.find(str(file)))
+        file.write_text(discovery.find("erm").file.read_text() + f"\n\nrequires = {wanted}\n")
+        found.append(discovery.find(str(file)))
     abouts, broken = Sandbox("cpu", LIMITS, folder / "cache", "test").describe(found)
     assert list(abouts) == ["erm"]
     errors = {one.plugin.name: one.error for one in broken}
@@ -234,12 +236,12 @@ def test_a_method_with_packages_of_its_own_runs_on_a_layer(image, folder):
     wheels.mkdir()
     wheel(wheels, "equitytoy")
     file = folder / "needy.py"
-    source = plugins.find("erm").file.read_text()
+    source = discovery.find("erm").file.read_text()
     file.write_text(f'{source}\n\nimport equitytoy\n\nrequires = ("equitytoy>=1",)\n')
     box = Sandbox("cpu", LIMITS, folder / "cache", "test")
     name = build.build_layer(["equitytoy>=1"], wheels, "cpu")
     try:
-        done = execute([str(file)], Paths(folder / "layered", None, folder / "cache"), box)
+        done = execute_in([str(file)], Paths(folder / "layered", None, folder / "cache"), box)
         assert done.record("needy").status == "done"
         layer = container.engine.image(container.engine.connect(), "cpu", ["equitytoy>=1"])
         assert layer != image

@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 from harness.equity import Scores, compare, resample
-from harness.equity.comparison import holm
 from harness.errors import HarnessError
+from harness.multiplicity import holm
 
 
 def table(scores, resamples=10_000, **options):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from harness.equity import Scores, compare, many, pairwise, rank, resample
-from harness.equity.comparison import holm
 from harness.equity.ranking import grouped_by_letter
 from harness.errors import HarnessError
+from harness.multiplicity import holm
 
 
 def test_methods_that_differ_clearly_have_a_rank_each(make_scores):

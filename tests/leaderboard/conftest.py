@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from make_records import Site, World, make_site
 
-from harness.records import BrokenPlugin
+from harness.store import BrokenPlugin
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from make_records import World, make_site, make_store
 
 from harness.equity import MIN_PATIENTS
-from harness.equity.comparison import holm
+from harness.multiplicity import holm
 from leaderboard import data, pages, payload, tables, words
 from leaderboard.data import readable
 from leaderboard.tables import Noise, Number, Row

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from make_records import World, make_site, make_store
 
-from harness.records import MethodInfo
+from harness.store import MethodInfo
 from leaderboard import across, citations, data, figures, labels, tables
 
 TWINS = "A very long title that two methods have in common"

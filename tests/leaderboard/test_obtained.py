@@ -8,7 +8,7 @@ import json
 import pytest
 from make_records import World, make_site, make_store
 
-from harness.records import Record
+from harness.store import Record
 
 WORLD = World(
     methods=("erm", "febs", "adv"),

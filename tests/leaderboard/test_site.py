@@ -12,7 +12,7 @@ from make_records import World, make_site, make_store
 import leaderboard
 from harness.equity import many
 from harness.errors import HarnessError
-from harness.records import BrokenPlugin
+from harness.store import BrokenPlugin
 from leaderboard import data, parallel, tables
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from make_records import World, make_site
 
-from harness.records import Try, Tuned
+from harness.store import Try, Tuned
 
 TRIES = (
     Try(hyper_parameters={"step_size": 0.01}, score=0.61),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny import prepare, trial_of
 
+from harness.running.trial import Paths
 from harness.sandbox import results
 from harness.sandbox.wire import BadResult, encode
-from harness.trial import Paths
 
 ALL = {name: {} for name in ("race", "gender", "maritalstatus", "language", "ethnicity")}
 

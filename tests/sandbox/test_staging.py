@@ -7,9 +7,9 @@ import json
 import pandas as pd
 from tiny import prepare, trial_of
 
-from harness import trial
+from harness.running import trial
+from harness.running.trial import Paths
 from harness.sandbox import staging
-from harness.trial import Paths
 
 
 def test_neither_the_cohorts_sources_nor_its_options_nor_the_test_rows_go_in(tmp_path):

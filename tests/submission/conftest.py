@@ -9,14 +9,15 @@ import pytest
 import tomli_w
 from tiny import PROTOCOL
 
-from harness import plugins, run, trial
-from harness.new import write_method
-from harness.records import Tuned
-from harness.run import Prepared
+from harness.plugin import discovery
+from harness.plugin.new import write_method
+from harness.running import trial
+from harness.running.prepare import Prepared, prepare
+from harness.running.trial import Paths
+from harness.store import Tuned
 from harness.submission import archive, pack, yardstick
 from harness.submission.archive import Submission
 from harness.submission.yardstick import Yardstick
-from harness.trial import Paths
 
 # Importing the plugin leaves a trace in the process, and it imports a file of its own.
 TRACE = "import os\n\nfrom my_helper import FACTOR\n\nos.environ['MY_METHOD_WAS_IMPORTED'] = '1'\n"
@@ -27,7 +28,7 @@ class World:
     """Where the honest trials ran, what was packed of them, and what it is measured by."""
 
     folder: Path
-    plugin: plugins.Plugin
+    plugin: discovery.Plugin
     prepared: Prepared
     file: Path
     yardstick: Yardstick
@@ -52,11 +53,11 @@ def world(tmp_path_factory) -> World:
     (file.parent / "my_helper.py").write_text("FACTOR = 1\n")
     paths = Paths(folder / "runs", None, folder / "cache")
     measured = yardstick.from_cohort(str(folder / "tiny.toml"), None, paths.cache)
-    prepared = run.prepare(measured.protocol, [str(file)], paths, "tiny.toml")
+    prepared = prepare(measured.protocol, [str(file)], paths, "tiny.toml")
     for one in prepared.plan.trials.values():
         (prepared.store.work(one.id) / "log.txt").write_text("what the method printed\n")
         assert trial.run(one, paths, "cpu") == "done"
-    plugin = plugins.find(str(file))
+    plugin = discovery.find(str(file))
     pack.write(pack.pack(prepared, plugin, "harness run"), folder / "my-method-tiny.zip")
     return World(folder, plugin, prepared, folder / "my-method-tiny.zip", measured)
 
@@ -67,10 +68,10 @@ def submission_of(world):
 
     def make(file: Path, folder: Path, tuned: dict[str, Tuned] | None = None) -> Submission:
         paths = Paths(folder / "runs", None, world.paths.cache)
-        prepared = run.prepare(world.yardstick.protocol, [str(file)], paths, "tiny.toml", tuned=tuned)
+        prepared = prepare(world.yardstick.protocol, [str(file)], paths, "tiny.toml", tuned=tuned)
         for one in prepared.plan.trials.values():
             assert trial.run(one, paths, "cpu") == "done"
-        pack.write(pack.pack(prepared, plugins.find(str(file)), "harness run"), folder / "packed.zip")
+        pack.write(pack.pack(prepared, discovery.find(str(file)), "harness run"), folder / "packed.zip")
         return archive.read(folder / "packed.zip")
 
     return make

@@ -13,7 +13,7 @@ import pytest
 from forge import forged, parquet
 
 from harness.errors import HarnessError
-from harness.records import SCORES
+from harness.store import SCORES
 from harness.submission import archive, contents
 from harness.submission.verify import verify
 

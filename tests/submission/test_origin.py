@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from forge import with_records
 
-from harness.new import write_method
+from harness.plugin.new import write_method
 from harness.submission.verify import verify
 
 

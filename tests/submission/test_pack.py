@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from harness import plugins, run, sources, trial
+from harness import identity
 from harness.errors import HarnessError
+from harness.plugin import discovery
+from harness.running import trial
+from harness.running.trial import Paths
+from harness.store import Store
 from harness.submission import archive, pack
-from harness.trial import Paths
 
 
 def packed(world, runs):
@@ -41,10 +44,10 @@ def test_it_holds_source_helpers_protocol_and_every_file_of_every_record(world):
 
 
 def test_a_method_of_a_package_keeps_the_package_around_it():
-    file = plugins.find("febs-released").file
+    file = discovery.find("febs-released").file
     packed = pack.source_members(file)
     assert "source/methods/febs_released.py" in packed
-    assert sources.digest_texts(packed) == sources.method_digest(file)
+    assert identity.digest_texts(packed) == identity.method_digest(file)
 
 
 def test_missing_trials_are_named_with_the_command_that_runs_them(world, runs):
@@ -58,7 +61,7 @@ def test_missing_trials_are_named_with_the_command_that_runs_them(world, runs):
 def test_a_failed_trial_is_not_packed(world, runs):
     one = world.prepared.plan.trials[world.prepared.plan.rows[0].trial]
     shutil.rmtree(runs / "records" / one.id)
-    trial.commit_failed(run.Store(runs), one, "it broke", "")
+    trial.commit_failed(Store(runs), one, "it broke", "")
     with pytest.raises(HarnessError, match=r"1 of 2 trials failed.*--retry-failed"):
         packed(world, runs)
 

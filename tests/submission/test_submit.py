@@ -15,14 +15,16 @@ from click.testing import CliRunner
 from forge import better, forged, parquet
 
 import leaderboard
-from harness import run, trial
 from harness.cli import cli
 from harness.errors import HarnessError
-from harness.records import Store
+from harness.running import trial
+from harness.running.board import write_protocol
+from harness.running.prepare import prepare
+from harness.running.trial import Paths
+from harness.store import Store
 from harness.submission import pack, yardstick
 from harness.submission.submit import submit
 from harness.submission.verify import verify
-from harness.trial import Paths
 
 
 def submitted(world, runs, submission=None, measured=None) -> str:
@@ -35,8 +37,8 @@ def submitted(world, runs, submission=None, measured=None) -> str:
 def erm_runs(world, tmp_path_factory):
     """A board of one method, run here."""
     paths = Paths(tmp_path_factory.mktemp("board"), None, world.paths.cache)
-    prepared = run.prepare(world.yardstick.protocol, ["erm"], paths, "tiny.toml")
-    run.write_protocol(prepared, "harness run erm")
+    prepared = prepare(world.yardstick.protocol, ["erm"], paths, "tiny.toml")
+    write_protocol(prepared, "harness run erm")
     trial.run(next(iter(prepared.plan.trials.values())), paths, "cpu")
     return paths.runs
 

@@ -6,22 +6,23 @@ import pytest
 from click.testing import CliRunner
 from forge import rewritten
 
-from harness import sources, tune
+from harness import identity
 from harness.cli import cli
 from harness.errors import HarnessError
-from harness.records import Store, Try, Tuned
+from harness.running import tune
+from harness.running.trial import Paths
+from harness.running.tune import Tuning
+from harness.store import Store, Try, Tuned
 from harness.submission import archive
 from harness.submission.rerun import rerun
 from harness.submission.submit import submit
 from harness.submission.verify import verify
-from harness.trial import Paths
-from harness.tune import Tuning
 
 
 @pytest.fixture(scope="module")
 def tuned(world):
     tries = tuple(Try(hyper_parameters={"scale": scale}, score=scale / 4) for scale in (1.0, 2.0))
-    digest = sources.method_digest(world.plugin.file)
+    digest = identity.method_digest(world.plugin.file)
     return Tuned(budget=2, seeds=(0,), patients=9, source_digest=digest, tries=tries, chosen=1)
 
 

@@ -1,0 +1,1 @@
+"""What a method is and where methods are found."""

@@ -1,0 +1,352 @@
+"""Finding methods by their three doors: the methods folder, a path, an entry point."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import TypeAdapter, ValidationError
+
+from harness import identity
+from harness.errors import HarnessError, did_you_mean, plain
+
+if TYPE_CHECKING:
+    from harness.plugin.method import Card, Method, Range, Sampler
+
+ENTRY_POINTS = "harness.methods"
+
+T = TypeVar("T")
+
+KINDS: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
+"""Types of hyper-parameters that a value from a protocol file is fitted to."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A method's name and file, found but not yet imported."""
+
+    name: str
+    file: Path
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that cannot be used: one sentence with the line at fault, and the traceback."""
+
+    plugin: Plugin
+    error: str
+    trace: str
+
+
+def discover() -> dict[str, Plugin]:
+    """Return the plugins of the methods folder and of the entry points, by name."""
+    found: dict[str, Plugin] = {}
+    for folder in identity.method_folders():
+        for file in sorted(folder.glob("*.py")):
+            if not file.stem.startswith("_"):
+                found.setdefault(_name(file), Plugin(_name(file), file))
+    for entry in entry_points(group=ENTRY_POINTS):
+        spec = importlib.util.find_spec(entry.module)
+        if spec is not None and spec.origin is not None:
+            found.setdefault(entry.name, Plugin(entry.name, Path(spec.origin)))
+    return found
+
+
+def find(name_or_path: str) -> Plugin:
+    """Return one plugin by name or by path. Raises HarnessError, with a suggestion."""
+    if name_or_path.endswith(".py") or "/" in name_or_path:
+        file = Path(name_or_path)
+        if not file.is_file():
+            raise HarnessError(f"{file}: no such file; give a method's name or the path of its .py file.")
+        return Plugin(_name(file), file.resolve())
+    known = discover()
+    if name_or_path not in known:
+        raise HarnessError(f"There is no method '{name_or_path}'.{did_you_mean(name_or_path, known)}")
+    return known[name_or_path]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a method says of itself, as data: enough to plan its trials without importing it again.
+
+    defaults: hyper-parameters; kinds: those annotated as one of `KINDS`; packages: what `requires` names,
+    to the version installed where the method runs; the rest are `Method`'s class attributes.
+    """
+
+    card: Card
+    defaults: dict[str, Any]
+    kinds: dict[str, str] = field(default_factory=dict)
+    reads_attribute: bool = True
+    starts_from: str | None = None
+    sampler: Sampler = "uniform"
+    controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    search: dict[str, Range] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+def requirements(file: Path) -> tuple[str, ...]:
+    """Return the packages that a method's file declares in `requires`, without executing it.
+
+    Raises SyntaxError for a file that does not parse, HarnessError for a value that is not strings.
+    """
+    for node in ast.walk(identity.parse(file)):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if "requires" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            wanted = _listed(node.value)
+            if wanted is None:
+                raise HarnessError(
+                    f"{file}:{node.lineno}: requires is a tuple of requirements like 'scikit-image>=0.22'."
+                )
+            return wanted
+    return ()
+
+
+def _packages(file: Path) -> dict[str, str]:
+    """Return the version of each package that a loaded method requires."""
+    names = [Requirement(text).name for text in requirements(file)]
+    return {name: version(name) for name in names}
+
+
+def _listed(value: ast.expr) -> tuple[str, ...] | None:
+    try:
+        texts = ast.literal_eval(value)
+        # A lone text is a sequence too, of letters that may well be packages.
+        return None if isinstance(texts, str) else tuple(str(Requirement(text)) for text in texts)
+    except (ValueError, TypeError, InvalidRequirement):
+        return None
+
+
+def _missing(file: Path) -> list[str]:
+    missing = []
+    for text in requirements(file):
+        wanted = Requirement(text)
+        try:
+            if not wanted.specifier.contains(version(wanted.name), prereleases=True):
+                missing.append(text)
+        except PackageNotFoundError:
+            missing.append(text)
+    return missing
+
+
+def about(method: type[Method], plugin: Plugin) -> About:
+    """Return what a loaded method says of itself.
+
+    Raises HarnessError for a hyper-parameter without default, or whose default is not JSON.
+    """
+    _check_json(method, plugin)
+    return About(
+        card=method.card,
+        defaults=hyper_parameters(method, plugin),
+        kinds=_kinds(method),
+        reads_attribute=method.reads_attribute,
+        starts_from=method.starts_from,
+        sampler=method.sampler,
+        controls={name: dict(values) for name, values in method.controls.items()},
+        search=dict(method.search),
+        packages=_packages(plugin.file),
+    )
+
+
+def load(plugin: Plugin) -> type[Method]:
+    """Import a plugin's file and return its one Method class.
+
+    Raises HarnessError if the file holds none or several, or lacks a card; whatever the file
+    itself raises comes through unchanged.
+    """
+    from harness.plugin.method import Card, Method
+
+    if missing := _missing(plugin.file):
+        listed = " ".join(f"'{text}'" for text in missing)
+        raise HarnessError(f"{plugin.file}: needs what is not installed; run `pip install {listed}`.")
+    with _importable(plugin.file.parent):
+        module = _execute(plugin)
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        names = ", ".join(c.__name__ for c in classes) or "none"
+        raise HarnessError(f"{plugin.file}: a method's file defines one subclass of Method, not {names}.")
+    (method,) = classes
+    if not isinstance(getattr(method, "card", None), Card):
+        raise HarnessError(f"{plugin.file}: {method.__name__} has no card; add `card = Card(title=...)`.")
+    _check_search(method, hyper_parameters(method, plugin), plugin)
+    _check_declared(method, hyper_parameters(method, plugin), plugin)
+    return method
+
+
+def load_all(plugins: Sequence[Plugin]) -> tuple[dict[str, type[Method]], list[Broken]]:
+    """Import plugins one by one; one that fails is reported and the others still load."""
+    return _each(plugins, load)
+
+
+def describe_all(plugins: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
+    """Import plugins one by one and return what they say of themselves; see `load_all`."""
+    return _each(plugins, lambda plugin: about(load(plugin), plugin))
+
+
+def _each(plugins: Sequence[Plugin], ask: Callable[[Plugin], T]) -> tuple[dict[str, T], list[Broken]]:
+    answers: dict[str, T] = {}
+    broken: list[Broken] = []
+    for plugin in plugins:
+        try:
+            answers[plugin.name] = ask(plugin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's file may raise anything
+            broken.append(Broken(plugin, describe_error(error, plugin.file), traceback.format_exc()))
+    return answers, broken
+
+
+def hyper_parameters(method: type[Method], plugin: Plugin) -> dict[str, Any]:
+    """Return the defaults of a method's keyword arguments, from its signature.
+
+    Raises HarnessError for one without a default.
+    """
+    parameters = list(inspect.signature(method.__init__).parameters.values())[2:]
+    for parameter in parameters:
+        if parameter.default is inspect.Parameter.empty:
+            raise HarnessError(
+                f"{plugin.file}: {method.__name__}.__init__ takes '{parameter.name}' without a default; "
+                "give every hyper-parameter one."
+            )
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def check_hyper_parameters(about: About, plugin: Plugin, given: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return defaults overlaid with `given`, each value fitted to its annotation.
+
+    Raises HarnessError naming `where` for an unknown name or a value of the wrong type.
+    """
+    values = dict(about.defaults)
+    for name, value in given.items():
+        if name not in values:
+            raise HarnessError(f"{where}: {plugin.name} has no '{name}'.{did_you_mean(name, values)}")
+        try:
+            values[name] = TypeAdapter(KINDS.get(about.kinds.get(name, ""), Any)).validate_python(value)
+        except ValidationError as error:
+            raise HarnessError(
+                f"{where}: {plugin.name}.{name} = {value!r}: {error.errors()[0]['msg']}."
+            ) from None
+    return values
+
+
+def _check_search(method: type[Method], defaults: dict[str, Any], plugin: Plugin) -> None:
+    for name in method.search:
+        if name not in defaults:
+            raise HarnessError(
+                f"{plugin.file}: {method.__name__}.search names '{name}', which is none of its "
+                f"hyper-parameters.{did_you_mean(name, defaults)}"
+            )
+        if isinstance(defaults[name], bool) or not isinstance(defaults[name], int | float):
+            raise HarnessError(
+                f"{plugin.file}: {method.__name__}.search has a range for '{name}', which is not a number."
+            )
+
+
+def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plugin) -> None:
+    """Raise HarnessError for class attributes that do not fit: they would be ignored in silence."""
+    from harness.plugin.method import Sampler
+
+    samplers, name = get_args(Sampler), method.__name__
+    if method.sampler not in samplers:
+        raise HarnessError(
+            f"{plugin.file}: {name}.sampler = {method.sampler!r} is no sampler."
+            f"{did_you_mean(str(method.sampler).lower(), samplers)}"
+        )
+    if not isinstance(method.starts_from, str | None):
+        raise HarnessError(f"{plugin.file}: {name}.starts_from is the name of a method, or None.")
+    for control, values in method.controls.items():
+        for key in values:
+            if key not in defaults:
+                raise HarnessError(
+                    f"{plugin.file}: {name}.controls['{control}'] names '{key}', which is none of its "
+                    f"hyper-parameters.{did_you_mean(key, defaults)}"
+                )
+
+
+def _check_json(method: type[Method], plugin: Plugin) -> None:
+    values = {"": hyper_parameters(method, plugin)} | {k: dict(v) for k, v in method.controls.items()}
+    for control, given in values.items():
+        for name, value in given.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                place = f"controls['{control}']: " if control else "the default of "
+                raise HarnessError(
+                    f"{plugin.file}: {method.__name__}: {place}'{name}' is {value!r}, which no record can "
+                    "hold; use numbers, texts, booleans, None or lists of them."
+                ) from None
+
+
+def _kinds(method: type[Method]) -> dict[str, str]:
+    # Not evaluated: annotations may name what is imported under TYPE_CHECKING alone.
+    hints = {name: getattr(h, "__name__", h) for name, h in method.__init__.__annotations__.items()}
+    return {name: hint for name, hint in hints.items() if name != "return" and hint in KINDS}
+
+
+def describe_error(error: BaseException, file: Path) -> str:
+    """Return one line: the place in the plugin's own file, and what was raised there."""
+    if isinstance(error, HarnessError):
+        return plain(str(error))
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
+    place = f"{file}:{lines[-1]}" if lines else str(file)
+    text = str(error).strip().splitlines()
+    return plain(f"{place}: {type(error).__name__}{': ' + text[0] if text else ''}")
+
+
+def methods_folder() -> Path:
+    """Return the folder of the `methods` package: where a new method's file belongs."""
+    folders = identity.method_folders()
+    if not folders:
+        raise HarnessError("There is no methods/ folder; run from a clone, or give a method's path.")
+    return folders[0]
+
+
+def _name(file: Path) -> str:
+    return file.stem.replace("_", "-")
+
+
+def _execute(plugin: Plugin) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{identity.METHODS}.{plugin.file.stem}", plugin.file)
+    if spec is None or spec.loader is None:
+        raise HarnessError(f"{plugin.file}: not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
+    return module
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a plugin import the files beside it, and forget them after: two folders may share names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            origin = getattr(sys.modules[name], "__file__", None)
+            if origin and Path(origin).parent == folder and not name.startswith(f"{identity.METHODS}."):
+                del sys.modules[name]

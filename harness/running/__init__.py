@@ -1,0 +1,1 @@
+"""One run: plan, prepare, schedule, one trial top to bottom, its record."""

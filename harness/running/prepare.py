@@ -1,0 +1,155 @@
+"""What a run needs before its first trial: the methods, the cohort, the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import backbones, cohorts
+from harness.backbones import weights
+from harness.cohorts.cohort import Cohort
+from harness.errors import HarnessError, did_you_mean
+from harness.plugin import discovery
+from harness.protocol import Protocol
+from harness.running import plan
+from harness.running.plan import Plan
+from harness.running.trial import Paths
+from harness.store import Store, Tuned
+
+Describe = Callable[[Sequence[discovery.Plugin]], tuple[dict[str, discovery.About], list[discovery.Broken]]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first trial: what will run, on what, and which plugins cannot."""
+
+    protocol: Protocol
+    cohort: Cohort
+    plan: Plan
+    broken: tuple[discovery.Broken, ...]
+    paths: Paths
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        """The records that the run reads and writes."""
+        return Store(self.paths.runs)
+
+
+def prepare(
+    protocol: Protocol,
+    names: Sequence[str],
+    paths: Paths,
+    where: str,
+    controls: bool = False,
+    describe: Describe = discovery.describe_all,
+    tuned: Mapping[str, Tuned] | None = None,
+) -> Prepared:
+    """Find the methods (all, where no name is given), the cohort and the plan, with controls if asked.
+
+    `describe` imports the plugins: here, or in a sandbox; `tuned`: what `harness tune` chose. Raises
+    HarnessError for a cohort, a protocol or weights that do not fit; a plugin that does not import is
+    among `broken` and the rest go on.
+    """
+    tuned = tuned or {}
+    backbones.check_name(protocol.backbone)
+    candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
+    cohort = cohorts.load(protocol, paths.data, paths.cache)
+    digest = weights_digest(protocol, paths.cache)
+    made = plan.build(protocol, cohort, candidates, wanted, digest, controls)
+    used = {name: tuned[name] for name in candidates if name in tuned}
+    return Prepared(protocol, cohort, made, tuple(broken), paths, used)
+
+
+def find_methods(
+    protocol: Protocol,
+    names: Sequence[str],
+    where: str,
+    controls: bool = False,
+    describe: Describe = discovery.describe_all,
+    tuned: Mapping[str, Tuned] | None = None,
+) -> tuple[dict[str, plan.Candidate], list[str], list[discovery.Broken]]:
+    """Return the methods and what they start from, the names of those that can run, and the broken."""
+    found = _distinct([discovery.find(n) for n in names]) if names else list(discovery.discover().values())
+    _check_values(protocol, found, where)
+    methods, known, broken = _describe(found, controls, describe)
+    candidates = {}
+    for name, about in methods.items():
+        try:
+            candidates[name] = plan.candidate(known[name], about, protocol, where, (tuned or {}).get(name))
+        except SyntaxError as error:  # of a file that the method imports only when it runs
+            broken.append(
+                discovery.Broken(known[name], discovery.describe_error(error, known[name].file), "")
+            )
+    for name in list(candidates):
+        if reason := _never_starts(name, candidates):
+            broken.append(discovery.Broken(known[name], f"{known[name].file}: {reason}", ""))
+    stuck = {one.plugin.name for one in broken}
+    candidates = {name: one for name, one in candidates.items() if name not in stuck}
+    if controls and plan.BASELINE not in candidates:
+        raise HarnessError(f"--controls are made of '{plan.BASELINE}', which is broken: {broken[0].error}")
+    return candidates, [p.name for p in found if p.name in candidates], broken
+
+
+def _distinct(found: Sequence[discovery.Plugin]) -> list[discovery.Plugin]:
+    """Return each plugin once. Raises HarnessError for two files of one name."""
+    by_name: dict[str, discovery.Plugin] = {}
+    for plugin in found:
+        other = by_name.setdefault(plugin.name, plugin)
+        if other.file.resolve() != plugin.file.resolve():
+            raise HarnessError(
+                f"{other.file} and {plugin.file} are both the method '{plugin.name}'; rename one of them."
+            )
+    return list(by_name.values())
+
+
+def _check_values(protocol: Protocol, found: Sequence[discovery.Plugin], where: str) -> None:
+    """Raise HarnessError where the protocol has hyper-parameters for a method that there is not."""
+    known = {plugin.name for plugin in found} | discovery.discover().keys()
+    for name in protocol.methods:
+        if name not in known:
+            raise HarnessError(f"{where}: [methods.{name}] names no method.{did_you_mean(name, known)}")
+
+
+def _describe(
+    found: Sequence[discovery.Plugin], controls: bool, describe: Describe
+) -> tuple[dict[str, discovery.About], dict[str, discovery.Plugin], list[discovery.Broken]]:
+    """Describe plugins, what they start from, what that starts from ..., and what controls are made of."""
+    methods: dict[str, discovery.About] = {}
+    known: dict[str, discovery.Plugin] = {}
+    broken: list[discovery.Broken] = []
+    everywhere, waiting = discovery.discover(), list(found)
+    if controls and plan.BASELINE not in {plugin.name for plugin in found}:
+        waiting.append(discovery.find(plan.BASELINE))
+    while waiting:
+        known |= {plugin.name: plugin for plugin in waiting}
+        described, also_broken = describe(waiting)
+        methods |= described
+        broken += also_broken
+        origins = {about.starts_from for about in described.values()}
+        waiting = [everywhere[name] for name in everywhere if name in origins and name not in known]
+    return methods, known, broken
+
+
+def _never_starts(name: str, candidates: Mapping[str, plan.Candidate]) -> str:
+    """Return why a method has nothing to start from, "" where it has or needs nothing."""
+    chain = [name]
+    while (origin := candidates[chain[-1]].about.starts_from) is not None:
+        if origin in chain:
+            return f"starts_from leads back: {' from '.join([*chain, origin])}; name another method."
+        if origin not in candidates:
+            known = discovery.discover()
+            said = "is broken." if origin in known else f"is no method.{did_you_mean(origin, known)}"
+            return f"{chain[-1]} starts from '{origin}', which {said}"
+        chain.append(origin)
+    return ""
+
+
+def weights_digest(protocol: Protocol, cache: Path) -> str:
+    """Return the SHA-256 of the backbone's pretrained weights, "" where it has none."""
+    name = weights.required(protocol.backbone)
+    if name is None:
+        return ""
+    weights.find(name, cache)
+    return weights.CHECKPOINTS[name].sha256

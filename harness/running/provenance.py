@@ -1,0 +1,79 @@
+"""Where a record comes from: the method as it ran, the machine, the checkout, the files' hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import harness
+from harness.running.plan import Trial
+from harness.store import MethodInfo
+
+
+def method_info(trial: Trial) -> MethodInfo:
+    """Return a trial's method as its record describes it."""
+    about = trial.about
+    return MethodInfo(
+        name=trial.plugin.name,
+        title=about.card.title,
+        authors=about.card.authors,
+        paper=about.card.paper,
+        url=about.card.url,
+        licence=about.card.licence,
+        hyper_parameters=trial.hyper_parameters,
+        defaults=about.defaults,
+        reads_attribute=about.reads_attribute,
+        starts_from=about.starts_from,
+        sampler=about.sampler,
+        source=trial.source,
+        source_digest=trial.identity["method"]["source"],
+    )
+
+
+def environment(trial: Trial) -> dict[str, Any]:
+    """Return the machine and the libraries that a trial ran with."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": trial.protocol.recipe.threads,
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "harness": harness.__version__,
+        "libraries": trial.identity["libraries"],
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Return commit and cleanliness of the checkout that the harness runs from, where it is one."""
+
+    def git(*args: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *args], capture_output=True, text=True, check=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": None if commit is None else bool(git("status", "--porcelain"))}
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or the kind of CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a record but record.json itself."""
+    files = sorted(path for path in folder.iterdir() if path.name != "record.json")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

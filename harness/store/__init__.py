@@ -1,0 +1,38 @@
+"""The store of records: what a record is, where it lies, how it appears whole."""
+
+from __future__ import annotations
+
+from harness.store.files import write_json, writing
+from harness.store.schema import (
+    CURVE,
+    SCHEMA_VERSION,
+    SCORES,
+    BrokenPlugin,
+    Cost,
+    MethodInfo,
+    Obtained,
+    PlanRow,
+    ProtocolRecord,
+    Record,
+    Try,
+    Tuned,
+)
+from harness.store.store import Store
+
+__all__ = [
+    "CURVE",
+    "SCHEMA_VERSION",
+    "SCORES",
+    "BrokenPlugin",
+    "Cost",
+    "MethodInfo",
+    "Obtained",
+    "PlanRow",
+    "ProtocolRecord",
+    "Record",
+    "Store",
+    "Try",
+    "Tuned",
+    "write_json",
+    "writing",
+]

@@ -1,0 +1,1 @@
+"""One training: what is fed, how it is drawn, fit, predict."""

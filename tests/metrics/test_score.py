@@ -1,0 +1,87 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from medpy.metric import binary
+
+from harness.errors import HarnessError
+from harness.metrics.score import score, write_scores
+from harness.store import SCORES
+
+STRUCTURES = {"cup": (2,), "rim": (1,), "disc": (1, 2)}
+
+
+@pytest.fixture
+def maps():
+    """Three samples of 16 x 16: as drawn, shifted by a row, and with no disc predicted."""
+    truth = np.zeros((3, 16, 16), np.uint8)
+    truth[:, 3:13, 4:12] = 1
+    truth[:, 5:9, 6:10] = 2
+    labels = truth.copy()
+    labels[1] = np.roll(truth[1], 1, axis=0)
+    labels[2] = 0
+    return labels, truth
+
+
+def test_rows_are_samples_by_structures_with_the_records_columns(maps):
+    frame = score(*maps, ["a", "b", "c"], STRUCTURES)
+    assert tuple(frame.columns) == SCORES
+    assert list(zip(frame["sample"], frame["structure"], strict=True)) == [
+        (s, t) for s in "abc" for t in STRUCTURES
+    ]
+    assert str(frame["missed"].dtype) == "bool"
+    numbers = ["dice", "iou", "hd95", "hd95_max", "asd", "nsd", "vcdr_error"]
+    assert {str(kind) for kind in frame[numbers].dtypes} == {"float64"}
+
+
+def test_scores_of_a_union_of_classes_are_medpys(maps):
+    labels, truth = maps
+    frame = score(*maps, ["a", "b", "c"], STRUCTURES).set_index(["sample", "structure"])
+    assert frame.loc[("b", "disc"), "dice"] == pytest.approx(binary.dc(labels[1] > 0, truth[1] > 0))
+    assert frame.loc[("b", "rim"), "hd95"] == pytest.approx(binary.hd95(labels[1] == 1, truth[1] == 1))
+    assert frame.loc[("a", "cup"), "dice"] == 1
+
+
+def test_a_missed_structure_counts_as_worst(maps):
+    row = score(*maps, ["a", "b", "c"], STRUCTURES).set_index(["sample", "structure"]).loc[("c", "cup")]
+    assert row["missed"]
+    assert (row["dice"], row["nsd"], row["hd95"]) == (0, 0, math.hypot(16, 16))
+
+
+def test_ratio_error_is_on_disc_rows_only(maps):
+    labels, truth = maps
+    labels[1] = truth[1]
+    labels[1, 9:11, 6:10] = 2  # the cup is 6 rows high instead of 4, the disc 10 in both
+    frame = score(labels, truth, ["a", "b", "c"], STRUCTURES).set_index(["structure", "sample"])["vcdr_error"]
+    assert frame["cup"].isna().all()
+    assert frame["rim"].isna().all()
+    assert list(frame["disc"]) == pytest.approx([0, 0.2, 1])  # no disc predicted counts as 1
+    assert score(labels, truth, ["a", "b", "c"], {"disc": (1, 2)})["vcdr_error"].isna().all()
+
+
+def test_no_disc_in_either_is_no_ratio_error():
+    nothing = np.zeros((1, 8, 8), np.uint8)
+    frame = score(nothing, nothing, ["a"], STRUCTURES)
+    assert frame.set_index("structure").loc["disc", "vcdr_error"] == 0
+
+
+def test_same_scores_give_the_same_bytes_and_come_back(maps, tmp_path):
+    for name in ("one", "two"):
+        write_scores(score(*maps, ["a", "b", "c"], STRUCTURES), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    frame = score(*maps, ["a", "b", "c"], STRUCTURES)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "one"), frame, check_dtype=False)
+
+
+def test_what_does_not_fit_is_refused_in_one_sentence(maps):
+    labels, truth = maps
+    with pytest.raises(HarnessError, match=r"\(3, 16, 16\).*\(3, 16, 15\)"):
+        score(labels, truth[..., :15], ["a", "b", "c"], STRUCTURES)
+    with pytest.raises(HarnessError, match="2 samples"):
+        score(labels, truth, ["a", "b"], STRUCTURES)
+    with pytest.raises(HarnessError, match="'a' is there twice"):
+        score(labels, truth, ["a", "b", "a"], STRUCTURES)
+    with pytest.raises(HarnessError, match="'cup' has no class"):
+        score(labels, truth, ["a", "b", "c"], {"cup": ()})

@@ -1,0 +1,120 @@
+"""`harness new`: what it writes works at once, and it never writes over anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import cli
+from harness.errors import HarnessError
+from harness.plugin import discovery
+from harness.plugin.new import suggest_name, write_method
+
+
+def test_the_method_is_found_and_its_test_passes(tmp_path):
+    file, test = write_method("my-method", tmp_path / "methods")
+    plugin = discovery.find(str(file))
+    assert plugin.name == "my-method"
+    method = discovery.load(plugin)
+    assert method.__name__ == "MyMethod"
+    assert discovery.hyper_parameters(method, plugin) == {"scale": 1.0}
+    assert test == tmp_path / "tests" / "methods" / "test_my_method.py"
+    run = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--rootdir",
+        str(tmp_path),
+        "-p",
+        "no:cacheprovider",
+        str(test),
+    ]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout
+
+
+def test_the_test_fails_once_the_loss_is_another(tmp_path):
+    file, test = write_method("mine", tmp_path / "methods")
+    file.write_text(file.read_text().replace("return self.scale *", "return 2 * self.scale *"))
+    run = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--rootdir",
+        str(tmp_path),
+        "-p",
+        "no:cacheprovider",
+        str(test),
+    ]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "test_loss_is_what_a_hand_calculation_gives" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout
+
+
+def test_in_a_clone_the_test_imports_from_the_package(tmp_path):
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "__init__.py").write_text("")
+    _, test = write_method("fair-one", tmp_path / "methods")
+    assert "from methods.fair_one import FairOne\n" in test.read_text()
+
+
+@pytest.mark.parametrize("folder", ["clone", "scratch"])
+def test_what_is_written_is_formatted_and_without_mistakes(tmp_path, folder):
+    (tmp_path / "methods").mkdir()
+    if folder == "clone":
+        (tmp_path / "methods" / "__init__.py").write_text("")
+    written = [str(path) for path in write_method("my-method", tmp_path / "methods")]
+    for rules in (["check", "--select=E,F,W,B,UP"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *rules, "--isolated", "--no-cache", "--line-length=110"]
+        done = subprocess.run([*command, *written], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("existing", ["methods/mine.py", "tests/methods/test_mine.py"])
+def test_nothing_is_overwritten(tmp_path, existing):
+    path = tmp_path / existing
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    with pytest.raises(HarnessError, match="is already there and is not overwritten"):
+        write_method("mine", tmp_path / "methods")
+    assert path.read_text() == "precious"
+    assert [p for p in tmp_path.rglob("*.py") if p != path] == []
+
+
+def test_the_name_of_a_shipped_method_is_refused_wherever_it_would_go(tmp_path):
+    with pytest.raises(HarnessError, match="'erm' is a method that is there already"):
+        write_method("erm", tmp_path / "methods")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("MyMethod", "my-method"),
+        ("my_method", "my-method"),
+        ("My method!", "my-method"),
+        ("my_method.py", "my-method"),
+        ("2fair", "fair"),
+        ("../evil", "evil"),
+        ("class", "class-method"),
+        ("--", ""),
+    ],
+)
+def test_a_name_that_is_none_is_answered_with_one_that_is(tmp_path, name, better):
+    assert suggest_name(name) == better
+    with pytest.raises(HarnessError, match=f"Try '{better}'" if better else "is no method's name"):
+        write_method(name, tmp_path / "methods")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_next_commands_are_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["new", "my-method"])
+    assert done.exit_code == 0
+    assert "harness check methods/my_method.py" in done.output
+    assert "harness run methods/my_method.py --seeds 0" in done.output

@@ -1,0 +1,132 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, wait
+from pathlib import Path
+
+import pytest
+
+from harness.running.executors.local import LocalExecutor, WorkerDied, slots
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def sleep(seconds: float) -> tuple[int, float, float]:
+    began = time.monotonic()
+    time.sleep(seconds)
+    return os.getpid(), began, time.monotonic()
+
+
+def fail() -> None:
+    raise ValueError("on purpose")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+@pytest.fixture
+def executor():
+    with LocalExecutor([{}, {}]) as it:
+        yield it
+
+
+def test_it_has_the_shape_of_concurrent_futures(executor):
+    assert isinstance(executor, Executor)
+    assert list(executor.map(add, [1, 2], [10, 20])) == [11, 22]
+
+
+def test_each_task_has_a_process_of_its_own_and_two_run_at_a_time(executor):
+    results = [f.result() for f in [executor.submit(sleep, 0.5) for _ in range(4)]]
+    assert len({pid for pid, _, _ in results}) == 4
+    moments = [began for _, began, _ in results]
+    at_once = max(sum(began <= m < ended for _, began, ended in results) for m in moments)
+    assert at_once == 2
+
+
+def test_an_exception_comes_back_as_itself(executor):
+    with pytest.raises(ValueError, match="on purpose"):
+        executor.submit(fail).result()
+
+
+def test_a_killed_task_says_so_and_the_next_one_runs(executor):
+    dead, alive = executor.submit(die), executor.submit(add, 1, 1)
+    with pytest.raises(WorkerDied, match="SIGKILL.*memory"):
+        dead.result()
+    assert alive.result() == 2
+
+
+def test_a_slot_gives_its_task_its_environment():
+    with LocalExecutor([{"CUDA_VISIBLE_DEVICES": "7"}]) as executor:
+        assert executor.submit(variable, "CUDA_VISIBLE_DEVICES").result() == "7"
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") != "7"
+
+
+def test_shutdown_kills_what_runs_and_cancels_what_waits():
+    executor = LocalExecutor([{}])
+    running, waiting = executor.submit(sleep, 60), executor.submit(sleep, 60)
+    while not running.running():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    executor.shutdown(cancel_futures=True)
+    wait([running, waiting], timeout=10)
+    assert waiting.cancelled()
+    assert isinstance(running.exception(), WorkerDied)
+
+
+PARENT = """
+import sys
+sys.path[:0] = {path!r}
+from test_local import sleep_after_telling
+from harness.running.executors.local import LocalExecutor
+LocalExecutor([{{}}]).submit(sleep_after_telling, {file!r}).result()
+"""
+
+
+def sleep_after_telling(file: str) -> None:
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_task_ends_with_the_process_that_asked_for_it(tmp_path):
+    file = tmp_path / "pid"
+    script = PARENT.format(path=[str(Path(__file__).parent)], file=str(file))
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    while not (file.exists() and file.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    worker = int(file.read_text())
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 30
+    while is_alive(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def test_a_gpu_that_is_named_is_one_slot_and_keeps_its_number():
+    assert slots("cuda:1", None, 1) == [{}]
+    assert slots("cuda:1", 2, 1) == [{}, {}]
+
+
+def test_cpu_slots_share_the_cores_between_threads():
+    cores = len(os.sched_getaffinity(0))
+    assert len(slots("cpu", None, 1)) == cores
+    assert len(slots("cpu", None, cores)) == 1
+    assert len(slots("cpu", 3, 1)) == 3

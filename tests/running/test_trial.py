@@ -1,0 +1,334 @@
+"""One trial end to end on a tiny cohort with a tiny U-Net: determinism, kills, records, failures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from cohort_files import write_fairseg
+from tiny import PROTOCOL, prepare, trial_of
+
+from harness import metrics
+from harness.cohorts import synthetic
+from harness.running import trial
+from harness.running.executors.local import LocalExecutor
+from harness.running.schedule import execute
+from harness.running.trial import Paths
+from harness.store import CURVE, SCORES
+
+PLUGIN = """
+import torch
+from harness import Card, Method, segmentation_loss
+
+class Bad(Method):
+    card = Card(title="Bad")
+
+    def loss(self, batch, output):
+        loss = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+        {line}
+"""
+
+SYNTHETIC = {key: PROTOCOL["cohort"][key] for key in ("samples", "shift", "seed")}
+
+
+class Silent:
+    def begin(self, *_):
+        pass
+
+    running = finished = begin
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def paths(tmp_path, cache):
+    return Paths(tmp_path / "runs", None, cache)
+
+
+def plugin_file(folder: Path, line: str) -> str:
+    file = folder / "bad.py"
+    file.write_text(textwrap.dedent(PLUGIN).format(line=line))
+    return str(file)
+
+
+def test_a_record_holds_what_the_design_says(paths):
+    prepared = prepare(["erm"], paths)
+    (one, _) = prepared.plan.trials.values()
+    assert trial.run(one, paths, "cpu") == "done"
+    store = prepared.store
+    record = store.record(one.id)
+    assert record.status == "done"
+    assert sorted(record.files) == ["curve.csv", "log.txt", "predictions.npz", "scores.parquet"]
+    scores, curve = store.scores(one.id), store.curve(one.id)
+    assert tuple(scores.columns) == SCORES
+    assert tuple(curve.columns) == CURVE
+    test = prepared.cohort.rows("test")
+    assert len(scores) == 3 * len(test)
+    samples, labels = store.predictions(one.id)
+    assert labels.shape == prepared.cohort.masks[test].shape
+    # The scores follow from predictions and truth alone.
+    cup = scores[scores.structure == "cup"].reset_index()
+    truth = prepared.cohort.masks[test[0]] == 2
+    assert cup.dice[0] == pytest.approx(metrics.dice(labels[0] == 2, truth))
+    assert list(cup["sample"]) == list(samples)
+    assert record.cost.fit_seconds > 0
+    assert record.cost.trained_parameters > 1000
+    assert not (store.root / "work" / one.id).exists()
+
+
+def test_same_trial_twice_gives_identical_bytes(paths, tmp_path):
+    one = trial_of(prepare(["groupdro"], paths), "groupdro")
+    files = []
+    for runs in (tmp_path / "first", tmp_path / "second"):
+        assert trial.run(one, Paths(runs, None, paths.cache), "cpu") == "done"
+        folder = runs / "records" / one.id
+        files.append(
+            {n: (folder / n).read_bytes() for n in ("scores.parquet", "predictions.npz", "curve.csv")}
+        )
+    assert files[0] == files[1]
+
+
+RUN = """
+import sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from tiny import prepare, trial_of
+from harness.running import trial
+from harness.training import fit
+from harness.running.trial import Paths
+fit.CHECKPOINT_SECONDS = 0.0
+paths = Paths(Path({runs!r}), None, Path({cache!r}))
+trial.run(trial_of(prepare(["erm-balanced"], paths, epochs=6), "erm-balanced"), paths, "cpu")
+"""
+
+
+def start(runs: Path, cache: Path) -> subprocess.Popen:
+    script = RUN.format(path=[str(Path(__file__).parent)], runs=str(runs), cache=str(cache))
+    return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.slow
+def test_killed_trial_resumes_to_the_same_bits(paths, tmp_path):
+    prepared = prepare(["erm-balanced"], paths, epochs=6)
+    one = trial_of(prepared, "erm-balanced")
+    assert start(tmp_path / "whole", paths.cache).wait() == 0
+    expected = (tmp_path / "whole" / "records" / one.id / "scores.parquet").read_bytes()
+    runs = tmp_path / "killed"
+    checkpoint = runs / "work" / one.id / "checkpoint.pt"
+    kills, seen = 0, -1.0
+    while kills < 5:
+        process = start(runs, paths.cache)
+        # Five different moments: each after one more checkpoint than the last, and a bit later into
+        # the epoch that follows it.
+        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime == seen):
+            time.sleep(0.01)
+        time.sleep(0.03 * kills)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        seen = checkpoint.stat().st_mtime
+    assert kills == 5
+    assert not (runs / "records" / one.id).exists()
+    assert start(runs, paths.cache).wait() == 0
+    assert (runs / "records" / one.id / "scores.parquet").read_bytes() == expected
+
+
+def test_erm_serves_every_attribute_and_febs_starts_from_it(paths):
+    prepared = prepare(["febs"], paths)
+    by_name = {t.plugin.name: [] for t in prepared.plan.trials.values()}
+    for one in prepared.plan.trials.values():
+        by_name[one.plugin.name].append(one)
+    seeds, attributes = len(prepared.protocol.seeds), len(prepared.protocol.attributes)
+    assert len(by_name["erm"]) == seeds
+    assert len(by_name["febs"]) == seeds * attributes
+    erm = {t.seed: t.id for t in by_name["erm"]}
+    assert all(t.starts_from == erm[t.seed] for t in by_name["febs"])
+    assert {r.trial for r in prepared.plan.rows if r.method == "erm"} == set(erm.values())
+
+
+def test_a_second_run_does_nothing(paths):
+    prepared = prepare(["erm", "febs"], paths, seeds=(0,))
+    with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
+        first = execute(prepared, executor, Silent(), 2, "cpu")
+        stamps = {p: p.stat().st_mtime_ns for p in paths.runs.rglob("*") if p.is_file()}
+        second = execute(prepare(["erm", "febs"], paths, seeds=(0,)), executor, Silent(), 2, "cpu")
+    assert (first.already, first.count("done")) == (0, 3)
+    assert (second.already, second.count("done")) == (3, 3)
+    assert stamps == {p: p.stat().st_mtime_ns for p in paths.runs.rglob("*") if p.is_file()}
+
+
+def test_beside_others_gives_the_same_bytes_as_alone(paths, tmp_path):
+    alone = Paths(tmp_path / "alone", None, paths.cache)
+    one = trial_of(prepare(["groupdro"], alone), "groupdro")
+    trial.run(one, alone, "cpu")
+    prepared = prepare(["groupdro", "adv"], paths, seeds=(0,))
+    with LocalExecutor([{}, {}, {}], preload=["harness.running.trial"]) as executor:
+        execute(prepared, executor, Silent(), 3, "cpu")
+    name = f"records/{one.id}/scores.parquet"
+    assert (alone.runs / name).read_bytes() == (paths.runs / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("return loss * float('nan')", "Bad.loss became nan at step 0"),
+        ("return output.losses", r"Bad.loss returned shape \(8,\); a method returns one scalar tensor"),
+        ("return loss.item()", "Bad.loss returned float; a method returns one scalar tensor"),
+        ("return loss.detach()", "returned a tensor without a gradient"),
+        ("raise KeyError('mine')", r"bad.py:10: KeyError: 'mine'"),
+        ("raise SystemExit(3)", r"bad.py:10: SystemExit: 3"),
+    ],
+)
+def test_a_failing_method_is_recorded_with_its_reason_and_traceback(paths, tmp_path, line, message):
+    prepared = prepare([plugin_file(tmp_path, line)], paths, seeds=(0,))
+    one = trial_of(prepared, "bad")
+    assert trial.run(one, paths, "cpu") == "failed"
+    record = prepared.store.record(one.id)
+    assert record.status == "failed"
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(record.error)
+    assert "Traceback" in prepared.store.log(one.id)
+    assert sorted(record.files) == ["log.txt"]
+
+
+def test_a_failed_trial_does_not_stop_the_others_and_is_retried_only_when_asked(paths, tmp_path):
+    names = [plugin_file(tmp_path, "raise RuntimeError('no')"), "erm"]
+    with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
+        prepared = prepare(names, paths, seeds=(0,))
+        first = execute(prepared, executor, Silent(), 2, "cpu")
+        assert (first.count("failed"), first.count("done")) == (2, 1)
+        again = execute(prepared, executor, Silent(), 2, "cpu")
+        assert (again.count("failed"), again.already) == (2, 1)
+        finished = prepared.store.record(trial_of(prepared, "bad").id).finished
+        time.sleep(1.1)
+        execute(prepared, executor, Silent(), 2, "cpu", retry_failed=True)
+    assert prepared.store.record(trial_of(prepared, "bad").id).finished > finished
+
+
+def test_a_killed_worker_is_a_failed_record_that_says_so(paths, tmp_path):
+    prepared = prepare([plugin_file(tmp_path, "import os; os.kill(os.getpid(), 9)")], paths, seeds=(0,))
+    with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
+        execute(prepared, executor, Silent(), 1, "cpu")
+    assert "SIGKILL" in prepared.store.record(trial_of(prepared, "bad").id).error
+
+
+def test_what_a_plugin_prints_is_in_its_log(paths, tmp_path):
+    prepared = prepare([plugin_file(tmp_path, "print('hello from bad'); return loss")], paths, seeds=(0,))
+    with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
+        execute(prepared, executor, Silent(), 1, "cpu")
+    assert "hello from bad" in prepared.store.log(trial_of(prepared, "bad").id)
+
+
+def test_an_id_changes_with_what_can_change_the_result_and_with_nothing_else(paths, tmp_path):
+    def erm_id(**changes) -> str:
+        return trial_of(prepare(["erm"], paths, **changes), "erm").id
+
+    same = erm_id()
+    assert erm_id(title="Another title") == same
+    assert erm_id(seeds=(0, 1, 2)) == same
+    assert erm_id(finetune={"epochs": 9}) == same
+    assert erm_id(learning_rate=0.5) != same
+    assert erm_id(cohort=PROTOCOL["cohort"] | {"seed": 5}) != same
+    plugin = plugin_file(tmp_path, "return loss")
+    before = trial_of(prepare([plugin], paths), "bad").id
+    plugin_file(tmp_path, "return 2 * loss")
+    assert trial_of(prepare([plugin], paths), "bad").id != before
+
+
+@pytest.mark.parametrize("changed", ["bad.py", "helper.py"])
+def test_a_method_edited_since_it_was_planned_is_not_filed_under_the_old_id(paths, tmp_path, changed):
+    (tmp_path / "helper.py").write_text("FACTOR = 1\n")
+    prepared = prepare([plugin_file(tmp_path, "import helper; return loss")], paths)
+    one = trial_of(prepared, "bad")
+    with (tmp_path / changed).open("a") as file:
+        file.write("# edited\n")
+    with pytest.raises(
+        trial.HarnessError, match=r"bad\.py: .* changed since this run was planned; run again"
+    ):
+        trial.run(one, paths, "cpu")
+    assert not prepared.store.has(one.id)
+
+
+def test_a_record_keeps_the_source_that_ran(paths, tmp_path):
+    file = Path(plugin_file(tmp_path, "open(__file__, 'a').write('#'); return loss"))
+    text = file.read_text()
+    prepared = prepare([str(file)], paths)
+    one = trial_of(prepared, "bad")
+    assert trial.run(one, paths, "cpu") == "done"
+    assert prepared.store.record(one.id).method.source == text != file.read_text()
+
+
+def test_a_cohort_that_changed_since_the_plan_stops_the_trial(paths):
+    prepared = prepare(["erm"], paths)
+    one = trial_of(prepared, "erm")
+    one = replace(one, identity=one.identity | {"cohort": "0" * 64})
+    with pytest.raises(trial.HarnessError, match="The cohort .* has changed since this run was planned"):
+        trial.run(one, paths, "cpu")
+    assert not prepared.store.has(one.id)
+
+
+def test_a_trial_that_another_process_has_finished_meanwhile_is_not_run_again(paths):
+    prepared = prepare(["erm"], paths)
+    one = trial_of(prepared, "erm")
+    with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
+        for _ in range(2):
+            assert executor.submit(trial.run_logged, one, paths, "cpu").result() == "done"
+            stamp = (prepared.store.path(one.id) / "record.json").stat().st_ino
+    assert (prepared.store.path(one.id) / "record.json").stat().st_ino == stamp
+    assert not (paths.runs / "work" / one.id).exists()
+
+
+def test_a_full_disk_leaves_no_record_and_a_sentence(paths, tmp_path, monkeypatch):
+    one = trial_of(prepare(["erm"], paths), "erm")
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device", str(paths.runs))
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(trial.HarnessError, match="the disk is full"):
+        trial.run(one, paths, "cpu")
+    assert list((paths.runs / "records").iterdir()) == []
+    monkeypatch.undo()
+    assert trial.run(one, paths, "cpu") == "done"
+
+
+def test_learning_curve_has_the_loss_of_every_group(paths):
+    one = trial_of(prepare(["erm"], paths), "erm")
+    trial.run(one, paths, "cpu")
+    curve = prepare(["erm"], paths).store.curve(one.id)
+    overall = curve[(curve.quantity == "loss") & (curve.attribute == "")]
+    assert list(overall.epoch) == [0, 1]
+    assert set(curve[curve.attribute == "race"].group) == {"Asian", "Black", "White"}
+    assert pd.api.types.is_float_dtype(curve.value)
+
+
+@pytest.mark.parametrize("generation", ["published", "scripts"])
+def test_fairseg_files_give_the_same_record_as_the_cohort_they_came_from(paths, tmp_path, generation):
+    original = prepare(["erm"], paths)
+    source = synthetic.open_source(synthetic.Options(**SYNTHETIC), PROTOCOL["cohort"]["size"], None)
+    people = [source.read(row).columns for row in range(PROTOCOL["cohort"]["samples"])]
+    data = write_fairseg(original.cohort, people, tmp_path / "data", generation)
+    cohort = {"source": "fairseg", "size": 64, "train": "train.txt", "test": "test.txt"}
+    copied = Paths(tmp_path / "copied", data, paths.cache)
+    from_files = prepare(["erm"], copied, cohort=cohort)
+    one, other = trial_of(original, "erm"), trial_of(from_files, "erm")
+    assert one.id == other.id
+    trial.run(one, paths, "cpu")
+    trial.run(other, copied, "cpu")
+    for name in ("scores.parquet", "predictions.npz"):
+        first, second = (p.runs / "records" / one.id / name for p in (paths, copied))
+        assert first.read_bytes() == second.read_bytes()

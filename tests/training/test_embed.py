@@ -1,0 +1,113 @@
+"""Cached embeddings: equal to the encoder's, whatever the number of shards, after a kill too."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from test_run import Inline
+from tiny import parse
+
+from harness import cohorts
+from harness.running import schedule
+from harness.running.plan import Plan
+from harness.running.prepare import Prepared
+from harness.running.schedule import embed_cohort
+from harness.running.trial import Paths, build_backbone
+from harness.training import embed
+from harness.training.augment import dihedral
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def frozen():
+    return parse(
+        backbone={"name": "sam", "variant": "tiny", "adapt": "frozen"},
+        augmentation="flip",
+        cohort={"source": "synthetic", "size": 64, "samples": 40, "shift": 1.0, "seed": 0},
+    )
+
+
+def filled(protocol, cache, shards):
+    cohort = cohorts.load(protocol, None, cache)
+    embed.prepare(protocol, cohort, cache, "cpu")
+    for shard in range(shards):
+        torch.manual_seed(0)
+        embed.embed_shard(protocol, cohort, cache, shard, shards, CPU)
+    embed.finish(protocol, cohort, cache, "cpu")
+    return cohort, embed.open_embeddings(protocol, cohort, cache, "cpu")
+
+
+@pytest.fixture(autouse=True)
+def same_encoder(monkeypatch):
+    """The tiny encoder has no checkpoint, so its initial weights stand in for one."""
+    monkeypatch.setattr(embed, "_encoder", lambda protocol, cache: build_backbone(protocol, 0, None).eval())
+
+
+def test_embeddings_are_the_encoders_own(frozen, tmp_path):
+    cohort, (maps,) = filled(frozen, tmp_path, 1)
+    images = torch.from_numpy(cohort.images[:4]).movedim(-1, 1).float() / 255
+    with torch.inference_mode():
+        encoder = build_backbone(frozen, 0, None).eval()
+        for variant in (0, 1):
+            expected = encoder.encode(dihedral(images, variant))[0].numpy()
+            np.testing.assert_allclose(maps[variant, :4], expected, atol=2e-3)
+    assert maps.shape[:2] == (2, 40)
+    assert maps.dtype == np.float16
+
+
+def test_bits_do_not_depend_on_the_number_of_shards(frozen, tmp_path):
+    _, (one,) = filled(frozen, tmp_path / "one", 1)
+    _, (three,) = filled(frozen, tmp_path / "three", 3)
+    assert np.array_equal(one, three)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(frozen, tmp_path):
+    cohort = cohorts.load(frozen, None, tmp_path)
+    embed.prepare(frozen, cohort, tmp_path, "cpu")
+    embed.embed_shard(frozen, cohort, tmp_path, 0, 2, CPU)
+    with pytest.raises(RuntimeError, match="not every batch"):
+        embed.finish(frozen, cohort, tmp_path, "cpu")
+    assert not embed.are_cached(frozen, cohort, tmp_path, "cpu")
+    _, (resumed,) = filled(frozen, tmp_path, 1)
+    _, (whole,) = filled(frozen, tmp_path / "whole", 1)
+    assert np.array_equal(resumed, whole)
+
+
+def test_another_cohort_or_precision_has_other_embeddings(frozen, tmp_path):
+    cohort, _ = filled(frozen, tmp_path, 1)
+    assert embed.are_cached(frozen, cohort, tmp_path, "cpu")
+    other = frozen.model_copy(update={"recipe": frozen.recipe.model_copy(update={"precision": "bfloat16"})})
+    assert not embed.are_cached(other, cohort, tmp_path, "cpu")
+
+
+def test_the_key_holds_what_changes_the_bits_and_not_the_split(frozen, tmp_path):
+    def key(device="cpu", **changes):
+        chosen = frozen.model_copy(update=changes)
+        return embed._folder(chosen, cohorts.load(chosen, None, tmp_path), tmp_path, device).name
+
+    recipe = frozen.recipe.model_copy(update={"threads": 2})
+    split = frozen.split.model_copy(update={"test": 0.3})
+    assert len({key(), key(device="cuda"), key(recipe=recipe)}) == 3
+    assert key(split=split) == key()
+
+
+def test_two_runs_that_embed_at_once_compute_it_once(frozen, tmp_path, monkeypatch):
+    cohort, paths = cohorts.load(frozen, None, tmp_path), Paths(tmp_path / "runs", None, tmp_path)
+    prepared, shards, embed_shard = (
+        Prepared(frozen, cohort, Plan({}, ()), (), paths),
+        [],
+        schedule.embed_shard,
+    )
+    monkeypatch.setattr(schedule, "embed_shard", lambda *args: (shards.append(args[2]), embed_shard(*args)))
+    both = [threading.Thread(target=embed_cohort, args=(prepared, Inline(), 2, "cpu")) for _ in "ab"]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert shards == [0, 1]
+    assert len(embed.open_embeddings(frozen, cohort, tmp_path, "cpu")) == 1
+    assert not list((tmp_path / "embeddings").glob("*/done.npy"))
