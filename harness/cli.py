@@ -113,8 +113,8 @@ def run_command(
     if bool(methods) == everything:
         raise HarnessError("Name the methods to run, or give --all (harness list methods shows them).")
     from harness.protocol import load
-    from harness.running import executors
     from harness.running.board import write_protocol
+    from harness.running.executors import local
     from harness.running.prepare import prepare
     from harness.running.trial import Paths, resolve_device
 
@@ -136,7 +136,7 @@ def run_command(
         _print_plan(console, prepared)
         sys.exit(1 if prepared.broken else 0)
     write_protocol(prepared, _command(protocol, methods, seeds, controls, tuned))
-    slots = executors.local.slots(device, jobs, chosen.recipe.threads)
+    slots = local.slots(device, jobs, chosen.recipe.threads)
     outcome = execution.execute(console, prepared, slots, device, retry_failed, box)
     execution.print_outcome(console, prepared, outcome)
     sys.exit(0 if execution.all_well(prepared, outcome) else 1)

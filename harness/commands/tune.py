@@ -60,7 +60,8 @@ def tune_command(
         raise HarnessError("Name the methods to tune, or give --all (harness list methods shows them).")
     from harness.commands.display import console as new_console
     from harness.protocol import load
-    from harness.running import executors, tune
+    from harness.running import tune
+    from harness.running.executors import local
     from harness.running.trial import Paths, resolve_device
 
     console = new_console()
@@ -75,7 +76,7 @@ def tune_command(
         search = tune.prepare_tuning(chosen, methods, Paths(runs, data, cache), protocol, budget)
     execution.print_broken(console, search.prepared)
     tune.check_writable(file)
-    slots = executors.local.slots(device, jobs, chosen.recipe.threads)
+    slots = local.slots(device, jobs, chosen.recipe.threads)
     outcome = execution.execute(console, search.prepared, slots, device, retry_failed)
     execution.print_outcome(console, search.prepared, outcome)
     found, failed = tune.choose(search)
