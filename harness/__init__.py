@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.plugin.losses import cross_entropy, segmentation_loss, soft_dice_loss
     from harness.plugin.method import Batch, Card, Method, Output, Range, Task
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "Batch",
@@ -27,13 +27,24 @@ __all__ = [
 
 _LOSSES = ("cross_entropy", "segmentation_loss", "soft_dice_loss")
 
-
 moved.install()
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `harness --help` and the leaderboard never pay for (or need) torch.
+    if name == "__version__":
+        return _version()
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
     home = "harness.plugin.losses" if name in _LOSSES else "harness.plugin.method"
     return getattr(importlib.import_module(home), name)
+
+
+def _version() -> str:
+    # From pyproject.toml alone: a number here would make every trial another one at each release.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("equity-leaderboard")
+    except PackageNotFoundError:
+        return "unknown"

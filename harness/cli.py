@@ -116,13 +116,14 @@ def run_command(
     from harness.running.board import write_protocol
     from harness.running.executors import local
     from harness.running.prepare import prepare
-    from harness.running.trial import Paths, resolve_device
+    from harness.running.trial import Paths
+    from harness.training.device import resolve_device
 
     console = _console()
     chosen = load(protocol)
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": execution.seeds(seeds)})
-    resolve_device(device)
+    place = resolve_device(device)
     box = _sandbox(device, memory, minutes, cache) if sandbox else None
     options: dict[str, Any] = {} if box is None else {"describe": box.describe}
     if tuned is not None:
@@ -130,7 +131,9 @@ def run_command(
 
         options["tuned"] = read_for(tuned, chosen)
     with console.status("Reading the cohort ..."):
-        prepared = prepare(chosen, methods, Paths(runs, data, cache), protocol, controls, **options)
+        prepared = prepare(
+            chosen, methods, Paths(runs, data, cache), protocol, controls, device=place.type, **options
+        )
     execution.print_broken(console, prepared)
     if dry_run:
         _print_plan(console, prepared)

@@ -1,16 +1,28 @@
-"""Segmentation networks: one file a network."""
+"""Segmentation networks: one file a network, known by its name and its function `build`."""
 
 from __future__ import annotations
 
+import ast
+import importlib
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from harness import identity
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, did_you_mean
-from harness.protocol import BackboneSpec
 
-__all__ = ["NAMES", "Backbone", "build", "check_name"]
+if TYPE_CHECKING:
+    from harness.protocol import BackboneSpec
 
-NAMES = ("mobile-sam", "sam", "unet")
+__all__ = ["Backbone", "build", "check_name", "file_of", "names"]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the backbones that there are: the files of this folder that have a `build`."""
+    found = [file for file in Path(__file__).parent.glob("*.py") if file.stem != "__init__" and _builds(file)]
+    return tuple(sorted(file.stem.replace("_", "-") for file in found))
 
 
 def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -> Backbone:
@@ -21,26 +33,26 @@ def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -
     channels, images are `size` pixels on each side. Raises HarnessError for an unknown name, and
     for a variant, size or adaptation that the network does not have.
     """
-    if spec.name == "mobile-sam":
-        from harness.backbones import mobile_sam
-
-        return mobile_sam.build(spec, n_classes, size, weights)
-    if spec.name == "sam":
-        from harness.backbones import sam
-
-        return sam.build(spec, n_classes, size, weights)
-    if spec.name == "unet":
-        from harness.backbones import unet
-
-        return unet.build(spec, n_classes)
-    raise _unknown(spec.name)
+    check_name(spec)
+    # By name, so that a trial depends on the file of its own network and on no other's.
+    module = importlib.import_module(f"harness.backbones.{spec.name.replace('-', '_')}")
+    network: Backbone = module.build(spec, n_classes, size, weights)
+    return network
 
 
 def check_name(spec: BackboneSpec) -> None:
     """Raise HarnessError unless there is such a backbone."""
-    if spec.name not in NAMES:
-        raise _unknown(spec.name)
+    if spec.name not in names():
+        raise HarnessError(
+            f"backbone.name: there is no backbone '{spec.name}'.{did_you_mean(spec.name, names())}"
+        )
 
 
-def _unknown(name: str) -> HarnessError:
-    return HarnessError(f"backbone.name: there is no backbone '{name}'.{did_you_mean(name, NAMES)}")
+def file_of(spec: BackboneSpec) -> Path:
+    """Return the file of a protocol's network."""
+    return Path(__file__).resolve().with_name(spec.name.replace("-", "_") + ".py")
+
+
+def _builds(file: Path) -> bool:
+    body = identity.parse(file).body
+    return any(isinstance(node, ast.FunctionDef) and node.name == "build" for node in body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from segment_anything.modeling.common import LayerNorm2d
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from harness.backbones.lora import LoRAQKV
 from harness.backbones.prompt_free import WIDTH, PromptFreeSAM, check_size
-from harness.protocol import BackboneSpec
+
+if TYPE_CHECKING:
+    from harness.protocol import BackboneSpec
 
 
 class TinyViTEncoder(nn.Module):

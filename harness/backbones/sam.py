@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from harness.backbones.lora import LoRAQKV
 from harness.backbones.prompt_free import STRIDE, WIDTH, PromptFreeSAM, check_size
 from harness.errors import HarnessError, did_you_mean
-from harness.protocol import BackboneSpec
+
+if TYPE_CHECKING:
+    from harness.protocol import BackboneSpec
 
 
 @dataclass(frozen=True)

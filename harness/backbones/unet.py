@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import segmentation_models_pytorch as smp
 from torch import Tensor
 
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError
-from harness.protocol import BackboneSpec
+
+if TYPE_CHECKING:
+    from harness.protocol import BackboneSpec
 
 
 class UNet(Backbone):
@@ -28,7 +33,7 @@ class UNet(Backbone):
         return self.net.segmentation_head(last), last.mean((2, 3))
 
 
-def build(spec: BackboneSpec, n_classes: int) -> UNet:
+def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -> UNet:
     """Return the U-Net of a protocol. Raises HarnessError unless all of it is trained."""
     if spec.adapt != "full":
         raise HarnessError(

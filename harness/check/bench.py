@@ -22,7 +22,8 @@ from harness.protocol import (
     SplitSpec,
 )
 from harness.running.prepare import Prepared, prepare
-from harness.running.trial import Paths, build_backbone
+from harness.running.trial import Paths
+from harness.training.train import build_backbone
 
 SEED = 0
 EPOCHS = 3
@@ -80,7 +81,7 @@ def task(method: type[Method], backbone: Backbone, found: Cohort) -> Task:
 
 def untrained(scratch: Path) -> Backbone:
     """Return the backbone with the weights that every method begins with."""
-    return build_backbone(PROTOCOL, SEED, None)
+    return build_backbone(PROTOCOL.backbone, PROTOCOL.n_classes, PROTOCOL.cohort.size, SEED, None)
 
 
 def batch(backbone: Backbone, found: Cohort, groups: list[int], empty: bool = False) -> tuple[Batch, Output]:

@@ -18,7 +18,7 @@ from harness.cohorts.cohort import Cohort
 from harness.plugin import discovery
 from harness.plugin.discovery import Plugin
 from harness.plugin.method import Batch, Method, Output
-from harness.running.trial import prepare_torch
+from harness.training.device import prepare_torch
 
 LIMIT = 60.0
 """Seconds for nine losses and their gradients."""

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import torch
 
 from harness.check import bench
 from harness.check.child import Child, Result, call, start
 from harness.check.subject import Line, Subject, verdict
-from harness.metrics.score import score
 from harness.plugin.discovery import Plugin
 from harness.running import trial
 from harness.running.plan import Trial
 from harness.running.prepare import Prepared
+from harness.running.scoring import score
 from harness.store import Record, Store
 from harness.training import fit
+from harness.training.device import prepare_torch
 from harness.training.feed import Feed
 from harness.training.predict import predict
 
@@ -103,14 +104,12 @@ def _own(prepared: Prepared, plugin: Plugin) -> Trial:
 
 
 def _untrained_dice(scratch: Path) -> float:
-    trial.prepare_torch(1)
+    prepare_torch(1)
     found, backbone = bench.cohort(scratch), bench.untrained(scratch)
     rows, size = found.rows("test"), bench.PROTOCOL.cohort.size
-    feed = Feed(found.images, None, [], rows, trial.resolve_device("cpu"))
+    feed = Feed(found.images, None, [], rows, torch.device("cpu"))
     labels = predict(backbone, feed, size, False, lambda *_: None)
-    structures = {name: bench.PROTOCOL.classes(name) for name in bench.PROTOCOL.structures}
-    samples = found.subjects["sample"].to_numpy()[rows]
-    return float(score(labels, np.asarray(found.masks[rows]), samples, structures)["dice"].mean())
+    return float(score(bench.PROTOCOL, found, labels)["dice"].mean())
 
 
 def _run(subject: Subject, runs: str, result: Result) -> _Run:

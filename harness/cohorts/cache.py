@@ -71,12 +71,17 @@ def stored(source: Source, protocol: Protocol, cache: Path) -> Stored:
 
 def _key(source: Source, protocol: Protocol) -> str:
     decides = {
-        "code": identity.digest([Path(__file__), Path(grid.__file__), *source.code]),
+        "code": [_meaning(file) for file in (Path(__file__), Path(grid.__file__), *source.code)],
         "source": source.identity,
         "size": protocol.cohort.size,
         "labels": protocol.labels,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _meaning(file: Path) -> str:
+    # By meaning, so that a comment does not decode ten thousand images again.
+    return identity.meaning(file.read_bytes(), file.name)
 
 
 def _open(folder: Path) -> Stored | None:

@@ -55,6 +55,11 @@ def all_well(prepared: Prepared, outcome: Outcome) -> bool:
 def print_outcome(console: Console, prepared: Prepared, outcome: Outcome) -> None:
     """Say how the trials ended, and why some did not."""
     total = len(prepared.plan.trials)
+    if outcome.rescored:
+        console.print(
+            f"Scored {len(outcome.rescored)} records again from their kept predictions: the metrics or the "
+            "true masks changed since. Nothing was trained for it."
+        )
     if outcome.already == total:
         console.print(f"Nothing to do: all {total} trials are done.")
     else:

@@ -62,7 +62,8 @@ def tune_command(
     from harness.protocol import load
     from harness.running import tune
     from harness.running.executors import local
-    from harness.running.trial import Paths, resolve_device
+    from harness.running.trial import Paths
+    from harness.training.device import resolve_device
 
     console = new_console()
     chosen = load(protocol)
@@ -71,9 +72,9 @@ def tune_command(
     file = out or runs / tune.FOLDER / f"{chosen.name}.json"
     if file.is_file():
         tune.check_same_terms(file, chosen, budget)
-    resolve_device(device)
+    place = resolve_device(device)
     with console.status("Reading the cohort ..."):
-        search = tune.prepare_tuning(chosen, methods, Paths(runs, data, cache), protocol, budget)
+        search = tune.prepare_tuning(chosen, methods, Paths(runs, data, cache), protocol, budget, place.type)
     execution.print_broken(console, search.prepared)
     tune.check_writable(file)
     slots = local.slots(device, jobs, chosen.recipe.threads)

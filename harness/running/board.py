@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from harness.cohorts.cohort import Cohort
+from harness.identity import trial_id
 from harness.protocol import Protocol
-from harness.running import plan
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
 from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Tuned, write_json, writing
@@ -103,7 +103,7 @@ def _reseeded(trial: str, seed: int, current: Plan) -> str:
     identity = current.trials[trial].identity
     origin = identity["starts_from"]
     before = None if origin is None else _reseeded(origin, seed, current)
-    return plan.trial_id(identity | {"seed": seed, "starts_from": before})
+    return trial_id(identity | {"seed": seed, "starts_from": before})
 
 
 def _sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness
-from harness import identity
-from harness.cohorts.cohort import Cohort
+import numpy as np
+
+from harness import backbones, identity
+from harness.cohorts.cohort import SPLITS, Cohort
 from harness.errors import HarnessError
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
 from harness.protocol import CHECKPOINTS, Protocol, Selection
-from harness.store import PlanRow, Tuned
+from harness.store import PlanRow, Tuned, contents
 
 if TYPE_CHECKING:
     from harness.plugin.method import Sampler
@@ -23,16 +23,8 @@ if TYPE_CHECKING:
 BASELINE = "erm"
 """The method that controls are made of."""
 
-# The libraries whose arithmetic ends up in a result.
-LIBRARIES = (
-    "numpy",
-    "scipy",
-    "segment-anything",
-    "segmentation-models-pytorch",
-    "timm",
-    "torch",
-    "torchvision",
-)
+# What fits and predicts, beside the method and the network: a trial's id has all that they reach by import.
+_TRAINING = identity.HARNESS / "training"
 
 
 @dataclass(frozen=True)
@@ -98,6 +90,45 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What all trials of a protocol stand on: its cohort by content, the weights, the kind of device.
+
+    images, masks: the digest of each sample, uint8 [N, 16]; weights: SHA-256 of the pretrained weights, ""
+    for none; device: "cpu", "cuda" or another of torch's types.
+    """
+
+    protocol: Protocol
+    cohort: Cohort
+    images: np.ndarray
+    masks: np.ndarray
+    weights: str
+    device: str
+
+    @classmethod
+    def of(cls, protocol: Protocol, cohort: Cohort, cache: Path, weights: str, device: str) -> Basis:
+        """Return the basis of a cohort that was read; its digests are kept under `cache`."""
+        images, masks = (contents.digests(array, cache) for array in (cohort.images, cohort.masks))
+        return cls(protocol, cohort, images, masks, weights, device)
+
+    @cached_property
+    def parts(self) -> dict[str, np.ndarray]:
+        """What training and prediction read of the cohort: name to the digests of its samples, in order."""
+        rows = {split: self.cohort.rows(split) for split in SPLITS}
+        return {
+            "train images": self.images[rows["train"]],
+            "train masks": self.masks[rows["train"]],
+            "validation images": self.images[rows["validation"]],
+            "validation masks": self.masks[rows["validation"]],
+            "test images": self.images[rows["test"]],
+        }
+
+    @cached_property
+    def data(self) -> dict[str, str]:
+        """`parts`, each as one digest."""
+        return {name: identity.data_digest(digests) for name, digests in self.parts.items()}
+
+
+@dataclass(frozen=True)
 class Plan:
     """The trials in an order in which they can run, and the cells of the board that they fill."""
 
@@ -127,19 +158,13 @@ def candidate(
 
 
 def build(
-    protocol: Protocol,
-    cohort: Cohort,
-    candidates: Mapping[str, Candidate],
-    wanted: Iterable[str],
-    weights_digest: str,
-    controls: bool = False,
+    basis: Basis, candidates: Mapping[str, Candidate], wanted: Iterable[str], controls: bool = False
 ) -> Plan:
     """Return the plan for the `wanted` methods and those whose weights they start from.
 
     With `controls`, also for the twins of the wanted methods.
     """
-    planner = _Planner(protocol, cohort, candidates, weights_digest)
-    wanted = list(wanted)
+    planner, protocol, wanted = _Planner(basis, candidates), basis.protocol, list(wanted)
     cells = [(name, Twin("", name)) for name in _with_origins(wanted, candidates)]
     if controls:
         cells += [(name, twin) for name in wanted for twin in twins(name, candidates[name].about, protocol)]
@@ -191,24 +216,17 @@ def _with_origins(wanted: Iterable[str], candidates: Mapping[str, Candidate]) ->
 
 
 class _Planner:
-    def __init__(
-        self,
-        protocol: Protocol,
-        cohort: Cohort,
-        candidates: Mapping[str, Candidate],
-        weights_digest: str,
-    ) -> None:
-        self.protocol = protocol
-        self.cohort = cohort
+    def __init__(self, basis: Basis, candidates: Mapping[str, Candidate]) -> None:
+        self.basis = basis
         self.candidates = candidates
-        self.common = common_identity(protocol, cohort, weights_digest)
         self.trials: dict[str, Trial] = {}
+        self.codes: dict[tuple[str, str], dict[str, Any]] = {}
 
     def add(self, twin: Twin, attribute: str, seed: int) -> str:
         """Add a trial and the one that it starts from; return its id."""
         chosen = self.candidates[twin.method]
         origin = twin.starts_from or chosen.about.starts_from
-        protocol, before = self.protocol, Twin("", origin or "")
+        protocol, before = self.basis.protocol, Twin("", origin or "")
         if twin.selection is not None:
             recipe = protocol.recipe.model_copy(update={"selection": twin.selection})
             protocol = protocol.model_copy(update={"recipe": recipe})
@@ -216,18 +234,17 @@ class _Planner:
         starts_from = None if origin is None else self.add(before, attribute, seed)
         read = attribute if chosen.about.reads_attribute or twin.sampler is not None else None
         hyper_parameters = chosen.hyper_parameters | dict(twin.hyper_parameters)
-        identity = self.common | own_identity(
+        made = identity_of(
+            self.basis,
             protocol,
-            self.cohort,
             method={"name": twin.method, "source": chosen.digest, "hyper_parameters": hyper_parameters},
             attribute=read,
             seed=seed,
             starts_from=starts_from,
+            control=(twin.sampler, twin.shuffled),
         )
-        identity["libraries"] = self.common["libraries"] | chosen.about.packages
-        if twin.sampler is not None or twin.shuffled:
-            identity["control"] = {"sampler": twin.sampler, "shuffled": twin.shuffled}
-        trial = trial_id(identity)
+        made |= self._code(chosen, protocol)
+        trial = identity.trial_id(made)
         self.trials[trial] = Trial(
             id=trial,
             protocol=protocol,
@@ -237,7 +254,7 @@ class _Planner:
             attribute=read,
             seed=seed,
             starts_from=starts_from,
-            identity=identity,
+            identity=made,
             sampler=twin.sampler,
             shuffled=twin.shuffled,
             control=twin.name,
@@ -245,47 +262,83 @@ class _Planner:
         )
         return trial
 
-
-def trial_id(identity: dict[str, Any]) -> str:
-    """Return the id of a trial with this identity: the first 20 digits of the SHA-256 of its JSON."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def common_identity(protocol: Protocol, cohort: Cohort, weights_digest: str) -> dict[str, Any]:
-    """Return the part of the identity that all trials of a protocol share on this machine."""
-    return {
-        "harness": {"version": harness.__version__, "engine": identity.engine_digest()},
-        "libraries": versions(LIBRARIES),
-        "cohort": cohort.digest,
-        "structures": {name: protocol.classes(name) for name in protocol.structures},
-        "backbone": protocol.backbone.model_dump() | {"weights": weights_digest},
-    }
+    def _code(self, chosen: Candidate, protocol: Protocol) -> dict[str, Any]:
+        """Return the code and the libraries of a method's trials, worked out once for all of them."""
+        key = (chosen.plugin.name, protocol.recipe.selection)
+        if key not in self.codes:
+            found = code_identity(protocol, chosen.plugin.file)
+            # The versions of what a method requires are those where it runs: in a container, maybe.
+            found["libraries"] |= chosen.about.packages
+            self.codes[key] = found
+        return self.codes[key]
 
 
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the version of each package that is installed here, "none" for one that is not."""
-    return {name: _version(name) for name in packages}
+def code_identity(protocol: Protocol, method: Path | None) -> dict[str, Any]:
+    """Return what a trial's id has of code: `code`, file to meaning, and `libraries`, package to version.
+
+    `method` is the method's file; of it only what it imports from the harness is here, since its own source
+    stands beside its name. None where it is not at hand.
+    """
+    files = identity.reached(_entries(protocol), method)
+    return {"code": identity.code(files), "libraries": identity.libraries(files)}
 
 
-def own_identity(
+def _entries(protocol: Protocol) -> list[Path]:
+    """Return the files at which fitting and predicting under a protocol begin."""
+    entries = [_TRAINING / "train.py", backbones.file_of(protocol.backbone)]
+    if protocol.backbone.adapt == "frozen":
+        entries.append(_TRAINING / "encode.py")
+    if protocol.recipe.selection == "best-validation":
+        entries.append(_TRAINING / "validate.py")
+    return entries
+
+
+def identity_of(
+    basis: Basis,
     protocol: Protocol,
-    cohort: Cohort,
-    method: dict[str, Any],
+    method: Mapping[str, Any],
     attribute: str | None,
     seed: int,
     starts_from: str | None,
+    control: tuple[Sampler | None, bool] = (None, False),
 ) -> dict[str, Any]:
-    """Return the part of the identity that is one trial's own.
+    """Return what a trial's id has of data and values; `code_identity` is the rest.
 
-    method: `name`, `source` (its digest) and `hyper_parameters`; attribute: None where it is not read.
+    method: `name`, `source` (its digest) and `hyper_parameters`; attribute: None where it is not read;
+    starts_from: id of the trial whose weights it begins with, which are not there yet when it is planned;
+    control: sampler instead of the method's own, and whether groups are shuffled. `protocol` is the basis's,
+    but for the rule for the checkpoint.
     """
-    return {
-        "recipe": _recipe(protocol, finetunes=starts_from is not None),
-        "method": method,
-        "attribute": None if attribute is None else _attribute_identity(cohort, attribute),
-        "seed": seed,
+    validated = protocol.recipe.selection == "best-validation"
+    data = {name: one for name, one in basis.data.items() if validated or not name.startswith("validation")}
+    made: dict[str, Any] = {
+        "scheme": identity.SCHEME,
+        "data": data,
+        "attribute": None if attribute is None else _attribute_identity(basis.cohort, attribute),
         "starts_from": starts_from,
+        "method": dict(method),
+        "backbone": _backbone(protocol) | {"weights": basis.weights},
+        "recipe": _recipe(protocol, finetunes=starts_from is not None),
+        "classes": protocol.n_classes,
+        "size": protocol.cohort.size,
+        "seed": seed,
+        "device": basis.device,
     }
+    if validated:
+        made["validated"] = [protocol.classes(name) for name in protocol.structures]
+    sampler, shuffled = control
+    if sampler is not None or shuffled:
+        made["control"] = {"sampler": sampler, "shuffled": shuffled}
+    if shuffled:
+        patients = basis.cohort.subjects["patient"].to_numpy()[basis.cohort.rows("train")]
+        made["data"]["patients"] = identity.data_digest(patients.astype(str).tolist())
+    return made
+
+
+def _backbone(protocol: Protocol) -> dict[str, Any]:
+    """Return what is hashed of the backbone: the rank only where there are adapters to have one."""
+    spec = protocol.backbone
+    return spec.model_dump(exclude=None if spec.adapt == "lora" else {"rank"})
 
 
 def _recipe(protocol: Protocol, finetunes: bool) -> dict[str, Any]:
@@ -295,12 +348,4 @@ def _recipe(protocol: Protocol, finetunes: bool) -> dict[str, Any]:
 
 def _attribute_identity(cohort: Cohort, attribute: str) -> dict[str, Any]:
     codes = cohort.codes(attribute)[cohort.rows("train")]
-    groups = cohort.groups[attribute]
-    return {"name": attribute, "groups": groups, "codes": hashlib.sha256(codes.tobytes()).hexdigest()}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except (PackageNotFoundError, ValueError):
-        return "none"
+    return {"name": attribute, "groups": cohort.groups[attribute], "codes": identity.data_digest(codes)}

@@ -13,7 +13,7 @@ from harness.errors import HarnessError, did_you_mean
 from harness.plugin import discovery
 from harness.protocol import Protocol
 from harness.running import plan
-from harness.running.plan import Plan
+from harness.running.plan import Basis, Plan
 from harness.running.trial import Paths
 from harness.store import Store, Tuned
 
@@ -30,6 +30,8 @@ class Prepared:
     broken: tuple[discovery.Broken, ...]
     paths: Paths
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    basis: Basis | None = None
+    """None for what only lays out a board's rows."""
 
     @property
     def store(self) -> Store:
@@ -45,21 +47,23 @@ def prepare(
     controls: bool = False,
     describe: Describe = discovery.describe_all,
     tuned: Mapping[str, Tuned] | None = None,
+    device: str = "cpu",
 ) -> Prepared:
     """Find the methods (all, where no name is given), the cohort and the plan, with controls if asked.
 
-    `describe` imports the plugins: here, or in a sandbox; `tuned`: what `harness tune` chose. Raises
-    HarnessError for a cohort, a protocol or weights that do not fit; a plugin that does not import is
-    among `broken` and the rest go on.
+    `describe` imports the plugins: here, or in a sandbox; `tuned`: what `harness tune` chose; `device`: the
+    kind that trains, a type of torch's. Raises HarnessError for a cohort, a protocol or weights that do not
+    fit; a plugin that does not import is among `broken` and the rest go on.
     """
     tuned = tuned or {}
     backbones.check_name(protocol.backbone)
     candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
     cohort = cohorts.load(protocol, paths.data, paths.cache)
     digest = weights_digest(protocol, paths.cache)
-    made = plan.build(protocol, cohort, candidates, wanted, digest, controls)
+    basis = Basis.of(protocol, cohort, paths.cache, digest, device)
+    made = plan.build(basis, candidates, wanted, controls)
     used = {name: tuned[name] for name in candidates if name in tuned}
-    return Prepared(protocol, cohort, made, tuple(broken), paths, used)
+    return Prepared(protocol, cohort, made, tuple(broken), paths, used, basis)
 
 
 def find_methods(

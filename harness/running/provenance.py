@@ -66,13 +66,6 @@ def git_state(folder: Path) -> dict[str, Any]:
     return {"commit": commit, "dirty": None if commit is None else bool(git("status", "--porcelain"))}
 
 
-def device_name(device: torch.device) -> str:
-    """Return the GPU's name, or the kind of CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()})"
-
-
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a record but record.json itself."""
     files = sorted(path for path in folder.iterdir() if path.name != "record.json")

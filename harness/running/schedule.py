@@ -11,12 +11,15 @@ from typing import Any
 from typing import Protocol as Interface
 
 from harness.errors import HarnessError, refused
+from harness.running.board import protocol_digest
 from harness.running.executors.local import WorkerDied
 from harness.running.plan import Trial
 from harness.running.prepare import Prepared
-from harness.running.trial import Paths, commit_failed, embed_shard, resolve_device, run_logged
+from harness.running.scoring import is_stale, scoring_identity
+from harness.running.trial import Paths, commit_failed, embed_shard, rescore_here, run_logged
 from harness.store import Store
 from harness.training import embed
+from harness.training.device import resolve_device
 
 RunOne = Callable[[Trial, Paths, str], str]
 
@@ -45,6 +48,8 @@ class Outcome:
 
     by_status: dict[str, list[Trial]] = field(default_factory=dict)
     already: int = 0
+    rescored: list[str] = field(default_factory=list)
+    """Ids of the records whose kept predictions were scored again, because the metrics or masks changed."""
     errors: list[str] = field(default_factory=list)
 
     def add(self, trial: Trial, status: str) -> None:
@@ -70,6 +75,7 @@ def execute(
     `run_one` runs one in a process of its own: here, or in a sandbox.
     """
     outcome, todo = _sort_out(prepared, retry_failed)
+    _rescore(prepared, executor, outcome)
     watcher.begin(todo, outcome.already, slots)
     if todo:
         _Schedule(prepared, executor, watcher, device, outcome, todo, run_one).run()
@@ -114,6 +120,39 @@ def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Tri
         else:
             todo.append(trial)
     return outcome, todo
+
+
+def _rescore(prepared: Prepared, executor: Executor, outcome: Outcome) -> None:
+    """Score the board's kept predictions again where they were scored otherwise; nothing is trained."""
+    if prepared.basis is None:
+        return
+    wanted = scoring_identity(prepared.basis)
+    stale = [trial for trial in _on_board(prepared) if _is_stale(prepared.store, trial, wanted)]
+    futures = {
+        executor.submit(rescore_here, prepared.protocol, prepared.paths, trial, wanted): trial
+        for trial in stale
+    }
+    for future, trial in futures.items():
+        try:
+            future.result()
+            outcome.rescored.append(trial)
+        except (HarnessError, WorkerDied) as error:
+            outcome.errors.append(str(error))
+
+
+def _on_board(prepared: Prepared) -> list[str]:
+    """Return the trials of the plan and those that the board has beside them: submitted ones, other seeds."""
+    store, name = prepared.store, prepared.protocol.name
+    wanted = dict.fromkeys(prepared.plan.trials)
+    if name in store.protocols():
+        board = store.protocol(name)
+        if board.digest == protocol_digest(prepared.protocol, prepared.cohort):
+            wanted |= dict.fromkeys(row.trial for row in board.plan)
+    return list(wanted)
+
+
+def _is_stale(store: Store, trial: str, scoring: dict[str, Any]) -> bool:
+    return store.has(trial) and is_stale(store.record(trial), scoring)
 
 
 class _Schedule:

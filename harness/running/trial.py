@@ -1,4 +1,4 @@
-"""One trial, top to bottom: fit, predict, score, commit."""
+"""One trial, top to bottom: gather its inputs, train, predict, score, commit."""
 
 from __future__ import annotations
 
@@ -6,45 +6,35 @@ import errno
 import fcntl
 import json
 import os
-import resource
 import shutil
-import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# Read by cuBLAS when CUDA starts, so it must be there before torch touches a GPU.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
-from harness import backbones, cohorts, identity, metrics
+from harness import cohorts, identity
 from harness.backbones import weights
-from harness.backbones.backbone import Backbone
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, TrialError
-from harness.metrics.score import score, write_scores
+from harness.metrics.score import write_scores
 from harness.plugin import discovery
-from harness.plugin.method import Method, Task
 from harness.protocol import Protocol
-from harness.running import provenance
-from harness.running.plan import Trial
-from harness.seeds import generator, seed_everything
+from harness.running import provenance, scoring
+from harness.running.plan import Basis, Trial
 from harness.store import CURVE, Cost, Record, Store, write_json, writing
 from harness.training import embed
-from harness.training.feed import Feed
-from harness.training.fit import CurveRow, Job, Schedule, fit, load_trained, trained_state
-from harness.training.predict import predict
-from harness.training.sampling import shuffled
-
-Progress = Callable[[str, int, int], None]
+from harness.training.device import device_name, prepare_torch, resolve_device
+from harness.training.fit import CurveRow, Progress
+from harness.training.train import Inputs, Setting, Trained, train_and_predict
+from harness.training.validate import validator
 
 
 @dataclass(frozen=True)
@@ -57,22 +47,8 @@ class Paths:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """All that a method's training and prediction read.
-
-    maps: embeddings of a frozen encoder, else none; checkpoint: the backbone's pretrained weights; origin:
-    trained weights that the method starts from.
-    """
-
-    cohort: Cohort
-    maps: Sequence[np.ndarray]
-    checkpoint: Path | None
-    origin: Path | None
-
-
-@dataclass(frozen=True)
 class Fitted:
-    """What comes of it: class indices uint8 [n, S, S] of the test samples, the curve, cost and weights.
+    """What comes of a trial's training: class indices uint8 [n, S, S], the curve, cost and weights.
 
     state: trained weights, empty where a sandbox gave none out; sandbox: id of the image, "" outside.
     """
@@ -84,13 +60,14 @@ class Fitted:
     sandbox: str = ""
 
 
-Fit = Callable[[Trial, Inputs, Paths, str, Path], Fitted]
+Train = Callable[[Trial, Inputs, Paths, str, Path], Fitted]
+"""Trains and predicts somewhere else than here: in a sandbox."""
 
 
-def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None) -> str:
+def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = None) -> str:
     """Run a trial and commit its record; return "done" or "failed".
 
-    `fit` trains and predicts: here where it is None, or in a sandbox. Whatever the method raises
+    `train` trains and predicts: here where it is None, or in a sandbox. Whatever the method raises
     becomes a failed record with its traceback. Raises HarnessError where the trial is not to blame:
     the cohort, the weights or the disk.
     """
@@ -98,18 +75,18 @@ def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None
     work = store.work(trial.id)
     try:
         inputs = gather(trial, paths, device)
-        _check_unchanged(trial, inputs.cohort)
-        if fit is None:
-            fitted = fit_and_predict(trial, inputs, device, work, _progress_file(work))
+        basis = _check_unchanged(trial, inputs.cohort, paths.cache)
+        if train is None:
+            fitted = train_here(trial, inputs, device, work, _progress_file(work))
         else:
-            fitted = fit(trial, inputs, paths, device, work)
+            fitted = train(trial, inputs, paths, device, work)
         _progress_file(work)("scoring", 0, 1)
         started = time.monotonic()
-        scores = _score(trial, inputs.cohort, fitted.labels)
+        scores = scoring.score(trial.protocol, inputs.cohort, fitted.labels)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
         if fitted.state:
             _save_weights(fitted.state, store.weights(trial.id))
-        _commit_done(store, trial, inputs.cohort, fitted, scores, cost)
+        _commit_done(store, trial, basis, fitted, scores, cost)
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HarnessError(
@@ -124,7 +101,7 @@ def run(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None
     return "done"
 
 
-def run_logged(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None = None) -> str:
+def run_logged(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = None) -> str:
     """Run a trial in a process of its own, whose output goes to the trial's log.
 
     Returns "elsewhere" if another process has the trial's log locked: it is running it; "done" if another
@@ -142,7 +119,13 @@ def run_logged(trial: Trial, paths: Paths, device: str = "auto", fit: Fit | None
         return "done"
     os.dup2(handle, 1)
     os.dup2(handle, 2)
-    return run(trial, paths, device, fit)
+    return run(trial, paths, device, train)
+
+
+def rescore_here(protocol: Protocol, paths: Paths, trial: str, wanted: dict[str, Any]) -> None:
+    """Score a record's kept predictions again, in a process of its own."""
+    cohort = cohorts.load(protocol, paths.data, paths.cache)
+    scoring.rescore(Store(paths.runs), trial, protocol, cohort, wanted)
 
 
 def embed_shard(protocol: Protocol, paths: Paths, shard: int, shards: int, device: str) -> None:
@@ -150,42 +133,6 @@ def embed_shard(protocol: Protocol, paths: Paths, shard: int, shards: int, devic
     prepare_torch(protocol.recipe.threads)
     cohort = cohorts.load(protocol, paths.data, paths.cache)
     embed.embed_shard(protocol, cohort, paths.cache, shard, shards, resolve_device(device))
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device of `--device`: "auto" is a GPU where there is one.
-
-    Raises HarnessError for a device that this machine does not have.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise HarnessError(
-            f"--device {name}: {str(error).splitlines()[0]} Use --device auto or cpu."
-        ) from None
-    return torch.device(name)
-
-
-def prepare_torch(threads: int) -> None:
-    """Make torch deterministic, on as many CPU threads as the recipe says."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    # Filling what is about to be overwritten finds bugs in kernels, not in methods.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def build_backbone(protocol: Protocol, seed: int, file: Path | None) -> Backbone:
-    """Return the protocol's backbone with the initial weights of a seed, the same for all methods.
-
-    `file` holds its pretrained weights, where it has some.
-    """
-    seed_everything("backbone", seed)
-    return backbones.build(protocol.backbone, protocol.n_classes, protocol.cohort.size, file)
 
 
 def gather(trial: Trial, paths: Paths, device: str = "auto") -> Inputs:
@@ -211,11 +158,14 @@ def _embeddings(protocol: Protocol, cohort: Cohort, paths: Paths, device: str) -
     return embed.open_embeddings(protocol, cohort, paths.cache, resolve_device(device).type)
 
 
-def _check_unchanged(trial: Trial, cohort: Cohort) -> None:
-    """Raise HarnessError where the cohort or the method is not what the trial's id says."""
-    if cohort.digest != trial.identity["cohort"]:
+def _check_unchanged(trial: Trial, cohort: Cohort, cache: Path) -> Basis:
+    """Return what the trial stands on; HarnessError where cohort or method is not what its id says."""
+    basis = Basis.of(trial.protocol, cohort, cache, "", "")
+    planned = trial.identity["data"]
+    if any(planned[name] != digest for name, digest in basis.data.items() if name in planned):
         raise HarnessError(f"The cohort '{cohort.title}' has changed since this run was planned; run again.")
     _check_source(trial)
+    return basis
 
 
 def _check_source(trial: Trial) -> None:
@@ -230,116 +180,51 @@ def _check_source(trial: Trial) -> None:
         )
 
 
-def fit_and_predict(trial: Trial, inputs: Inputs, device: str, work: Path, progress: Progress) -> Fitted:
-    """Train the method and predict the test samples; resumes from a checkpoint in `work`."""
-    prepare_torch(trial.protocol.recipe.threads)
-    place, cohort = resolve_device(device), inputs.cohort
-    backbone = build_backbone(trial.protocol, trial.seed, inputs.checkpoint).to(place)
-    if inputs.origin is not None:
-        load_trained(backbone, load_file(inputs.origin))
-    job = _job(trial, cohort, inputs.maps, backbone, place, work, progress)
-    curve, fit_seconds = fit(job)
-    started = time.monotonic()
-    test = Feed(cohort.images, None, inputs.maps, cohort.rows("test"), place)
-    labels = predict(backbone, test, trial.protocol.cohort.size, _bfloat16(trial), progress)
-    cost = Cost(
-        fit_seconds=round(fit_seconds, 3),
-        predict_seconds=round(time.monotonic() - started, 3),
-        peak_memory_bytes=_peak_memory(place),
-        device=provenance.device_name(place),
-        trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
-    )
-    state = {key: value.contiguous().cpu() for key, value in trained_state(backbone).items()}
-    return Fitted(labels, curve, cost, state)
-
-
-def _job(
-    trial: Trial,
-    cohort: Cohort,
-    maps: Sequence[np.ndarray],
-    backbone: Backbone,
-    device: torch.device,
-    work: Path,
-    progress: Progress,
-) -> Job:
-    recipe = trial.protocol.recipe
-    rows = cohort.rows("train")
-    schedule = Schedule.of(recipe, finetunes=trial.starts_from is not None)
-    codes = {name: (groups, cohort.codes(name)[rows]) for name, groups in cohort.groups.items()}
-    groups, own = codes[trial.attribute] if trial.attribute else ((), np.full(len(rows), -1))
-    if trial.shuffled:
-        patients = cohort.subjects["patient"].to_numpy()[rows].astype(str)
-        own = shuffled(own, patients, generator("shuffle", trial.attribute or "", trial.seed))
-    task = Task(
-        n_classes=trial.protocol.n_classes,
-        n_features=backbone.n_features,
-        attribute=trial.attribute,
-        groups=groups,
-        group_counts=tuple(int((own == code).sum()) for code in range(len(groups))),
-        steps=schedule.epochs * schedule.steps_per_epoch(len(rows)),
-        dice_weight=recipe.dice_weight,
-    )
-    return Job(
-        method=_build_method(trial, task).to(device),
-        backbone=backbone,
-        feed=Feed(cohort.images, cohort.masks, maps, rows, device),
-        recipe=recipe,
-        schedule=schedule,
-        groups=own,
-        codes=codes,
-        seed=trial.seed,
-        name=trial.plugin.name,
-        checkpoint=work / "checkpoint.pt",
-        progress=progress,
-        validate=_validator(trial, cohort, maps, device),
-    )
-
-
-def _build_method(trial: Trial, task: Task) -> Method:
-    method = discovery.load(trial.plugin)
-    # Once more, because what was loaded may be an edit; in a sandbox the host has made sure.
-    if trial.identity:
-        _check_source(trial)
-    seed_everything("method", trial.plugin.name, trial.seed)
-    built = method(task, **trial.hyper_parameters)
-    if trial.sampler is not None:
-        built.sampler = trial.sampler  # type: ignore[misc]
-    return built
-
-
-def _validator(
-    trial: Trial, cohort: Cohort, maps: Sequence[np.ndarray], device: torch.device
-) -> Callable[[Backbone], float] | None:
-    """Return the mean Dice over validation samples and structures, as a function of the weights."""
-    rows = cohort.rows("validation")
-    if len(rows) == 0:
-        return None
-    feed = Feed(cohort.images, None, maps, rows, device)
+def setting(trial: Trial) -> Setting:
+    """Return what a trial's training is told."""
     protocol = trial.protocol
-    members = [protocol.classes(name) for name in protocol.structures]
+    return Setting(
+        backbone=protocol.backbone,
+        recipe=protocol.recipe,
+        n_classes=protocol.n_classes,
+        size=protocol.cohort.size,
+        name=trial.plugin.name,
+        hyper_parameters=trial.hyper_parameters,
+        attribute=trial.attribute,
+        seed=trial.seed,
+        finetunes=trial.starts_from is not None,
+        sampler=trial.sampler,
+        shuffled=trial.shuffled,
+    )
 
-    def validate(backbone: Backbone) -> float:
-        labels = predict(backbone, feed, protocol.cohort.size, _bfloat16(trial), lambda *_: None)
-        dice = [
-            metrics.dice(np.isin(labels[i], classes), np.isin(cohort.masks[row], classes))
-            for i, row in enumerate(rows)
-            for classes in members
-        ]
-        return float(np.mean(dice))
 
-    return validate
+def train_here(trial: Trial, inputs: Inputs, device: str, work: Path, progress: Progress) -> Fitted:
+    """Train the method and predict the test samples; resumes from a checkpoint in `work`."""
+    place, told = resolve_device(device), setting(trial)
+    method = discovery.load(trial.plugin)
+    # Once more, because what was loaded may be an edit.
+    _check_source(trial)
+    structures = [trial.protocol.classes(name) for name in trial.protocol.structures]
+    validate = validator(told, inputs.cohort, inputs.maps, structures, place)
+    checkpoint = work / "checkpoint.pt"
+    trained = train_and_predict(told, method, inputs, place, checkpoint, progress, validate)
+    return Fitted(trained.labels, trained.curve, _cost(trained, place), trained.state)
 
 
-def _score(trial: Trial, cohort: Cohort, labels: np.ndarray) -> pd.DataFrame:
-    rows = cohort.rows("test")
-    structures = {name: trial.protocol.classes(name) for name in trial.protocol.structures}
-    samples = cohort.subjects["sample"].to_numpy()[rows]
-    return score(labels, np.asarray(cohort.masks[rows]), samples, structures)
+def _cost(trained: Trained, device: torch.device) -> Cost:
+    return Cost(
+        fit_seconds=round(trained.fit_seconds, 3),
+        predict_seconds=round(trained.predict_seconds, 3),
+        peak_memory_bytes=trained.memory,
+        device=device_name(device),
+        trained_parameters=trained.parameters,
+    )
 
 
 def _commit_done(
-    store: Store, trial: Trial, cohort: Cohort, fitted: Fitted, scores: pd.DataFrame, cost: Cost
+    store: Store, trial: Trial, basis: Basis, fitted: Fitted, scores: pd.DataFrame, cost: Cost
 ) -> None:
+    cohort = basis.cohort
     samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")].astype(str)
     with writing(store.path(trial.id)) as folder:
         write_scores(scores, folder / "scores.parquet")
@@ -348,7 +233,11 @@ def _commit_done(
         _copy_log(store, trial, folder, "")
         groups = cohort.groups[trial.attribute] if trial.attribute else ()
         record = _record(trial, "done", groups).model_copy(
-            update={"cost": cost, "files": provenance.digests(folder)}
+            update={
+                "cost": cost,
+                "files": provenance.digests(folder),
+                "scoring": scoring.scoring_identity(basis),
+            }
         )
         if fitted.sandbox:
             record.provenance["sandbox"] = fitted.sandbox
@@ -411,14 +300,3 @@ def _progress_file(work: Path) -> Progress:
             last = time.monotonic()
 
     return progress
-
-
-def _bfloat16(trial: Trial) -> bool:
-    return trial.protocol.recipe.precision == "bfloat16"
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

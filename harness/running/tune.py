@@ -22,7 +22,7 @@ from harness.errors import HarnessError
 from harness.plugin.method import Range
 from harness.protocol import Protocol
 from harness.running import plan
-from harness.running.plan import Candidate, Plan, Trial
+from harness.running.plan import Basis, Candidate, Plan, Trial
 from harness.running.prepare import Prepared, find_methods, weights_digest
 from harness.running.trial import Paths
 from harness.store import Store, Try, Tuned, write_json
@@ -68,7 +68,9 @@ class Tuning(BaseModel):
     methods: dict[str, Tuned] = {}
 
 
-def prepare_tuning(protocol: Protocol, names: Sequence[str], paths: Paths, where: str, budget: int) -> Search:
+def prepare_tuning(
+    protocol: Protocol, names: Sequence[str], paths: Paths, where: str, budget: int, device: str = "cpu"
+) -> Search:
     """Plan `budget` tries of each method; of all methods, where no name is given.
 
     The protocol's test patients are left out; `SHARE` of its training patients are scored in their stead.
@@ -79,17 +81,17 @@ def prepare_tuning(protocol: Protocol, names: Sequence[str], paths: Paths, where
     within = replace(paths, runs=paths.runs / FOLDER)
     candidates, wanted, broken = find_methods(inner, names, where)
     cohort = cohorts.load(inner, paths.data, paths.cache)
-    digest = weights_digest(inner, paths.cache)
+    basis = Basis.of(inner, cohort, paths.cache, weights_digest(inner, paths.cache), device)
     trials: dict[str, Trial] = {}
     attempts = []
     for name in wanted:
         for values in points(candidates[name], budget):
             tried = dict(candidates) | {name: replace(candidates[name], hyper_parameters=values)}
-            made = plan.build(inner, cohort, tried, [name], digest)
+            made = plan.build(basis, tried, [name])
             trials |= made.trials
             own = {(r.attribute, r.seed): made.trials[r.trial] for r in made.rows if r.method == name}
             attempts.append(Attempt(name, values, own))
-    prepared = Prepared(inner, cohort, Plan(trials, ()), tuple(broken), within)
+    prepared = Prepared(inner, cohort, Plan(trials, ()), tuple(broken), within, basis=basis)
     return Search(budget, prepared, candidates, tuple(attempts))
 
 

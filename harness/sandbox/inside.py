@@ -58,29 +58,22 @@ def _describe(file: str) -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
 def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     import numpy as np
     import pandas as pd
+    import torch
     from safetensors.torch import save
 
-    from harness import protocol
     from harness.cohorts.cohort import Cohort
-    from harness.plugin.discovery import About, Plugin
-    from harness.plugin.method import Card
-    from harness.running.plan import Trial
-    from harness.running.trial import Inputs, fit_and_predict
+    from harness.plugin import discovery
+    from harness.protocol import BackboneSpec, Recipe
+    from harness.training.train import Inputs, Setting, train_and_predict
+    from harness.training.validate import validator
 
     job = _job()
-    trial = Trial(
-        id=job["id"],
-        protocol=protocol.parse(job["protocol"], "the protocol"),
-        plugin=Plugin(job["plugin"]["name"], Path(job["plugin"]["file"])),
-        about=About(Card(""), {}),
-        hyper_parameters=job["hyper_parameters"],
-        attribute=job["attribute"],
-        seed=job["seed"],
-        starts_from=job["starts_from"],
-        identity={},
-        sampler=job["sampler"],
-        shuffled=job["shuffled"],
-    )
+    told = job["setting"] | {
+        "backbone": BackboneSpec.model_validate(job["setting"]["backbone"]),
+        "recipe": Recipe.model_validate(job["setting"]["recipe"]),
+    }
+    setting = Setting(**told)
+    method = discovery.load(discovery.Plugin(job["plugin"]["name"], Path(job["plugin"]["file"])))
     cohort = Cohort(
         title="",
         licence="",
@@ -94,15 +87,19 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     )
     maps = [np.load(ROOT / f"maps/map{i}.npy", mmap_mode="r") for i in range(job["maps"])]
     checkpoint = ROOT / "checkpoint" if job["checkpoint"] else None
-    origin = ROOT / "origin.safetensors" if job["starts_from"] else None
+    origin = ROOT / "origin.safetensors" if setting.finetunes else None
     WORK.mkdir(exist_ok=True)
-    inputs = Inputs(cohort, maps, checkpoint, origin)
-    fitted = fit_and_predict(trial, inputs, job["device"], WORK, lambda *_: None)
+    inputs, device = Inputs(cohort, maps, checkpoint, origin), torch.device(job["device"])
+    structures = [tuple(classes) for classes in job["structures"]]
+    validate = validator(setting, cohort, maps, structures, device)
+    trained = train_and_predict(
+        setting, method, inputs, device, WORK / "checkpoint.pt", lambda *_: None, validate
+    )
     header = {
-        "curve": fitted.curve,
-        "gpu_bytes": fitted.cost.peak_memory_bytes if job["device"].startswith("cuda") else 0,
+        "curve": trained.curve,
+        "gpu_bytes": trained.memory if device.type == "cuda" else 0,
     }
-    return header, {"labels": fitted.labels.tobytes(), "state": save(fitted.state)}
+    return header, {"labels": trained.labels.tobytes(), "state": save(trained.state)}
 
 
 if __name__ == "__main__":

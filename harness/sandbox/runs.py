@@ -22,14 +22,16 @@ from harness.errors import HarnessError, TrialError
 from harness.plugin import discovery
 from harness.plugin.discovery import About, Broken, Plugin
 from harness.plugin.method import Card, Range
-from harness.running import provenance, trial
+from harness.running import trial
 from harness.running.plan import Trial
-from harness.running.trial import Fitted, Inputs, Paths
+from harness.running.trial import Fitted, Paths
 from harness.sandbox import container, engine, results, staging
 from harness.sandbox.limits import Limits
 from harness.sandbox.wire import BadResult, decode
 from harness.store import Cost
+from harness.training.device import device_name, resolve_device
 from harness.training.fit import trained_state
+from harness.training.train import Inputs, build_backbone
 
 _DESCRIBE_SECONDS = 120
 _DESCRIBE_BYTES = 2 * results.SMALL_HEADER
@@ -50,7 +52,7 @@ class Sandbox:
     @classmethod
     def here(cls, device: str, cache: Path, limits: Limits) -> Sandbox:
         """Return the sandbox of a new run. Raises HarnessError where there is no engine or no image."""
-        flavour = trial.resolve_device(device).type
+        flavour = resolve_device(device).type
         engine.image(engine.connect(), flavour)
         return cls(flavour, limits, cache, uuid.uuid4().hex)
 
@@ -77,8 +79,11 @@ class Sandbox:
         Raises TrialError, one sentence, where the container died or what came out is not a result.
         """
         image = engine.image(engine.connect(), self.flavour, discovery.requirements(one.plugin.file))
-        name = str(trial.resolve_device(device))
-        backbone = trial.build_backbone(one.protocol, one.seed, inputs.checkpoint)
+        name = str(resolve_device(device))
+        protocol = one.protocol
+        backbone = build_backbone(
+            protocol.backbone, protocol.n_classes, protocol.cohort.size, one.seed, inputs.checkpoint
+        )
         expected = trained_state(backbone)
         os.environ["EQUITY_SANDBOX_RUN"] = self.label
         with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
@@ -155,7 +160,7 @@ def _measured(ended: container.Ended, told: Cost, device: str, backbone: Backbon
     return Cost(
         fit_seconds=round(ended.seconds, 3),
         peak_memory_bytes=told.peak_memory_bytes if device.startswith("cuda") else ended.memory,
-        device=provenance.device_name(torch.device(device)),
+        device=device_name(torch.device(device)),
         trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
     )
 
@@ -208,5 +213,5 @@ def _about(said: object) -> About:
 
 
 def _key(plugin: Plugin, image: str) -> str:
-    text = f"{image} {identity.engine_digest()} {identity.method_digest(plugin.file)} {plugin.file.name}"
+    text = f"{image} {staging.inside_digest()} {identity.method_digest(plugin.file)} {plugin.file.name}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]

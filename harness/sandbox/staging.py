@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import numpy as np
 from harness import identity
 from harness.cohorts.cohort import Cohort
 from harness.plugin.discovery import Plugin
-from harness.protocol import Protocol
 from harness.running.plan import Trial
-from harness.running.trial import Inputs
+from harness.running.trial import setting
+from harness.training.train import Inputs
 
 INSIDE = "/job"
 """Where the container finds it all, read-only."""
@@ -52,16 +53,13 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: 
     mounts, file = stage_plugin(trial.plugin, folder)
     cohort = inputs.cohort
     _subjects(cohort).to_parquet(folder / "subjects.parquet", index=False)
+    told = asdict(setting(trial))
+    for part in ("backbone", "recipe"):
+        told[part] = getattr(trial.protocol, part).model_dump(mode="json")
     job = {
-        "id": trial.id,
-        "protocol": _fixed(trial.protocol),
+        "setting": told,
+        "structures": [trial.protocol.classes(name) for name in trial.protocol.structures],
         "plugin": {"name": trial.plugin.name, "file": file},
-        "hyper_parameters": trial.hyper_parameters,
-        "attribute": trial.attribute,
-        "seed": trial.seed,
-        "starts_from": trial.starts_from,
-        "sampler": trial.sampler,
-        "shuffled": trial.shuffled,
         "groups": cohort.groups,
         "maps": len(inputs.maps),
         "checkpoint": inputs.checkpoint is not None,
@@ -92,20 +90,18 @@ def _copy_harness(target: Path) -> None:
 
 
 @functools.cache
+def inside_digest() -> str:
+    """Return the digest of the harness's files that run inside."""
+    return identity.data_digest(path.read_text(encoding="utf-8") for path in _inside())
+
+
+@functools.cache
 def _inside() -> list[Path]:
-    files = set(identity.local_files(_HARNESS / "sandbox/inside.py", [_HARNESS.parent]))
+    files = set(identity.local_files(_HARNESS / "sandbox/inside.py"))
     cohorts = _HARNESS / "cohorts"
     # Without its __init__, which imports every source, the folder is a namespace that holds the type alone.
     files = {path for path in files if cohorts not in path.parents} | {cohorts / "cohort.py"}
     return sorted(files | set(_HARNESS.glob("backbones/*.py")))
-
-
-def _fixed(protocol: Protocol) -> dict[str, Any]:
-    """Return what training needs of a protocol: not where its cohort comes from, nor how it is split."""
-    table = protocol.model_dump(mode="json", exclude={"title", "description", "methods"})
-    table["cohort"] = {"source": "staged", "size": protocol.cohort.size}
-    table["split"] = {"validation": protocol.split.validation}
-    return table | {"title": ""}
 
 
 def _subjects(cohort: Cohort) -> Any:

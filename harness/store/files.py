@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel
 
 _SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -45,6 +46,14 @@ def writing(target: Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as .npy; the file appears whole."""
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".npy")
+    with os.fdopen(handle, "wb") as file:
+        np.save(file, array)
+    os.replace(aside, path)
 
 
 def write_json(path: Path, model: BaseModel) -> None:

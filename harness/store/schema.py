@@ -80,6 +80,8 @@ class Record(_Json):
     """Id of the trial whose weights this one began with."""
     identity: dict[str, Any]
     """Everything hashed into the id."""
+    scoring: dict[str, Any] = {}
+    """Everything beside the predictions that the scores depend on: masks, structures, the metrics' code."""
     environment: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
     cost: Cost = Cost()

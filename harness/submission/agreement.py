@@ -12,7 +12,6 @@ import pandas as pd
 from harness import identity
 from harness.metrics.score import score
 from harness.running import plan
-from harness.running.plan import common_identity, own_identity
 from harness.store import SCORES, PlanRow, Record
 from harness.submission.findings import Case, Finding
 from harness.submission.yardstick import Yardstick
@@ -21,7 +20,10 @@ TOLERANCE = 1e-9
 """Of a recomputed score: the same predictions give the same numbers but for the last bits of a library."""
 
 # Parts of an identity that may differ between honest machines.
-_MACHINE = ("harness", "libraries")
+_MACHINE = ("code", "libraries")
+
+DEVICES = ("cpu", "cuda", "mps")
+"""Kinds of device that a trial may have run on."""
 
 
 def records(case: Case) -> Iterator[Finding]:
@@ -79,23 +81,24 @@ def stated_identity(case: Case) -> Iterator[Finding]:
             "identity", "could not confirm", "without the cohort only the board's own copy was used"
         )
         return
-    common = common_identity(case.yardstick.protocol, cohort, case.yardstick.weights_digest)
+    code = plan.code_identity(case.yardstick.protocol, None)
+    basis = case.yardstick.basis("cpu")
     for trial, parsed in case.parsed.items():
         record = parsed.record
-        own = own_identity(
+        made = plan.identity_of(
+            basis,
             case.yardstick.protocol,
-            cohort,
             record.identity["method"],
             record.attribute,
             record.seed,
             record.started_from,
         )
+        made |= {"code": _as_stated(record, code["code"]), "device": _known(record)}
         # Packages of the method's own are compared with those installed here.
         libraries = record.identity.get("libraries")
-        named = plan.versions(libraries) if isinstance(libraries, dict) else {}
-        expected: dict[str, Any] = json.loads(
-            json.dumps(common | own | {"libraries": named | common["libraries"]})
-        )
+        named = identity.versions(libraries) if isinstance(libraries, dict) else {}
+        made["libraries"] = named | code["libraries"]
+        expected: dict[str, Any] = json.loads(json.dumps(made))
         wrong = {key for key in expected.keys() | record.identity.keys() if _differ(key, expected, record)}
         if wrong - set(_MACHINE):
             names = ", ".join(sorted(wrong - set(_MACHINE)))
@@ -110,6 +113,21 @@ def stated_identity(case: Case) -> Iterator[Finding]:
         yield Finding("versions", "could not confirm", f"ran with another version of {names} than are here")
     else:
         yield Finding("versions", "confirmed", "harness and numeric libraries are the versions that are here")
+
+
+def _known(record: Record) -> str:
+    """Return the kind of device that a record states, if there is such a kind: machines differ in it."""
+    stated = record.identity.get("device")
+    return str(stated) if stated in DEVICES else "none"
+
+
+def _as_stated(record: Record, code: dict[str, str]) -> dict[str, str]:
+    """Return the code that a record should state: also what its method imports of the harness beside it."""
+    stated = record.identity.get("code")
+    extra = sorted(stated.keys() - code.keys()) if isinstance(stated, dict) else []
+    files = [identity.HARNESS.parent / name for name in extra]
+    inside = [file for file in files if file.is_file() and identity.HARNESS in file.resolve().parents]
+    return code | identity.code([file.resolve() for file in inside])
 
 
 def _differ(key: str, expected: dict[str, Any], record: Record) -> bool:

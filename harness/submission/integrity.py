@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from harness import identity
 from harness.errors import HarnessError
-from harness.running.plan import trial_id
 from harness.submission import archive, contents
 from harness.submission.archive import PROTOCOL, RECORD_FILES
 from harness.submission.findings import Case, Finding, Parsed
@@ -132,23 +131,37 @@ def source(case: Case) -> Iterator[Finding]:
     """Every trial names and shows the enclosed source."""
     submission = case.submission
     own = submission.members.get(submission.manifest.plugin, b"").decode(errors="replace")
-    digest = identity.digest_texts(submission.source)
+    try:
+        digest = identity.digest_texts(submission.source)
+    except SyntaxError as error:
+        yield Finding("source", "failed", f"{error.filename}: the enclosed source does not parse")
+        return
     for trial, parsed in case.parsed.items():
         stated = parsed.record.identity.get("method")
         stated = stated.get("source") if isinstance(stated, dict) else None
         if {stated, parsed.record.method.source_digest} != {digest}:
             yield Finding("source", "failed", f"records/{trial}: ran a source other than the enclosed one")
             return
-        if parsed.record.method.source != own:
+        if not _alike(parsed.record.method.source, own):
             yield Finding("source", "failed", f"records/{trial}: shows a source other than the enclosed one")
             return
     yield Finding("source", "confirmed", f"all trials name the enclosed source, digest {digest[:12]}")
 
 
+def _alike(one: str, other: str) -> bool:
+    """Tell whether two sources mean the same: a docstring may have been mended since the trial ran."""
+    if one == other:
+        return True
+    try:
+        return identity.meaning(one.encode(), "one") == identity.meaning(other.encode(), "other")
+    except (SyntaxError, UnicodeEncodeError):
+        return False
+
+
 def ids(case: Case) -> Iterator[Finding]:
     """Each trial's id is the hash of its identity."""
     for trial, parsed in case.parsed.items():
-        if trial_id(parsed.record.identity) != trial:
+        if identity.trial_id(parsed.record.identity) != trial:
             yield Finding(
                 "ids", "failed", f"records/{trial}: the id is not the hash of the record's identity"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness.errors import HarnessError
 from harness.plugin import discovery
@@ -30,7 +31,7 @@ def origin(case: Case) -> Iterator[Finding]:
         record = case.parsed[row.trial].record
         if (record.method.starts_from, record.started_from) == (name, trial.id):
             continue
-        if any(record.identity[key] != trial.identity[key] for key in ("harness", "libraries")):
+        if any(record.identity[key] != trial.identity[key] for key in ("code", "libraries")):
             why = f"the ids of '{name}' are of another version of the harness or its libraries"
             yield Finding("origin", "could not confirm", why)
         else:
@@ -52,5 +53,7 @@ def _trials(case: Case, name: str) -> dict[tuple[str, int], plan.Trial]:
     candidates, _, broken = find_methods(protocol, [name], "the protocol", tuned=tuned)
     if broken:
         raise HarnessError(broken[0].error)
-    made = plan.build(protocol, measured.cohort, candidates, [name], measured.weights_digest)
+    device = next(str(parsed.record.identity.get("device")) for parsed in case.parsed.values())
+    basis = replace(measured.basis(device), protocol=protocol)
+    made = plan.build(basis, candidates, [name])
     return {(row.attribute, row.seed): made.trials[row.trial] for row in made.rows if row.method == name}

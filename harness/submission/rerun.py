@@ -101,9 +101,7 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
     here = prepared.store.record(trial)
     if other := _other_method(stated.record, here):
         return Finding("rerun", "failed", f"{label}: its record states another {other} than its source gives")
-    versions = [
-        (record.identity["harness"], record.identity["libraries"]) for record in (stated.record, here)
-    ]
+    versions = [(record.identity["code"], record.identity["libraries"]) for record in (stated.record, here)]
     alike = versions[0] == versions[1] and here.cost.device == stated.record.cost.device
     if np.array_equal(labels, stated.labels):
         if alike and not _curve(prepared, trial).equals(stated.curve):

@@ -15,6 +15,7 @@ from harness.running import provenance
 from harness.running.board import write_protocol
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
+from harness.running.scoring import scoring_identity
 from harness.running.trial import Paths
 from harness.store import CURVE, Obtained, ProtocolRecord, Store, write_json, writing
 from harness.submission.agreement import recompute
@@ -96,6 +97,8 @@ def _fill(folder: Path, parsed: Parsed, yardstick: Yardstick, obtained: Obtained
         "obtained": obtained,
         "files": provenance.digests(folder),
     }
+    if yardstick.cohort is not None:
+        update["scoring"] = scoring_identity(yardstick.basis("cpu"))
     write_json(folder / "record.json", parsed.record.model_copy(update=update))
 
 

@@ -11,6 +11,7 @@ from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import Protocol
 from harness.running.board import protocol_digest
+from harness.running.plan import Basis
 from harness.store import Store
 
 
@@ -27,12 +28,19 @@ class Yardstick:
     samples: tuple[str, ...]
     groups: dict[str, tuple[str, ...]]
     cohort: Cohort | None
+    cache: Path = Path()
 
     @property
     def weights_digest(self) -> str:
         """SHA-256 of the backbone's pretrained weights, "" for none."""
         name = weights.required(self.protocol.backbone)
         return "" if name is None else weights.CHECKPOINTS[name].sha256
+
+    def basis(self, device: str) -> Basis:
+        """Return what trials on a kind of device stand on here; needs the cohort."""
+        if self.cohort is None:
+            raise ValueError("a yardstick without a cohort has no masks")
+        return Basis.of(self.protocol, self.cohort, self.cache, self.weights_digest, device)
 
 
 def from_cohort(name_or_file: str, data: Path | None, cache: Path) -> Yardstick:
@@ -41,7 +49,7 @@ def from_cohort(name_or_file: str, data: Path | None, cache: Path) -> Yardstick:
     cohort = cohorts.load(chosen, data, cache)
     samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")]
     return Yardstick(
-        chosen, protocol_digest(chosen, cohort), tuple(map(str, samples)), dict(cohort.groups), cohort
+        chosen, protocol_digest(chosen, cohort), tuple(map(str, samples)), dict(cohort.groups), cohort, cache
     )
 
 

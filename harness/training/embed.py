@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from harness import identity
-from harness.backbones import build, weights
+from harness import backbones, identity
+from harness.backbones import weights
 from harness.backbones.backbone import Backbone
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
-from harness.protocol import Protocol
-from harness.training.augment import VARIANTS, dihedral
-
-# Fixed, because the last bits of a batched product depend on it; small, because an allocation
-# above 32 MiB costs a page fault for every 4 KiB of it, every time.
-_BATCH = 4
-
-# What decides the encoder's bits beside its weights and our source.
-_LIBRARIES = ("segment-anything", "timm", "torch")
+from harness.protocol import BackboneSpec, Protocol
+from harness.store import contents
+from harness.training import encode
+from harness.training.augment import VARIANTS
 
 
 def are_cached(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> bool:
@@ -44,7 +36,12 @@ def open_embeddings(protocol: Protocol, cohort: Cohort, cache: Path, device: str
     folder = _folder(protocol, cohort, cache, device)
     if not folder.is_dir():
         raise HarnessError(f"{folder}: the embeddings are gone; run again.")
-    return [np.load(path, mmap_mode="r") for path in sorted(folder.glob("map*.npy"))]
+    return encode.open_maps(folder)
+
+
+def code_files(spec: BackboneSpec) -> list[Path]:
+    """Return the files whose code decides what the embeddings of a backbone are."""
+    return identity.reached([Path(encode.__file__), backbones.file_of(spec)])
 
 
 @contextmanager
@@ -64,42 +61,17 @@ def prepare(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Non
         return
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    shape = (VARIANTS[protocol.recipe.augmentation], len(cohort.images))
-    with torch.inference_mode():
-        maps = _encoder(protocol, cache).encode(_images(cohort, np.arange(1), torch.device("cpu")))
-    for i, one in enumerate(maps):
-        np.lib.format.open_memmap(
-            part / f"map{i}.npy", "w+", np.float16, shape=(*shape, *one.shape[1:])
-        ).flush()
-    batches = -(-len(cohort.images) // _BATCH)
-    # Last, so that its presence says that the others are there.
-    np.save(part / "done.part.npy", np.zeros((shape[0], batches), bool))
-    os.replace(part / "done.part.npy", part / "done.npy")
+    encode.lay_out(part, _encoder(protocol, cache), cohort.images, VARIANTS[protocol.recipe.augmentation])
 
 
-@torch.inference_mode()
 def embed_shard(
     protocol: Protocol, cohort: Cohort, cache: Path, shard: int, shards: int, device: torch.device
 ) -> None:
-    """Fill every `shards`-th batch, those that are done left out.
-
-    Batches are the same whatever the number of shards, so the bits do not depend on it.
-    """
+    """Fill every `shards`-th batch, those that are done left out."""
     part = _part(protocol, cohort, cache, device.type)
-    maps = [np.load(path, mmap_mode="r+") for path in sorted(part.glob("map*.npy"))]
-    done = np.load(part / "done.npy", mmap_mode="r+")
     encoder = _encoder(protocol, cache).to(device)
     bfloat16 = protocol.recipe.precision == "bfloat16"
-    for batch in range(shard, done.shape[1], shards):
-        rows = np.arange(batch * _BATCH, min((batch + 1) * _BATCH, len(cohort.images)))
-        for variant in np.flatnonzero(~done[:, batch]):
-            images = dihedral(_images(cohort, rows, device), int(variant))
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                encoded = encoder.encode(images)
-            for target, source in zip(maps, encoded, strict=True):
-                target[variant, rows] = source.half().cpu().numpy()
-                target.flush()
-            done[variant, batch] = True
+    encode.fill(part, encoder, cohort.images, shard, shards, bfloat16, device)
 
 
 def finish(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None:
@@ -115,37 +87,27 @@ def finish(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None
 def _encoder(protocol: Protocol, cache: Path) -> Backbone:
     name = weights.required(protocol.backbone)
     file = None if name is None else weights.find(name, cache)
-    return build(protocol.backbone, protocol.n_classes, protocol.cohort.size, file).eval()
-
-
-def _images(cohort: Cohort, rows: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(cohort.images[rows]).to(device).movedim(-1, 1).float() / 255
+    return backbones.build(protocol.backbone, protocol.n_classes, protocol.cohort.size, file).eval()
 
 
 def _folder(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
     """Return the folder named by the hash of all that the embeddings depend on."""
     name = weights.required(protocol.backbone)
+    files = code_files(protocol.backbone)
     content = {
-        "cohort": cohort.stored,
+        "images": identity.data_digest(contents.digests(cohort.images, cache)),
         "backbone": protocol.backbone.model_dump(exclude={"rank"}),
         "weights": None if name is None else weights.CHECKPOINTS[name].sha256,
         "variants": VARIANTS[protocol.recipe.augmentation],
         "precision": protocol.recipe.precision,
         "threads": protocol.recipe.threads,
         "device": device,
-        "source": identity.digest(_source_files()),
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "code": identity.code(files),
+        "libraries": identity.libraries(files),
     }
-    return (
-        cache / "embeddings" / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
-    )
+    return cache / "embeddings" / identity.trial_id(content)
 
 
 def _part(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
     folder = _folder(protocol, cohort, cache, device)
     return folder.with_name(folder.name + ".part")
-
-
-def _source_files() -> Iterator[Path]:
-    yield from sorted((identity.HARNESS / "backbones").glob("*.py"))
-    yield Path(__file__)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,13 +18,17 @@ from harness.backbones.backbone import Backbone
 from harness.errors import TrialError
 from harness.plugin.losses import sample_losses
 from harness.plugin.method import Batch, Method, Output
-from harness.protocol import Recipe
 from harness.seeds import generator, seed_everything
 from harness.training.augment import Augmentation, draw
 from harness.training.feed import Feed
 from harness.training.sampling import order
 
+if TYPE_CHECKING:
+    from harness.protocol import Recipe
+
 CurveRow = tuple[int, str, str, str, float]
+
+Progress = Callable[[str, int, int], None]
 
 # Writing a checkpoint costs about as much as a short epoch; losing this much work costs no more.
 CHECKPOINT_SECONDS = 10.0
@@ -76,7 +80,7 @@ class Job:
     seed: int
     name: str
     checkpoint: Path
-    progress: Callable[[str, int, int], None]
+    progress: Progress
     validate: Callable[[Backbone], float] | None = None
 
 

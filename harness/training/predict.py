@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
 from harness.backbones.backbone import Backbone
 from harness.backbones.resize import upsample
 from harness.training.feed import Feed
-from harness.training.fit import forward
+from harness.training.fit import Progress, forward
 
 # Part of what a result depends on (the last bits of a batched product), so not an option.
 _BATCH = 16
 
 
 @torch.inference_mode()
-def predict(
-    backbone: Backbone, feed: Feed, size: int, bfloat16: bool, progress: Callable[[str, int, int], None]
-) -> np.ndarray:
+def predict(backbone: Backbone, feed: Feed, size: int, bfloat16: bool, progress: Progress) -> np.ndarray:
     """Return class indices, uint8 [n, size, size]: the argmax of the logits brought to the mask grid."""
     backbone.eval()
     labels = np.empty((len(feed), size, size), np.uint8)

@@ -115,7 +115,7 @@ trial.run(trial_of(prepare(["erm-balanced"], paths, epochs=6), "erm-balanced"), 
 
 
 def start(runs: Path, cache: Path) -> subprocess.Popen:
-    script = RUN.format(path=[str(Path(__file__).parent)], runs=str(runs), cache=str(cache))
+    script = RUN.format(path=[str(Path(__file__).parents[1])], runs=str(runs), cache=str(cache))
     return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

@@ -1,0 +1,58 @@
+"""The device that trains: which one, how it is made deterministic, what it is called and what it took."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+# Read by cuBLAS when CUDA starts, so it must be there before torch touches a GPU.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+from harness.errors import HarnessError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of `--device`: "auto" is a GPU where there is one.
+
+    Raises HarnessError for a device that this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise HarnessError(
+            f"--device {name}: {str(error).splitlines()[0]} Use --device auto or cpu."
+        ) from None
+    return torch.device(name)
+
+
+def prepare_torch(threads: int) -> None:
+    """Make torch deterministic, on as many CPU threads as the recipe says."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Filling what is about to be overwritten finds bugs in kernels, not in methods.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or the kind of CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the bytes that this process held at most: of the GPU where it trains on one, else of all."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource  # POSIX alone has it
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,69 @@
+"""What a frozen encoder makes of images: how cached embeddings are laid out, filled and opened."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harness.backbones.backbone import Backbone
+from harness.training.augment import dihedral
+
+# Fixed, because the last bits of a batched product depend on it; small, because an allocation
+# above 32 MiB costs a page fault for every 4 KiB of it, every time.
+BATCH = 4
+
+
+def encode(
+    encoder: Backbone, images: np.ndarray, variant: int, bfloat16: bool, device: torch.device
+) -> list[np.ndarray]:
+    """Return the encoder's maps of images under a dihedral variant: float16 [B, d, s, s] each.
+
+    images: uint8 [B, S, S, 3], at most `BATCH` of them.
+    """
+    pixels = torch.from_numpy(images).to(device).movedim(-1, 1).float() / 255
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        maps = encoder.encode(dihedral(pixels, variant))
+    return [one.half().cpu().numpy() for one in maps]
+
+
+def lay_out(folder: Path, encoder: Backbone, images: np.ndarray, variants: int) -> None:
+    """Write the empty arrays that `fill` fills, and which batches of which variant are done: none."""
+    for i, one in enumerate(encode(encoder, images[:1], 0, False, torch.device("cpu"))):
+        shape = (variants, len(images), *one.shape[1:])
+        np.lib.format.open_memmap(folder / f"map{i}.npy", "w+", np.float16, shape=shape).flush()
+    # Last, so that its presence says that the others are there.
+    np.save(folder / "done.part.npy", np.zeros((variants, -(-len(images) // BATCH)), bool))
+    os.replace(folder / "done.part.npy", folder / "done.npy")
+
+
+def fill(
+    folder: Path,
+    encoder: Backbone,
+    images: np.ndarray,
+    shard: int,
+    shards: int,
+    bfloat16: bool,
+    device: torch.device,
+) -> None:
+    """Fill every `shards`-th batch, those that are done left out.
+
+    Batches are the same whatever the number of shards, so the bits do not depend on it.
+    """
+    maps = [np.load(path, mmap_mode="r+") for path in sorted(folder.glob("map*.npy"))]
+    done = np.load(folder / "done.npy", mmap_mode="r+")
+    for batch in range(shard, done.shape[1], shards):
+        rows = np.arange(batch * BATCH, min((batch + 1) * BATCH, len(images)))
+        for variant in np.flatnonzero(~done[:, batch]):
+            encoded = encode(encoder, images[rows], int(variant), bfloat16, device)
+            for target, source in zip(maps, encoded, strict=True):
+                target[variant, rows] = source
+                target.flush()
+            done[variant, batch] = True
+
+
+def open_maps(folder: Path) -> list[np.ndarray]:
+    """Return one memory-mapped array a map: float16 [V, N, d, s, s], V dihedral variants."""
+    return [np.load(path, mmap_mode="r") for path in sorted(folder.glob("map*.npy"))]

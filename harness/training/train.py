@@ -1,0 +1,182 @@
+"""One training from its first weights to its predictions; nothing here knows of plans or records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from harness import backbones
+from harness.backbones.backbone import Backbone
+from harness.plugin.method import Method, Sampler, Task
+from harness.seeds import generator, seed_everything
+from harness.training.device import peak_memory, prepare_torch
+from harness.training.feed import Feed
+from harness.training.fit import CurveRow, Job, Progress, Schedule, fit, load_trained, trained_state
+from harness.training.predict import predict
+from harness.training.sampling import shuffled
+
+if TYPE_CHECKING:
+    from harness.cohorts.cohort import Cohort
+    from harness.protocol import BackboneSpec, Recipe
+
+Validate = Callable[[Backbone], float]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a training is told beside its data: what the protocol fixes, and what the trial is.
+
+    name: the method's; size: side of images and masks in pixels; attribute: None where the method reads
+    none; sampler: instead of the method's own; shuffled: group labels dealt anew to the training patients.
+    """
+
+    backbone: BackboneSpec
+    recipe: Recipe
+    n_classes: int
+    size: int
+    name: str
+    hyper_parameters: Mapping[str, Any]
+    attribute: str | None
+    seed: int
+    finetunes: bool
+    sampler: Sampler | None = None
+    shuffled: bool = False
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether the backbone runs under bfloat16 autocast."""
+        return self.recipe.precision == "bfloat16"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a method's training and prediction read.
+
+    maps: embeddings of a frozen encoder, else none; checkpoint: the backbone's pretrained weights; origin:
+    trained weights that the method starts from.
+    """
+
+    cohort: Cohort
+    maps: Sequence[np.ndarray]
+    checkpoint: Path | None
+    origin: Path | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What comes of it: class indices uint8 [n, S, S] of the test samples, the curve, weights and cost.
+
+    state: trained weights, empty where a sandbox gave none out; seconds: of fitting and of predicting;
+    memory: bytes at most; parameters: how many were trained.
+    """
+
+    labels: np.ndarray
+    curve: list[CurveRow]
+    state: dict[str, torch.Tensor] = field(default_factory=dict)
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    memory: int = 0
+    parameters: int = 0
+
+
+def build_backbone(spec: BackboneSpec, n_classes: int, size: int, seed: int, file: Path | None) -> Backbone:
+    """Return a backbone with the initial weights of a seed, the same for all methods.
+
+    `file` holds its pretrained weights, where it has some.
+    """
+    seed_everything("backbone", seed)
+    return backbones.build(spec, n_classes, size, file)
+
+
+def train_and_predict(
+    setting: Setting,
+    method: type[Method],
+    inputs: Inputs,
+    device: torch.device,
+    checkpoint: Path,
+    progress: Progress,
+    validate: Validate | None = None,
+) -> Trained:
+    """Train the method and predict the test samples; resumes from the file `checkpoint` if it is there.
+
+    `validate` gives the validation score of the weights as they are, where there is a validation split.
+    """
+    prepare_torch(setting.recipe.threads)
+    backbone = build_backbone(
+        setting.backbone, setting.n_classes, setting.size, setting.seed, inputs.checkpoint
+    ).to(device)
+    if inputs.origin is not None:
+        load_trained(backbone, load_file(inputs.origin))
+    job = _job(setting, method, inputs, backbone, device, checkpoint, progress, validate)
+    curve, fit_seconds = fit(job)
+    started = time.monotonic()
+    cohort = inputs.cohort
+    test = Feed(cohort.images, None, inputs.maps, cohort.rows("test"), device)
+    labels = predict(backbone, test, setting.size, setting.bfloat16, progress)
+    return Trained(
+        labels=labels,
+        curve=curve,
+        state={key: value.contiguous().cpu() for key, value in trained_state(backbone).items()},
+        fit_seconds=fit_seconds,
+        predict_seconds=time.monotonic() - started,
+        memory=peak_memory(device),
+        parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
+    )
+
+
+def _job(
+    setting: Setting,
+    method: type[Method],
+    inputs: Inputs,
+    backbone: Backbone,
+    device: torch.device,
+    checkpoint: Path,
+    progress: Progress,
+    validate: Validate | None,
+) -> Job:
+    cohort, recipe = inputs.cohort, setting.recipe
+    rows = cohort.rows("train")
+    schedule = Schedule.of(recipe, setting.finetunes)
+    codes = {name: (groups, cohort.codes(name)[rows]) for name, groups in cohort.groups.items()}
+    groups, own = codes[setting.attribute] if setting.attribute else ((), np.full(len(rows), -1))
+    if setting.shuffled:
+        patients = cohort.subjects["patient"].to_numpy()[rows].astype(str)
+        own = shuffled(own, patients, generator("shuffle", setting.attribute or "", setting.seed))
+    task = Task(
+        n_classes=setting.n_classes,
+        n_features=backbone.n_features,
+        attribute=setting.attribute,
+        groups=groups,
+        group_counts=tuple(int((own == code).sum()) for code in range(len(groups))),
+        steps=schedule.epochs * schedule.steps_per_epoch(len(rows)),
+        dice_weight=recipe.dice_weight,
+    )
+    return Job(
+        method=_build_method(setting, method, task).to(device),
+        backbone=backbone,
+        feed=Feed(cohort.images, cohort.masks, inputs.maps, rows, device),
+        recipe=recipe,
+        schedule=schedule,
+        groups=own,
+        codes=codes,
+        seed=setting.seed,
+        name=setting.name,
+        checkpoint=checkpoint,
+        progress=progress,
+        validate=validate,
+    )
+
+
+def _build_method(setting: Setting, method: type[Method], task: Task) -> Method:
+    seed_everything("method", setting.name, setting.seed)
+    built = method(task, **setting.hyper_parameters)
+    if setting.sampler is not None:
+        built.sampler = setting.sampler  # type: ignore[misc]
+    return built
