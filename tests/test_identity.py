@@ -1,6 +1,8 @@
 import pytest
+from tiny import parse
 
 from harness import identity
+from harness.running import plan
 
 
 @pytest.fixture
@@ -13,7 +15,7 @@ def folder(tmp_path):
 
 
 def test_local_imports_are_followed_and_nothing_else(folder):
-    files = identity.local_files(folder / "mine.py", [folder])
+    files = identity.local_files(folder / "mine.py")
     assert [f.name for f in files] == ["deeper.py", "helper.py", "mine.py"]
 
 
@@ -32,7 +34,7 @@ def test_relative_imports_within_a_package_are_followed(tmp_path):
     (package / "mine.py").write_text("from . import near\nfrom .far import thing\n")
     (package / "near.py").write_text("")
     (package / "far.py").write_text("thing = 1\n")
-    names = {f.name for f in identity.local_files(package / "mine.py", [package, tmp_path])}
+    names = {f.name for f in identity.local_files(package / "mine.py")}
     assert names == {"__init__.py", "far.py", "mine.py", "near.py"}
 
 
@@ -50,7 +52,10 @@ def test_a_digest_does_not_depend_on_where_the_files_lie():
 
 
 def test_the_engine_is_what_a_trial_runs_and_not_what_shows_it():
-    files = identity.local_files(identity.HARNESS / "trial.py", [identity.HARNESS.parent])
-    names = {f.relative_to(identity.HARNESS).as_posix() for f in files}
-    assert {"fit.py", "predict.py", "score.py", "losses.py", "sampling.py"} <= names
-    assert not {"cli.py", "display.py", "run.py", "equity.py"} & names
+    code = plan.code_identity(parse(), None)["code"]
+    names = {name.removeprefix("harness/") for name in code}
+    assert {"training/fit.py", "training/predict.py", "plugin/losses.py", "seeds.py"} <= names
+    assert {"__init__.py", "training/__init__.py", "backbones/__init__.py", "backbones/unet.py"} <= names
+    assert not {"backbones/sam.py", "training/embed.py", "training/validate.py"} & names
+    rooms = {name.split("/")[0] for name in names if "/" in name}
+    assert rooms == {"training", "plugin", "backbones"}

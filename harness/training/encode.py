@@ -31,7 +31,7 @@ def encode(
 
 def lay_out(folder: Path, encoder: Backbone, images: np.ndarray, variants: int) -> None:
     """Write the empty arrays that `fill` fills, and which batches of which variant are done: none."""
-    for i, one in enumerate(encode(encoder, images[:1], 0, False, torch.device("cpu"))):
+    for i, one in enumerate(encode(encoder, np.array(images[:1]), 0, False, torch.device("cpu"))):
         shape = (variants, len(images), *one.shape[1:])
         np.lib.format.open_memmap(folder / f"map{i}.npy", "w+", np.float16, shape=shape).flush()
     # Last, so that its presence says that the others are there.

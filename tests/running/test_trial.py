@@ -255,7 +255,7 @@ def test_a_method_edited_since_it_was_planned_is_not_filed_under_the_old_id(path
     prepared = prepare([plugin_file(tmp_path, "import helper; return loss")], paths)
     one = trial_of(prepared, "bad")
     with (tmp_path / changed).open("a") as file:
-        file.write("# edited\n")
+        file.write("EDITED = True\n")
     with pytest.raises(
         trial.HarnessError, match=r"bad\.py: .* changed since this run was planned; run again"
     ):
@@ -275,7 +275,7 @@ def test_a_record_keeps_the_source_that_ran(paths, tmp_path):
 def test_a_cohort_that_changed_since_the_plan_stops_the_trial(paths):
     prepared = prepare(["erm"], paths)
     one = trial_of(prepared, "erm")
-    one = replace(one, identity=one.identity | {"cohort": "0" * 64})
+    one = replace(one, identity=one.identity | {"data": one.identity["data"] | {"train masks": "0" * 64}})
     with pytest.raises(trial.HarnessError, match="The cohort .* has changed since this run was planned"):
         trial.run(one, paths, "cpu")
     assert not prepared.store.has(one.id)

@@ -15,9 +15,10 @@ from harness.running import schedule
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
 from harness.running.schedule import embed_cohort
-from harness.running.trial import Paths, build_backbone
+from harness.running.trial import Paths
 from harness.training import embed
 from harness.training.augment import dihedral
+from harness.training.train import build_backbone
 
 CPU = torch.device("cpu")
 
@@ -29,6 +30,10 @@ def frozen():
         augmentation="flip",
         cohort={"source": "synthetic", "size": 64, "samples": 40, "shift": 1.0, "seed": 0},
     )
+
+
+def untrained(protocol):
+    return build_backbone(protocol.backbone, protocol.n_classes, protocol.cohort.size, 0, None).eval()
 
 
 def filled(protocol, cache, shards):
@@ -44,14 +49,14 @@ def filled(protocol, cache, shards):
 @pytest.fixture(autouse=True)
 def same_encoder(monkeypatch):
     """The tiny encoder has no checkpoint, so its initial weights stand in for one."""
-    monkeypatch.setattr(embed, "_encoder", lambda protocol, cache: build_backbone(protocol, 0, None).eval())
+    monkeypatch.setattr(embed, "_encoder", lambda protocol, cache: untrained(protocol))
 
 
 def test_embeddings_are_the_encoders_own(frozen, tmp_path):
     cohort, (maps,) = filled(frozen, tmp_path, 1)
     images = torch.from_numpy(cohort.images[:4]).movedim(-1, 1).float() / 255
     with torch.inference_mode():
-        encoder = build_backbone(frozen, 0, None).eval()
+        encoder = untrained(frozen)
         for variant in (0, 1):
             expected = encoder.encode(dihedral(images, variant))[0].numpy()
             np.testing.assert_allclose(maps[variant, :4], expected, atol=2e-3)
