@@ -59,6 +59,7 @@ def cli() -> None:
 @DEVICE
 @JOBS
 @click.option("--dry-run", is_flag=True, help="List the trials and their state, and stop.")
+@click.option("--why", is_flag=True, help="With --dry-run: what differs from the nearest record.")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
 @click.option(
     "--controls",
@@ -94,6 +95,7 @@ def run_command(
     device: str,
     jobs: int | None,
     dry_run: bool,
+    why: bool,
     retry_failed: bool,
     controls: bool,
     tuned: Path | None,
@@ -110,6 +112,8 @@ def run_command(
     harness run erm febs --protocol mine.toml  two of them, your own protocol
     harness run path/to/mine.py --seeds 0      a method from a file, one seed
     """  # noqa: D301 - click reads the escaped character itself
+    if why and not dry_run:
+        raise HarnessError("--why explains what --dry-run lists; give both.")
     if bool(methods) == everything:
         raise HarnessError("Name the methods to run, or give --all (harness list methods shows them).")
     from harness.protocol import load
@@ -136,7 +140,7 @@ def run_command(
         )
     execution.print_broken(console, prepared)
     if dry_run:
-        _print_plan(console, prepared)
+        _print_plan(console, prepared, why)
         sys.exit(1 if prepared.broken else 0)
     write_protocol(prepared, _command(protocol, methods, seeds, controls, tuned))
     slots = local.slots(device, jobs, chosen.recipe.threads)
@@ -318,12 +322,23 @@ def _sandbox(device: str, memory: float, minutes: float, cache: Path) -> Sandbox
     return Sandbox.here(device, cache, Limits(memory=int(memory * GB), seconds=60 * minutes))
 
 
-def _print_plan(console: Console, prepared: Prepared) -> None:
+def _print_plan(console: Console, prepared: Prepared, why: bool) -> None:
+    from harness.running.why import older, reasons
+
+    store = prepared.store
+    told = reasons(store, prepared.plan, prepared.basis) if why and prepared.basis is not None else {}
     for trial in prepared.plan.trials.values():
         state = prepared.store.record(trial.id).status if prepared.store.has(trial.id) else "to run"
         origin = f"  starts from {trial.starts_from[:8]}" if trial.starts_from else ""
         console.print(f"{trial.id[:8]}  {state:7} {trial.label}{origin}", highlight=False, markup=False)
+        if trial.id in told:
+            console.print(f"          because: {plain(told[trial.id])}", highlight=False, markup=False)
     console.print(f"{len(prepared.plan.trials)} trials.")
+    if kept := older([store.record(name) for name in store.ids()]):
+        console.print(
+            f"{len(kept)} records here are of an older identity scheme: they are kept, and none is taken for "
+            "a trial of this plan (harness list trials names them)."
+        )
 
 
 def _list_methods() -> int:
@@ -349,13 +364,15 @@ def _list_protocols() -> int:
 
 
 def _list_trials(runs: Path) -> int:
+    from harness.identity import SCHEME
     from harness.store import Store
 
     store = Store(runs)
     for trial in store.ids():
         record = store.record(trial)
+        old = "  of an older identity scheme" if record.identity.get("scheme") != SCHEME else ""
         where = f"{record.protocol} {record.method.name} {record.attribute or '-'} seed {record.seed}"
-        click.echo(f"{trial[:8]}  {record.status:6}  {plain(where)}")
+        click.echo(f"{trial[:8]}  {record.status:6}  {plain(where)}{old}")
     return 0
 
 

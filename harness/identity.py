@@ -159,7 +159,9 @@ def method_files(file: Path) -> list[Path]:
 
 def places(file: Path) -> dict[str, Path]:
     """Return the files of a method by where they belong below one folder, from which it can be imported."""
-    roots = [root.folder for root in _roots(file.resolve())]
+    file = file.resolve()
+    own = file.parent.parent if (file.parent / "__init__.py").is_file() else file.parent
+    roots = [own, *(folder.parent for folder in method_folders())]
     return {
         next(path.relative_to(r).as_posix() for r in roots if path.is_relative_to(r)): path
         for path in method_files(file)
@@ -192,16 +194,20 @@ def local_files(file: Path) -> list[Path]:
             continue
         found.add(path)
         for name in _absolute(path, start, roots):
-            waiting.extend(_resolve(name, roots))
+            waiting.extend(_resolve(name, roots) or _lazy(name, roots))
     return sorted(found)
 
 
 @dataclass(frozen=True)
 class _Module:
-    """A parsed file: its outline, the dotted names that it imports, relative ones with their dots."""
+    """A parsed file: its outline, the dotted names that it imports, relative ones with their dots.
+
+    lazy: the modules of the harness that a package spells out to find its names when they are asked for.
+    """
 
     outline: tuple[tuple[str, str], ...]
     imported: tuple[str, ...]
+    lazy: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,11 @@ def _is_floor(path: Path) -> bool:
 @lru_cache(maxsize=4096)
 def _module(text: bytes, name: str) -> _Module:
     tree = _Meaning(parse_text(text, name)).tree
-    return _Module(tuple(sorted(_outline(tree).items())), tuple(sorted(set(_imports(tree)))))
+    finds = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+    lazy = set(filter(None, map(_module_name, ast.walk(tree)))) if finds else set()
+    return _Module(
+        tuple(sorted(_outline(tree).items())), tuple(sorted(set(_imports(tree)))), tuple(sorted(lazy))
+    )
 
 
 class _Meaning(ast.NodeTransformer):
@@ -363,7 +373,8 @@ _END = _Word(")")
 def _imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            # Of a package that was imported whole any name may be asked for.
+            yield from (name for alias in node.names for name in (alias.name, f"{alias.name}.*"))
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (node.module or "")
             yield base
@@ -373,9 +384,6 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             first = node.args[0]
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield first.value
-        elif isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
-            # A package that finds its names when they are asked for: the modules that it spells out.
-            yield from filter(None, map(_module_name, ast.walk(tree)))
 
 
 def _module_name(node: ast.AST) -> str:
@@ -416,6 +424,13 @@ def _resolve(name: str, roots: list[_Root]) -> list[Path]:
             packages = [root.folder.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts))]
             return [path.resolve() for path in (*hits, *packages) if path.is_file()]
     return []
+
+
+def _lazy(name: str, roots: list[_Root]) -> list[Path]:
+    """Return what a package finds for a name that is no module of it: all that it may find there."""
+    package = _resolve(name.rpartition(".")[0], roots)[:1]
+    spelled = [one for path in package for one in _module(path.read_bytes(), str(path)).lazy]
+    return [path for one in spelled for path in _resolve(one, roots)]
 
 
 @cache

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.identity import trial_id
 from harness.metrics.score import write_scores
-from harness.running.plan import trial_id
 from harness.submission import archive
 from harness.submission.archive import Submission
 

@@ -70,7 +70,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
             "cohort source is 'fairseg' or 'folder'."
         )
     return Source(
-        code=(Path(__file__), Path(fundus.__file__)),
+        code=(Path(__file__), Path(fundus.__file__), Path(seeds.__file__)),
         title=f"Synthetic fundus, shift {options.shift:g}",
         licence="Drawn by the harness; no rights reserved",
         citation="",

@@ -14,11 +14,14 @@ from harness.identity import trial_id
 from harness.protocol import Protocol
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
+from harness.running.why import keep_parts
 from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Tuned, write_json, writing
 
 
 def write_protocol(prepared: Prepared, command: str) -> None:
     """Write the protocol's own record; cells of methods that are not in this plan stay."""
+    if prepared.basis is not None:
+        keep_parts(prepared.store, prepared.basis, prepared.plan)
     with prepared.store.locked(prepared.protocol.name):
         _write_protocol(prepared, command)
 

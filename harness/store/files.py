@@ -48,6 +48,14 @@ def writing(target: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears whole."""
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.replace(aside, path)
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an array as .npy; the file appears whole."""
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".npy")

@@ -3,6 +3,7 @@
     ROOT/records/ID/      one trial: record.json, scores.parquet, predictions.npz, curve.csv, log.txt
     ROOT/protocols/NAME/  one protocol: protocol.json, subjects.parquet, sizes.parquet, cases.npz
     ROOT/weights/         trained weights, for the methods that start from them
+    ROOT/parts/DIGEST     what identities are made of, to say what changed
     ROOT/work/ID/         checkpoints of trials that are not finished
 
 The leaderboard reads the first two and nothing else.
@@ -111,6 +112,18 @@ class Store:
             return None
         with np.load(path, allow_pickle=False) as data:
             return {key: data[key] for key in ("samples", "images", "masks")}
+
+    def part(self, digest: str) -> bytes | None:
+        """Return what an identity was made of, kept under its digest; None where nothing is."""
+        path = self.root / "parts" / digest
+        return path.read_bytes() if path.is_file() else None
+
+    def keep_part(self, digest: str, content: bytes) -> None:
+        """Keep what an identity is made of: the outline of a file's code, the digests of some samples."""
+        path = self.root / "parts" / digest
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(path, content)
 
     @contextmanager
     def locked(self, protocol: str) -> Iterator[None]:

@@ -19,7 +19,7 @@ def test_neither_the_cohorts_sources_nor_its_options_nor_the_test_rows_go_in(tmp
     mounts = staging.stage_trial(one, inputs, paths.cache, "cpu", tmp_path / "job")
     seen = {path.relative_to(mounts["harness"]).as_posix() for path in mounts["harness"].rglob("*.py")}
     assert {name for name in seen if name.startswith("cohorts/")} == {"cohorts/cohort.py"}
-    assert {"trial.py", "sandbox/inside.py", "backbones/unet.py"} < seen
+    assert {"training/train.py", "sandbox/inside.py", "backbones/unet.py"} < seen
     protocol = json.loads(mounts["job.json"].read_text())["protocol"]
     assert protocol["cohort"] == {"source": "staged", "size": 64}
     assert protocol["split"] == {"validation": 0.0}
