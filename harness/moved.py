@@ -42,6 +42,7 @@ class _Moved(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let the old names be imported; Python's own ways of finding a module come first."""
+    """Let the old names be imported."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
-        sys.meta_path.append(_Moved())
+        # First: an old package's folder is the new one's, in which Python would find its modules a second time.
+        sys.meta_path.insert(0, _Moved())

@@ -75,7 +75,7 @@ def main() -> None:
             os.dup2(2, 1)
             try:
                 said = ids(tree, cache)
-            except BaseException as error:  # told to the test, which fails with it
+            except BaseException as error:  # noqa: BLE001 - told to the test, which fails with it
                 traceback.print_exc()
                 said = {"error": repr(error)}
             with os.fdopen(writer, "w") as stream:

@@ -65,7 +65,7 @@ MUST = [
     edit("shuffling", "harness/training/sampling.py", "np.unique(patients", "np.unique(patients[::-1]", ALL),
     edit("the loss's constant", "harness/plugin/losses.py", "_SMOOTH = 1e-5", "_SMOOTH = 1e-4", ALL),
     edit("a default of the contract", "harness/plugin/method.py", '[Sampler] = "uniform"', '[Sampler] = "group-balanced"', ALL),
-    edit("an export that points elsewhere", "harness/__init__.py", "return getattr(importlib", 'name = "cross_entropy" if name == "soft_dice_loss" else name\n    return getattr(importlib', ALL),
+    edit("an export that points elsewhere", "harness/__init__.py", "return getattr(importlib", 'name = "cross_entropy" if name == "soft_dice_loss" else name\n    return getattr(importlib', ALL | {"scores"}),
     edit("a package that sets a default", "harness/training/__init__.py", "", "import torch\n\ntorch.set_flush_denormal(True)\n", ALL),
     edit("tf32", "harness/training/device.py", "matmul.allow_tf32 = False", "matmul.allow_tf32 = True", ALL),
     edit("unknown groups", "harness/training/train.py", "np.full(len(rows), -1)", "np.full(len(rows), 0)", ALL),

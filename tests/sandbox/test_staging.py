@@ -20,9 +20,9 @@ def test_neither_the_cohorts_sources_nor_its_options_nor_the_test_rows_go_in(tmp
     seen = {path.relative_to(mounts["harness"]).as_posix() for path in mounts["harness"].rglob("*.py")}
     assert {name for name in seen if name.startswith("cohorts/")} == {"cohorts/cohort.py"}
     assert {"training/train.py", "sandbox/inside.py", "backbones/unet.py"} < seen
-    protocol = json.loads(mounts["job.json"].read_text())["protocol"]
-    assert protocol["cohort"] == {"source": "staged", "size": 64}
-    assert protocol["split"] == {"validation": 0.0}
+    told = json.loads(mounts["job.json"].read_text())
+    assert {"cohort", "split", "protocol", "title"}.isdisjoint(told.keys() | told["setting"].keys())
+    assert told["setting"]["size"] == 64
     subjects = pd.read_parquet(mounts["cohort/subjects.parquet"])
     test = subjects[subjects["split"] == "test"].drop(columns="split").replace("", None)
     assert len(test) == len(inputs.cohort.rows("test"))
