@@ -44,5 +44,5 @@ class _Moved(MetaPathFinder, Loader):
 def install() -> None:
     """Let the old names be imported."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
-        # First: an old package's folder is the new one's, in which Python would find its modules a second time.
+        # First: in an old package's folder, the new one's, Python would find its modules a second time.
         sys.meta_path.insert(0, _Moved())
