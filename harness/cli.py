@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__
-from harness.commands import execution, plugin, sandbox, submission, tune
+from harness.commands import board, execution, plugin, sandbox, submission, tune
 from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, SEEDS, Number
 from harness.errors import HarnessError, did_you_mean, plain, refused
 
@@ -117,7 +117,7 @@ def run_command(
     if bool(methods) == everything:
         raise HarnessError("Name the methods to run, or give --all (harness list methods shows them).")
     from harness.protocol import load
-    from harness.running.board import write_protocol
+    from harness.running.board import change, write_protocol
     from harness.running.executors import local
     from harness.running.prepare import prepare
     from harness.running.trial import Paths
@@ -142,6 +142,7 @@ def run_command(
     if dry_run:
         _print_plan(console, prepared, why)
         sys.exit(1 if prepared.broken else 0)
+    execution.print_change(console, change(prepared))
     write_protocol(prepared, _command(protocol, methods, seeds, controls, tuned))
     slots = local.slots(device, jobs, chosen.recipe.threads)
     outcome = execution.execute(console, prepared, slots, device, retry_failed, box)
@@ -286,6 +287,8 @@ for _command_of_a_family in (
     submission.submit_command,
     sandbox.sandbox_group,
     tune.tune_command,
+    board.board_group,
+    board.withdraw_command,
 ):
     cli.add_command(_command_of_a_family)
 

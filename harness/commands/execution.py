@@ -9,6 +9,7 @@ from harness.errors import HarnessError, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.running.board import Change
     from harness.running.prepare import Prepared
     from harness.running.schedule import Outcome
     from harness.sandbox.runs import Sandbox
@@ -45,6 +46,23 @@ def execute(
         raise
     executor.shutdown()
     return outcome
+
+
+def print_change(console: Console, found: Change) -> None:
+    """Say, before anything runs, which boards stay beside the one that is written, what leaves it."""
+    for other, apart in found.others.items():
+        console.print(
+            f"The board '{other}' is of another protocol ({apart}); it stays as it is, and this run's board "
+            f"is '{found.key}' (harness board archive {other} sets the other aside).",
+            markup=False,
+            highlight=False,
+        )
+    for method, why in found.replaced.items():
+        console.print(
+            f"Rows of {method} leave the board '{found.key}': {why}. Their records stay.",
+            markup=False,
+            highlight=False,
+        )
 
 
 def all_well(prepared: Prepared, outcome: Outcome) -> bool:

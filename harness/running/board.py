@@ -4,40 +4,121 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.cohorts.cohort import Cohort
+from harness.errors import HarnessError
 from harness.identity import trial_id
 from harness.protocol import Protocol
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
-from harness.running.why import keep_parts
-from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Tuned, write_json, writing
+from harness.running.why import changes, keep_parts
+from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Store, Tuned, write_json, writing
+
+_LABELS = ("name", "title", "description", "seeds")
+"""Keys of a protocol under which two are still one board."""
 
 
 def write_protocol(prepared: Prepared, command: str) -> None:
-    """Write the protocol's own record; cells of methods that are not in this plan stay."""
+    """Write the record of the protocol's board; cells of methods that are not in this plan stay.
+
+    A board of another protocol under the same name is left as it is: this one gets a key of its own.
+    """
     if prepared.basis is not None:
         keep_parts(prepared.store, prepared.basis, prepared.plan)
     with prepared.store.locked(prepared.protocol.name):
         _write_protocol(prepared, command)
 
 
+@dataclass(frozen=True)
+class Change:
+    """What a run is about to do to the boards that are here.
+
+    key: of the board that it writes; others: key of each other board under its protocol's name, to what
+    this run's protocol has otherwise; replaced: method to why its cells leave the board.
+    """
+
+    key: str
+    others: Mapping[str, str]
+    replaced: Mapping[str, str]
+
+
+def change(prepared: Prepared) -> Change:
+    """Say what writing the board would change, before anything is written.
+
+    Raises HarnessError where a cell would take the place of a submitted one: that is never a run's to do.
+    """
+    store, name = prepared.store, prepared.protocol.name
+    key = store.board_key(name, protocol_digest(prepared.protocol, prepared.cohort))
+    others = {
+        other: difference(store.protocol(other), prepared) for other in store.boards_of(name) if other != key
+    }
+    if key not in store.protocols():
+        return Change(key, others, {})
+    old = store.protocol(key)
+    _check_submitted(store, old, prepared)
+    kept, _ = _merged(old, prepared)
+    cells = {(row.method, row.attribute, row.seed) for row in kept}
+    gone = [row for row in old.plan if (row.method, row.attribute, row.seed) not in cells]
+    return Change(key, others, {row.method: _why_gone(row, old, prepared) for row in gone})
+
+
+def difference(board: ProtocolRecord, prepared: Prepared) -> str:
+    """Say in what a board's protocol and that of a run differ: `recipe.epochs 4 -> 1`."""
+    told = list(changes(_fixed_of(board.protocol), _fixed_of(prepared.protocol.model_dump(mode="json"))))
+    if board.cohort.get("digest") != prepared.cohort.digest:
+        told.append("the cohort is another")
+    elif {name: tuple(groups) for name, groups in board.groups.items()} != prepared.cohort.groups:
+        told.append("the groups are others")
+    return "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
+
+
+def _fixed_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in protocol.items() if key not in _LABELS}
+
+
+def _check_submitted(store: Store, board: ProtocolRecord, prepared: Prepared) -> None:
+    own = {(row.method, row.attribute, row.seed): row.trial for row in prepared.plan.rows}
+    for row in board.plan:
+        trial = own.get((row.method, row.attribute, row.seed))
+        if trial not in (None, row.trial) and store.has(row.trial):
+            record = store.record(row.trial)
+            if record.obtained != "run":
+                raise HarnessError(
+                    f"{store.root}: the board '{board.name}' has a submitted method '{row.method}', and a "
+                    "run replaces none; rename your file, or take that row off with "
+                    f"`harness withdraw {row.method} --board {board.name}`."
+                )
+
+
+def _why_gone(row: PlanRow, old: ProtocolRecord, prepared: Prepared) -> str:
+    method = row.control_of or row.method
+    if old.tuned.get(method) != prepared.tuned.get(method):
+        before, now = ("tuned" if method in one else "not tuned" for one in (old.tuned, prepared.tuned))
+        values = "with other values" if before == now else f"and is {now} now"
+        return f"it was {before} {values}: rows of both would be averaged"
+    return "its method's code is another, and this run makes no controls (--controls)"
+
+
 def _write_protocol(prepared: Prepared, command: str) -> None:
     store, protocol, cohort = prepared.store, prepared.protocol, prepared.cohort
     digest = protocol_digest(protocol, cohort)
-    old = store.protocol(protocol.name) if protocol.name in store.protocols() else None
+    key = store.board_key(protocol.name, digest)
+    old = store.protocol(key) if key in store.protocols() else None
     rows, tuned = prepared.plan.rows, dict(prepared.tuned)
-    if old is not None and old.digest == digest:
+    if old is not None:
         rows, tuned = _merged(old, prepared)
     seeds = sorted({row.seed for row in rows} | set(protocol.seeds))
     record = ProtocolRecord(
-        name=protocol.name,
+        name=key,
         digest=digest,
-        protocol=protocol.model_dump(mode="json") | {"seeds": seeds},
+        protocol=protocol.model_dump(mode="json") | {"seeds": seeds, "title": _title(key, prepared)},
         cohort={
             "title": cohort.title,
             "licence": cohort.licence,
@@ -54,8 +135,9 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
             BrokenPlugin(name=b.plugin.name, file=b.plugin.file.name, error=b.error) for b in prepared.broken
         ),
         tuned=tuned,
+        withdrawn=() if old is None else old.withdrawn,
     )
-    with writing(store.root / "protocols" / protocol.name) as folder:
+    with writing(store.board_folder(key)) as folder:
         write_json(folder / "protocol.json", record)
         cohort.subjects.to_parquet(folder / "subjects.parquet", index=False)
         _sizes(protocol, cohort).to_parquet(folder / "sizes.parquet", index=False)
@@ -63,9 +145,27 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
             _write_cases(cohort, folder / "cases.npz")
 
 
+def _title(key: str, prepared: Prepared) -> str:
+    """Return a board's title, with what sets it apart from one of its name: `Quick (3f2a: epochs 1)`."""
+    name, _, digest = key.partition("@")
+    if not digest:
+        return prepared.protocol.title
+    apart = difference(prepared.store.protocol(name), prepared) if name in prepared.store.protocols() else ""
+    told = "; ".join(
+        part.split(" -> ")[-1] if " -> " not in part else _now(part) for part in apart.split("; ")
+    )
+    return f"{prepared.protocol.title} ({digest[:4]}{': ' + told if told else ''})"
+
+
+def _now(change: str) -> str:
+    """Return `epochs 1` of `recipe.epochs 4 -> 1`."""
+    key, _, value = change.partition(" ")
+    return f"{key.rpartition('.')[2]} {value.rpartition(' -> ')[2]}"
+
+
 def protocol_digest(protocol: Protocol, cohort: Cohort) -> str:
     """Return the SHA-256 over all that makes two boards one: what is fixed but for names and seeds."""
-    fixed = protocol.model_dump(mode="json", exclude={"name", "title", "description", "seeds"})
+    fixed = protocol.model_dump(mode="json", exclude=set(_LABELS))
     text = json.dumps([fixed, cohort.digest, cohort.groups], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

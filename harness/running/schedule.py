@@ -142,12 +142,11 @@ def _rescore(prepared: Prepared, executor: Executor, outcome: Outcome) -> None:
 
 def _on_board(prepared: Prepared) -> list[str]:
     """Return the trials of the plan and those that the board has beside them: submitted ones, other seeds."""
-    store, name = prepared.store, prepared.protocol.name
+    store, digest = prepared.store, protocol_digest(prepared.protocol, prepared.cohort)
+    key = store.board_key(prepared.protocol.name, digest)
     wanted = dict.fromkeys(prepared.plan.trials)
-    if name in store.protocols():
-        board = store.protocol(name)
-        if board.digest == protocol_digest(prepared.protocol, prepared.cohort):
-            wanted |= dict.fromkeys(row.trial for row in board.plan)
+    if key in store.protocols():
+        wanted |= dict.fromkeys(row.trial for row in store.protocol(key).plan)
     return list(wanted)
 
 

@@ -73,13 +73,13 @@ def _differences(store: Store, record: Record, trial: Trial, plan: Plan, basis: 
             yield f"{name} {_short(old.get(name))} -> {_short(new.get(name))}"
     yield from _attribute(old.get("attribute"), new.get("attribute"))
     for name in ("recipe", "backbone"):
-        yield from (f"{name}.{change}" for change in _changes(old.get(name, {}), new.get(name, {})))
+        yield from (f"{name}.{change}" for change in changes(old.get(name, {}), new.get(name, {})))
     given = "hyper_parameters"
-    yield from _changes(old["method"].get(given, {}), new["method"].get(given, {}))
+    yield from changes(old["method"].get(given, {}), new["method"].get(given, {}))
     if old["method"].get("source") != new["method"]["source"]:
         yield _source(record, trial)
     yield from _code(store, old.get("code", {}), new["code"])
-    yield from (f"{change}" for change in _changes(old.get("libraries", {}), new["libraries"]))
+    yield from (f"{change}" for change in changes(old.get("libraries", {}), new["libraries"]))
     yield from _data(store, old.get("data", {}), new["data"], basis)
     if old.get("starts_from") != new["starts_from"]:
         yield _origin(store, new["starts_from"], plan)
@@ -95,12 +95,12 @@ def _attribute(old: Any, new: Any) -> Iterator[str]:
         yield f"cohort: training samples are in other groups of {after}"
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """Yield `key old -> new` for what differs between two tables, those inside them too."""
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            yield from (f"{key}.{change}" for change in _changes(before, after))
+            yield from (f"{key}.{change}" for change in changes(before, after))
         elif before != after:
             yield f"{key} {_short(before)} -> {_short(after)}"
 

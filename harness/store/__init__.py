@@ -16,6 +16,7 @@ from harness.store.schema import (
     Record,
     Try,
     Tuned,
+    Withdrawal,
 )
 from harness.store.store import Store
 
@@ -33,6 +34,7 @@ __all__ = [
     "Store",
     "Try",
     "Tuned",
+    "Withdrawal",
     "write_json",
     "writing",
 ]

@@ -141,11 +141,21 @@ class BrokenPlugin(_Json):
     error: str
 
 
+class Withdrawal(_Json):
+    """A row that was taken off a board: who reads the board is told."""
+
+    method: str
+    when: str
+    """UTC, ISO 8601."""
+    why: str
+
+
 class ProtocolRecord(_Json):
-    """protocol.json and plan.json of ROOT/protocols/NAME."""
+    """protocol.json of ROOT/protocols/KEY: one board."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
+    """The board's key: the protocol's name, or name@digest where an earlier protocol has the name."""
     digest: str
     protocol: dict[str, Any]
     """The whole protocol, as `Protocol.model_dump` gives it."""
@@ -159,3 +169,5 @@ class ProtocolRecord(_Json):
     broken: tuple[BrokenPlugin, ...] = ()
     tuned: dict[str, Tuned] = {}
     """Method to how its hyper-parameters were chosen; the others have those of the protocol or their own."""
+    withdrawn: tuple[Withdrawal, ...] = ()
+    """Rows that were taken off, in their order."""

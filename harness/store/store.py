@@ -1,7 +1,8 @@
 """Where records lie and how they are listed: plain files, readable with pandas alone.
 
     ROOT/records/ID/      one trial: record.json, scores.parquet, predictions.npz, curve.csv, log.txt
-    ROOT/protocols/NAME/  one protocol: protocol.json, subjects.parquet, sizes.parquet, cases.npz
+    ROOT/protocols/KEY/   one board: protocol.json, subjects.parquet, sizes.parquet, cases.npz
+    ROOT/archive/KEY/     a board that was set aside: it is on no site, its records stay
     ROOT/weights/         trained weights, for the methods that start from them
     ROOT/parts/DIGEST     what identities are made of, to say what changed
     ROOT/work/ID/         checkpoints of trials that are not finished
@@ -83,8 +84,32 @@ class Store:
             return data["samples"], data["labels"]
 
     def protocols(self) -> list[str]:
-        """Return the names of the protocols that have a plan here, sorted."""
+        """Return the keys of the boards that are here, sorted: a protocol's name, or name@digest."""
         return sorted(p.parent.name for p in self.root.glob("protocols/*/protocol.json"))
+
+    def boards_of(self, name: str) -> list[str]:
+        """Return the keys of the boards under a protocol's name: the plain one first."""
+        return [key for key in self.protocols() if key == name or key.startswith(f"{name}@")]
+
+    def board_key(self, name: str, digest: str) -> str:
+        """Return the key of the board of a protocol with this digest, there or not.
+
+        A protocol is its digest and a name is a label: the first board under a name has it for its key,
+        another one `name@` and the start of its digest.
+        """
+        keys = self.boards_of(name)
+        for key in keys:
+            if self.protocol(key).digest == digest:
+                return key
+        return f"{name}@{digest[:8]}" if name in keys else name
+
+    def board_folder(self, key: str) -> Path:
+        """Return the folder of a board, there or not."""
+        return self.root / "protocols" / key
+
+    def archived(self, key: str) -> Path:
+        """Return the folder of a board that was set aside, there or not."""
+        return self.root / "archive" / key
 
     def protocol(self, name: str) -> ProtocolRecord:
         """Read a protocol's description and its plan."""

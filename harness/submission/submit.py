@@ -51,15 +51,18 @@ def submit(manifest: Manifest, report: Report, yardstick: Yardstick, paths: Path
 
 def _check_board(store: Store, manifest: Manifest, yardstick: Yardstick) -> None:
     name = yardstick.protocol.name
+    key = store.board_key(name, yardstick.digest)
     if name not in store.protocols():
         return
-    board = store.protocol(name)
-    if board.digest != yardstick.digest:
+    if key not in store.protocols():
         raise HarnessError(
             f"{store.root}: its board '{name}' is of another protocol or cohort; "
             "submit to another --runs folder."
         )
-    if any(row.method == manifest.method for row in board.plan):
+    there = {row for row in store.protocol(key).plan if row.method == manifest.method}
+    # Rows whose records were lost are brought back by the very same submission.
+    lost = any(not store.has(row.trial) for row in there)
+    if there and not (lost and there == set(manifest.plan)):
         raise HarnessError(
             f"{store.root}: the board has a method '{manifest.method}', and a submission overwrites none; "
             "the submitter may rename the file and run it again."
@@ -112,14 +115,15 @@ def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Pa
         write_protocol(prepared, f"harness run --all --protocol {name}")
         return
     with store.locked(name):
-        board = store.protocol(name)
+        key = store.board_key(name, yardstick.digest)
+        board = store.protocol(key)
         seeds = sorted({row.seed for row in (*board.plan, *manifest.plan)} | set(board.protocol["seeds"]))
         changed = {
-            "plan": board.plan + manifest.plan,
+            "plan": tuple(dict.fromkeys(board.plan + manifest.plan)),
             "protocol": board.protocol | {"seeds": seeds},
             "tuned": board.tuned | tuned,
         }
-        _replace(store.root / "protocols" / name / "protocol.json", board.model_copy(update=changed))
+        _replace(store.board_folder(key) / "protocol.json", board.model_copy(update=changed))
 
 
 def _replace(path: Path, board: ProtocolRecord) -> None:

@@ -1,0 +1,79 @@
+"""`harness board` and `harness withdraw`: the boards of a folder of records, and rows that leave them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.commands.options import RUNS
+from harness.errors import plain
+
+
+@click.group("board")
+def board_group() -> None:
+    """The boards of a folder of records: see them, set one aside, bring it back."""
+
+
+@board_group.command("list")
+@RUNS
+def board_list(runs: Path) -> None:
+    """List the boards, those that were set aside, and how many records are on none."""
+    from harness.running.boards import on_no_board, said_of
+    from harness.store import Store
+
+    store = Store(runs)
+    for key in store.protocols():
+        board = store.protocol(key)
+        methods = len({row.method for row in board.plan if not row.control_of})
+        done = sum(store.has(trial) for trial in {row.trial for row in board.plan})
+        title = plain(str(board.protocol["title"]))
+        click.echo(f"{key:24} {methods:3} methods, {done:4} records  {title}")
+        for one in board.withdrawn:
+            click.echo(f"{'':24} withdrawn {one.when[:10]}: {plain(one.method)}: {plain(one.why)}")
+    for path in sorted((store.root / "archive").glob("*/protocol.json")):
+        click.echo(f"{path.parent.name:24} set aside (harness board restore {path.parent.name})")
+    if said := said_of(on_no_board(store)):
+        click.echo(said)
+
+
+@board_group.command("archive")
+@click.argument("key")
+@RUNS
+def board_archive(key: str, runs: Path) -> None:
+    """Set the board KEY aside: it leaves the site, its records stay."""
+    from harness.running.boards import archive
+    from harness.store import Store
+
+    archive(Store(runs), key)
+    click.echo(f"Set the board '{key}' aside; its records stay (harness board restore {key} brings it back).")
+
+
+@board_group.command("restore")
+@click.argument("key")
+@RUNS
+def board_restore(key: str, runs: Path) -> None:
+    """Bring the board KEY back."""
+    from harness.running.boards import restore
+    from harness.store import Store
+
+    restore(Store(runs), key)
+    click.echo(f"The board '{key}' is back.")
+
+
+@click.command("withdraw")
+@click.argument("method")
+@click.option(
+    "--board", "key", default="quick", show_default=True, help="Key of the board (harness board list)."
+)
+@click.option("--why", default="no reason given", show_default=True, help="What the board says of it.")
+@RUNS
+def withdraw_command(method: str, key: str, why: str, runs: Path) -> None:
+    """Take METHOD off a board; its records stay, and the board says that it was withdrawn."""
+    from harness.running.boards import withdraw
+    from harness.store import Store
+
+    count = withdraw(Store(runs), key, method, why)
+    click.echo(
+        f"Took {count} rows of '{method}' off the board '{key}'; its records stay, and the board says so."
+    )
