@@ -65,5 +65,6 @@ def group_weights(errors: Tensor, known: Tensor, gamma: float) -> Tensor:
     if known.any():
         bounds = errors[known].clamp(min=1e-6)
         one = torch.ones((), device=errors.device, dtype=errors.dtype)
+        # The easiest group's ratio is 1, so its weight is 1 exactly; the others' are above it.
         weights[known] = one.tanh() / (bounds.min() / bounds).pow(gamma).tanh()
     return weights

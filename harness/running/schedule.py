@@ -78,7 +78,7 @@ def execute(
     _rescore(prepared, executor, outcome)
     watcher.begin(todo, outcome.already, slots)
     if todo:
-        _Schedule(prepared, executor, watcher, device, outcome, todo, run_one).run()
+        _Queue(prepared, executor, watcher, device, outcome, todo, run_one).run()
     return outcome
 
 
@@ -154,7 +154,7 @@ def _is_stale(store: Store, trial: str, scoring: dict[str, Any]) -> bool:
     return store.has(trial) and is_stale(store.record(trial), scoring)
 
 
-class _Schedule:
+class _Queue:
     """The trials of a run: waiting for their origin, submitted, ended."""
 
     def __init__(

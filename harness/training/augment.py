@@ -20,6 +20,7 @@ def dihedral(maps: Tensor, variant: int) -> Tensor:
     0 is the identity and 1 the horizontal flip; variant v is the flip where v is odd, then
     v // 2 quarter turns.
     """
+    # Flip first, then turn: in this order all eight variants are different symmetries.
     flipped = maps.flip(-1) if variant % 2 else maps
     return torch.rot90(flipped, variant // 2, (-2, -1))
 
