@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from harness.errors import HarnessError, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Label = Annotated[int, Field(ge=1, le=255)]
 Selection = Literal["last", "best-validation"]
 
@@ -51,7 +52,7 @@ class SplitSpec(_Table):
     tuning: Fraction = 0.0
     """Above 0, the test patients are left out and this share of the training patients is scored in their
     stead: `harness tune` sets it."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class AttributeSpec(_Table):
@@ -127,7 +128,7 @@ class Protocol(_Table):
     recipe: Recipe
     methods: dict[str, dict[str, Any]] = {}
     """Hyper-parameters by method, where they differ from the method's own defaults."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Protocol:

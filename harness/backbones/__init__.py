@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import identity
-from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
+    from harness.backbones.backbone import Backbone
     from harness.protocol import BackboneSpec
 
-__all__ = ["Backbone", "build", "check_name", "file_of", "names"]
+__all__ = ["build", "check_name", "file_of", "names"]
 
 
 @cache

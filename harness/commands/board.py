@@ -7,15 +7,16 @@ from pathlib import Path
 import click
 
 from harness.commands.options import RUNS
+from harness.commands.verb import Verb, Verbs
 from harness.errors import plain
 
 
-@click.group("board")
+@click.group("board", cls=Verbs)
 def board_group() -> None:
     """The boards of a folder of records: see them, set one aside, bring it back."""
 
 
-@board_group.command("list")
+@board_group.command("list", cls=Verb)
 @RUNS
 def board_list(runs: Path) -> None:
     """List the boards, those that were set aside, and how many records are on none."""
@@ -37,7 +38,7 @@ def board_list(runs: Path) -> None:
         click.echo(said)
 
 
-@board_group.command("archive")
+@board_group.command("archive", cls=Verb, interrupted="harness board list says whether it was set aside")
 @click.argument("key")
 @RUNS
 def board_archive(key: str, runs: Path) -> None:
@@ -49,7 +50,7 @@ def board_archive(key: str, runs: Path) -> None:
     click.echo(f"Set the board '{key}' aside; its records stay (harness board restore {key} brings it back).")
 
 
-@board_group.command("restore")
+@board_group.command("restore", cls=Verb, interrupted="harness board list says whether it is back")
 @click.argument("key")
 @RUNS
 def board_restore(key: str, runs: Path) -> None:
@@ -61,7 +62,7 @@ def board_restore(key: str, runs: Path) -> None:
     click.echo(f"The board '{key}' is back.")
 
 
-@click.command("withdraw")
+@click.command("withdraw", cls=Verb, interrupted="harness board list says whether it was withdrawn")
 @click.argument("method")
 @click.option(
     "--board", "key", default="quick", show_default=True, help="Key of the board (harness board list)."

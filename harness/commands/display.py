@@ -35,6 +35,7 @@ class Display:
         self.total = self.ended = 0
         self.slots = 1
         self.seconds: list[float] = []
+        self.under_way: list[Trial] = []
         self.began = time.monotonic()
         self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
@@ -57,6 +58,7 @@ class Display:
 
     def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None:
         """Redraw the live lines."""
+        self.under_way = [trial for trial, _ in progress]
         if self.live:
             self.live.update(Group(*(_bar(trial, state) for trial, state in progress), self._footer()))
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError, plain
+from harness.commands import interrupts
+from harness.commands.interrupts import Interrupted
+from harness.errors import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.running.board import Change
+    from harness.running.plan import Trial
     from harness.running.prepare import Prepared
     from harness.running.schedule import Outcome
     from harness.sandbox.runs import Sandbox
+
+STOP_SECONDS = 10.0
+"""How long a worker may take to end a step and write the last epoch that it finished."""
 
 
 def execute(
@@ -23,7 +30,10 @@ def execute(
     retry_failed: bool,
     box: Sandbox | None = None,
 ) -> Outcome:
-    """Run the trials of a plan, a worker a slot, and show how they go; in `box` if there is one."""
+    """Run the trials of a plan, a worker a slot, and show how they go; in `box` if there is one.
+
+    Raises Interrupted, which says what became of each trial that was under way.
+    """
     from harness.commands.display import Display
     from harness.running.executors.local import LocalExecutor
     from harness.running.schedule import embed_cohort, execute
@@ -33,12 +43,19 @@ def execute(
     # What every trial imports, once; torch imports the last when it is made deterministic.
     network = prepared.protocol.backbone.name.replace("-", "_")
     preload = ["harness.running.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
-    executor = LocalExecutor(slots, preload=preload)
+    executor, display = LocalExecutor(slots, preload=preload), Display(console)
     try:
         with console.status("Computing the frozen backbone's embeddings ..."):
             embed_cohort(prepared, executor, len(slots), device)
-        with Display(console) as display:
+        with display:
             outcome = execute(prepared, executor, display, len(slots), device, retry_failed, run_one)
+    except KeyboardInterrupt as error:
+        console.print("Stopping; Ctrl-C again ends it at once.", highlight=False)
+        executor.stop(STOP_SECONDS)
+        if box is not None:
+            box.remove_all()
+        said = _what_is_kept(prepared, display.under_way, sandboxed=box is not None)
+        raise Interrupted(said, interrupts.status_of(error)) from None
     except BaseException:
         executor.shutdown(wait=False, cancel_futures=True)
         if box is not None:
@@ -46,6 +63,37 @@ def execute(
         raise
     executor.shutdown()
     return outcome
+
+
+def _what_is_kept(prepared: Prepared, under_way: Sequence[Trial], sandboxed: bool) -> str:
+    """Return what is true after an interruption: what is done, and where each trial under way goes on."""
+    trials = prepared.plan.trials
+    done = sum(prepared.store.is_done(trial) for trial in trials)
+    if not under_way:
+        return (
+            f"Interrupted before a trial had begun; {done} of {len(trials)} are done, embeddings that were "
+            "computed are kept, and the same command goes on."
+        )
+    lines = [f"Interrupted; {done} of {len(trials)} trials are done."]
+    lines += [f"  {trial.label}: {_goes_on(prepared, trial, sandboxed)}" for trial in under_way]
+    return "\n".join([*lines, "The same command goes on from there."])
+
+
+def _goes_on(prepared: Prepared, trial: Trial, sandboxed: bool) -> str:
+    from harness.training.checkpoint import epochs_in
+    from harness.training.fit import Schedule
+
+    if prepared.store.is_done(trial.id):
+        return "done"
+    if sandboxed:
+        return "a container keeps nothing: it starts at step 0 again"
+    epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.starts_from is not None).epochs
+    kept = epochs_in(prepared.store.root / "work" / trial.id / "checkpoint.pt")
+    if not kept:
+        return "nothing was saved yet: it starts at step 0 again"
+    if kept == epochs:
+        return "is trained; goes on with predicting"
+    return f"goes on at epoch {kept + 1} of {epochs}"
 
 
 def print_change(console: Console, found: Change) -> None:
@@ -99,11 +147,3 @@ def print_broken(console: Console, prepared: Prepared) -> None:
     for broken in prepared.broken:
         console.print(f"[red]broken plugin[/] {broken.plugin.name}: ", end="")
         console.print(plain(broken.error), markup=False, highlight=False, soft_wrap=True)
-
-
-def seeds(text: str) -> tuple[int, ...]:
-    """Read the value of --seeds. Raises HarnessError for what is not whole numbers."""
-    try:
-        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise HarnessError(f"--seeds {text}: give whole numbers with commas between them: 0,1,2.") from None

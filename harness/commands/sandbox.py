@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 
+from harness.commands.verb import Verb, Verbs
+from harness.commands.waiting import waiting
 
-@click.group("sandbox")
+
+@click.group("sandbox", cls=Verbs)
 def sandbox_group() -> None:
     """Images for strangers' methods: build them, or see whether they are here."""
 
@@ -16,7 +19,9 @@ def sandbox_group() -> None:
 _CUDA = click.option("--cuda", is_flag=True, help="The image for GPUs instead of the CPU's.")
 
 
-@sandbox_group.command("build")
+@sandbox_group.command(
+    "build", cls=Verb, interrupted="the same command goes on with the layers that are built"
+)
 @click.option("--base", default="equity-base:bookworm", show_default=True, help="Image to build on.")
 @click.option("--wheels", type=click.Path(path_type=Path), help="Folder of wheels, instead of fetching them.")
 @click.option(
@@ -28,18 +33,20 @@ def build_command(base: str, wheels: Path | None, requires: tuple[str, ...], cud
     from harness.sandbox import build
 
     flavour = "cuda" if cuda else "cpu"
-    if requires:
-        click.echo(build.build_layer(requires, wheels, flavour))
-    else:
-        click.echo(build.build(base, wheels, flavour))
+    with waiting("Building the image, which takes minutes ..."):
+        name = (
+            build.build_layer(requires, wheels, flavour) if requires else build.build(base, wheels, flavour)
+        )
+    click.echo(name)
 
 
-@sandbox_group.command("status")
+@sandbox_group.command("status", cls=Verb)
 @_CUDA
 def status_command(cuda: bool) -> None:
     """Say whether trials can be sandboxed here, and if not, what is missing."""
     from harness.sandbox import engine
 
-    reason = engine.unavailable("cuda" if cuda else "cpu")
+    with waiting("Asking the engine ..."):
+        reason = engine.unavailable("cuda" if cuda else "cpu")
     click.echo(reason or f"Ready: {engine.tag('cuda' if cuda else 'cpu')}.")
     sys.exit(1 if reason else 0)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import CACHE, DATA, PROTOCOL, RUNS
+from harness.commands import asked
+from harness.commands.options import CACHE, DATA, DEVICE, METHOD, PROTOCOL, PROTOCOL_NAME, RUNS, Seed
+from harness.commands.verb import Verb
+from harness.commands.waiting import waiting
 from harness.errors import HarnessError, did_you_mean, plain
 
 if TYPE_CHECKING:
+    from harness.protocol import Protocol
     from harness.submission.archive import Submission
     from harness.submission.findings import Finding, Report
     from harness.submission.yardstick import Yardstick
@@ -20,13 +25,14 @@ if TYPE_CHECKING:
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _MEASURED_BY = click.option(
     "--protocol",
+    type=PROTOCOL_NAME,
     help="Name of a shipped protocol, or a .toml file.  [default: the submission's, if it ships]",
 )
 _MARKS = {"confirmed": "green", "could not confirm": "yellow", "failed": "red"}
 
 
-@click.command("pack")
-@click.argument("method")
+@click.command("pack", cls=Verb, interrupted="a submission is written whole or not at all")
+@click.argument("method", type=METHOD)
 @PROTOCOL
 @DATA
 @click.option("--tuned", type=click.Path(path_type=Path), help="The file that harness run --tuned was given.")
@@ -43,34 +49,37 @@ def pack_command(
     cache: Path,
 ) -> None:
     """Put METHOD's source and all its records under a protocol into one file."""
-    from harness.plugin import discovery
-    from harness.protocol import load
-    from harness.running.prepare import prepare
-    from harness.running.trial import Paths
-    from harness.running.tune import read_for
-    from harness.submission import pack
+    with waiting("Reading the protocol ...") as say:
+        chosen = asked.protocol(protocol)
+        (plugin,) = asked.methods([method], False, "pack", under=chosen)
+        out = out or Path(f"{plugin.name}-{chosen.name}.zip")
+        _check_writable(out)
+        values = None if tuned is None else asked.tuned(tuned, chosen)
+        say("Reading the cohort ...")
+        asked.training(chosen, data, cache, "cpu")
+        from harness.running.paths import Paths
+        from harness.running.prepare import prepare
+        from harness.submission import pack
 
-    chosen, plugin = load(protocol), discovery.find(method)
-    values = None if tuned is None else read_for(tuned, chosen)
-    prepared = prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
-    packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs))
-    out = out or Path(f"{plugin.name}-{chosen.name}.zip")
-    pack.write(packed, out)
+        prepared = prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
+        say("Packing the records ...")
+        packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs))
+        pack.write(packed, out)
     click.echo(f"Wrote {out}, {len(packed) / 1e6:.1f} MB. It holds the source, the logs and the predictions.")
 
 
-@click.command("verify")
+@click.command("verify", cls=Verb)
 @_FILE
 @_MEASURED_BY
 @DATA
 @click.option(
     "--rerun",
-    type=int,
+    type=Seed(),
     metavar="SEED",
     help="Also train this seed again. Without --sandbox this runs the submitter's code here, as you.",
 )
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Of --rerun: train in a container.")
-@click.option("--device", default="auto", show_default=True, help="Of --rerun: auto, cpu, cuda or cuda:N.")
+@DEVICE
 @CACHE
 def verify_command(
     file: Path,
@@ -85,29 +94,37 @@ def verify_command(
 
     Executes nothing that is in the file, unless --rerun asks for it.
     """
-    from harness.running.trial import Paths
-    from harness.sandbox.limits import Limits
-    from harness.sandbox.runs import Sandbox
-    from harness.submission import archive
-    from harness.submission.rerun import rerun as train_again
-    from harness.submission.verify import verify
-    from harness.submission.yardstick import from_cohort
+    if rerun is None and sandbox:
+        raise HarnessError("--sandbox is of --rerun SEED: without it nothing of the submission is run.")
+    with waiting("Reading the submission ...") as say:
+        from harness.submission import archive
 
-    submission = archive.read(file)
-    yardstick = from_cohort(_protocol_of(submission, protocol), data, cache)
-    report = verify(submission, yardstick)
-    _print_findings(report.findings)
-    if rerun is not None and not report.failed:
-        box = Sandbox.here(device, cache, Limits()) if sandbox else None
-        paths = Paths(Path(), data, cache)
-        for finding in train_again(submission, report, yardstick, rerun, paths, device, box):
-            report.findings.append(finding)
-            _print_findings([finding])
+        submission = archive.read(file)
+        chosen = _protocol_of(submission, protocol)
+        _check_rerun(rerun, asked.protocol(chosen), sandbox)
+        say("Reading the cohort ...")
+        from harness.submission.verify import verify
+        from harness.submission.yardstick import from_cohort
+
+        yardstick = from_cohort(chosen, data, cache)
+        say("Recomputing the scores ...")
+        report = verify(submission, yardstick)
+        say("")
+        _print_findings(report.findings)
+        if rerun is not None and not report.failed:
+            say(f"Training seed {rerun} again ...")
+            for finding in _trained_again(submission, report, yardstick, rerun, data, cache, device, sandbox):
+                say("")
+                report.findings.append(finding)
+                _print_findings([finding])
+                say(f"Training seed {rerun} again ...")
     _conclude(file, report)
     sys.exit(1 if report.failed else 0)
 
 
-@click.command("submit")
+@click.command(
+    "submit", cls=Verb, interrupted="the same command goes on, and until then nothing is on the board"
+)
 @_FILE
 @_MEASURED_BY
 @DATA
@@ -122,19 +139,25 @@ def submit_command(
     file: Path, protocol: str | None, data: Path | None, unverified: bool, runs: Path, cache: Path
 ) -> None:
     """Verify a submission FILE and add its records to the board, marked."""
-    from harness.running.trial import Paths
-    from harness.submission import archive
-    from harness.submission.submit import submit
-    from harness.submission.verify import verify
+    with waiting("Reading the submission ...") as say:
+        from harness.submission import archive
 
-    submission = archive.read(file)
-    yardstick = _yardstick(submission, protocol, data, unverified, runs, cache)
-    report = verify(submission, yardstick)
-    _print_findings(report.findings)
-    if report.failed:
-        _conclude(file, report)
-        sys.exit(1)
-    obtained = submit(submission.manifest, report, yardstick, Paths(runs, data, cache))
+        submission = archive.read(file)
+        say("Reading the cohort ...")
+        yardstick = _yardstick(submission, protocol, data, unverified, runs, cache)
+        from harness.running.paths import Paths
+        from harness.submission.submit import submit
+        from harness.submission.verify import verify
+
+        say("Recomputing the scores ...")
+        report = verify(submission, yardstick)
+        say("")
+        _print_findings(report.findings)
+        if report.failed:
+            _conclude(file, report)
+            sys.exit(1)
+        say("Adding the records ...")
+        obtained = submit(submission.manifest, report, yardstick, Paths(runs, data, cache))
     mark = {"verified": "verified from predictions", "reported": "self-reported"}[obtained]
     name = submission.manifest.method
     click.echo(f"Added {len(report.parsed)} records of '{name}' to {runs}, marked: {mark}.")
@@ -142,6 +165,42 @@ def submit_command(
         click.echo("Self-reported because --unverified was given: no score was recomputed here.")
     click.echo("Its source was not run and not installed; it stands in each record.json (method.source).")
     click.echo("harness report builds the board with it.")
+
+
+def _check_writable(out: Path) -> None:
+    """Raise HarnessError where the file could not be written, before a cohort is read for it."""
+    if out.is_dir() or not out.parent.is_dir():
+        said = "a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise HarnessError(f"--out {out}: {said}; choose another place for the file.")
+
+
+def _check_rerun(seed: int | None, under: Protocol, sandbox: str | None) -> None:
+    """Raise HarnessError for a seed that the protocol does not have, or without an engine to sandbox with."""
+    if seed is not None and seed not in under.seeds:
+        raise HarnessError(
+            f"--rerun {seed}: the protocol's seeds are {', '.join(map(str, under.seeds))}; give one of them."
+        )
+    if sandbox:
+        asked.engine()
+
+
+def _trained_again(
+    submission: Submission,
+    report: Report,
+    yardstick: Yardstick,
+    seed: int,
+    data: Path | None,
+    cache: Path,
+    device: str,
+    sandbox: str | None,
+) -> Iterator[Finding]:
+    from harness.running.paths import Paths
+    from harness.sandbox.limits import Limits
+    from harness.sandbox.runs import Sandbox
+    from harness.submission.rerun import rerun
+
+    box = Sandbox.here(device, cache, Limits()) if sandbox else None
+    yield from rerun(submission, report, yardstick, seed, Paths(Path(), data, cache), device, box)
 
 
 def _yardstick(

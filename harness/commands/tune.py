@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands import execution
-from harness.commands.options import CACHE, DATA, DEVICE, JOBS, PROTOCOL, RUNS, SEEDS
-from harness.errors import HarnessError, plain
+from harness.commands import asked, execution
+from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS
+from harness.commands.verb import Verb
+from harness.commands.waiting import waiting
+from harness.errors import plain
 
 if TYPE_CHECKING:
     from harness.store import Tuned
 
 
-@click.command("tune")
-@click.argument("methods", nargs=-1)
+@click.command("tune", cls=Verb, interrupted="no try had begun")
+@click.argument("methods", nargs=-1, type=METHOD)
 @click.option("--all", "everything", is_flag=True, help="Every method that is found.")
 @click.option(
     "--budget",
@@ -42,7 +44,7 @@ def tune_command(
     budget: int,
     protocol: str,
     data: Path | None,
-    seeds: str | None,
+    seeds: tuple[int, ...] | None,
     device: str,
     jobs: int | None,
     retry_failed: bool,
@@ -56,28 +58,34 @@ def tune_command(
     seed unless --seeds says otherwise; one that declares none is trained once. What was tried goes to a
     file for `harness run --tuned`, and from there onto the board. Tries are never repeated.
     """
-    if bool(methods) == everything:
-        raise HarnessError("Name the methods to tune, or give --all (harness list methods shows them).")
+    with waiting("Reading the protocol ...") as say:
+        chosen = asked.protocol(protocol)
+        asked.methods(methods, everything, "tune", seeds, (), chosen)
+        chosen = chosen.model_copy(update={"seeds": seeds or chosen.seeds[:1]})
+        from harness.running import tune
+        from harness.running.paths import Paths
+
+        file = out or runs / tune.FOLDER / f"{chosen.name}.json"
+        if file.is_file():
+            tune.check_same_terms(file, chosen, budget)
+        say("Reading the cohort ...")
+        asked.training(chosen, data, cache, device)
+        from harness import cohorts
+
+        cohort = cohorts.load(tune.without_test(chosen), data, cache)
+        say("Importing the methods ...")
+        from harness.running.executors import local
+        from harness.training.device import resolve_device
+
+        place = resolve_device(device).type
+        paths = Paths(runs, data, cache)
+        search = tune.prepare_tuning(chosen, methods, paths, protocol, budget, place, cohort)
+        tune.check_writable(file)
+        slots = local.slots(device, jobs, chosen.recipe.threads)
     from harness.commands.display import console as new_console
-    from harness.protocol import load
-    from harness.running import tune
-    from harness.running.executors import local
-    from harness.running.trial import Paths
-    from harness.training.device import resolve_device
 
     console = new_console()
-    chosen = load(protocol)
-    some = chosen.seeds[:1] if seeds is None else execution.seeds(seeds)
-    chosen = chosen.model_copy(update={"seeds": some})
-    file = out or runs / tune.FOLDER / f"{chosen.name}.json"
-    if file.is_file():
-        tune.check_same_terms(file, chosen, budget)
-    place = resolve_device(device)
-    with console.status("Reading the cohort ..."):
-        search = tune.prepare_tuning(chosen, methods, Paths(runs, data, cache), protocol, budget, place.type)
     execution.print_broken(console, search.prepared)
-    tune.check_writable(file)
-    slots = local.slots(device, jobs, chosen.recipe.threads)
     outcome = execution.execute(console, search.prepared, slots, device, retry_failed)
     execution.print_outcome(console, search.prepared, outcome)
     found, failed = tune.choose(search)

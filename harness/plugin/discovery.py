@@ -1,4 +1,4 @@
-"""Finding methods by their three doors: the methods folder, a path, an entry point."""
+"""Finding methods by their doors: the methods folder, `methods/` where one is, an entry point, a path."""
 
 from __future__ import annotations
 
@@ -52,17 +52,55 @@ class Broken:
 
 
 def discover() -> dict[str, Plugin]:
-    """Return the plugins of the methods folder and of the entry points, by name."""
-    found: dict[str, Plugin] = {}
-    for folder in identity.method_folders():
-        for file in sorted(folder.glob("*.py")):
-            if not file.stem.startswith("_"):
-                found.setdefault(_name(file), Plugin(_name(file), file))
+    """Return the plugins of the methods folders and of the entry points, by name.
+
+    The folders are that of the `methods` package and, below the working directory, `methods/`: there
+    `harness new` puts a method away from a clone. Raises HarnessError where two files have one name.
+    """
+    return {plugin.name: plugin for plugin in distinct([*_in_folders(), *_in_packages()])}
+
+
+def distinct(found: Sequence[Plugin]) -> list[Plugin]:
+    """Return each plugin once. Raises HarnessError for two files of one name."""
+    by_name: dict[str, Plugin] = {}
+    for plugin in found:
+        other = by_name.setdefault(plugin.name, plugin)
+        if other.file.resolve() != plugin.file.resolve():
+            raise HarnessError(
+                f"{other.file} and {plugin.file} are both the method '{plugin.name}'; rename one of them."
+            )
+    return list(by_name.values())
+
+
+def _in_folders() -> Iterator[Plugin]:
+    packages = [file for folder in identity.method_folders() for file in _files(folder)]
+    yield from (Plugin(_name(file), file) for file in packages)
+    here = Path(identity.METHODS).resolve()
+    if here.is_dir() and here not in identity.method_folders():
+        shipped = {file.name: file.read_bytes() for file in packages}
+        for file in _files(here):
+            text = file.read_bytes()
+            # Any project may have a folder of this name, and this may be another clone: what never says
+            # "harness" is no method, and what is shipped is no second one.
+            if b"harness" in text and text != shipped.get(file.name):
+                yield Plugin(_name(file), file)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")]
+
+
+def _in_packages() -> Iterator[Plugin]:
     for entry in entry_points(group=ENTRY_POINTS):
-        spec = importlib.util.find_spec(entry.module)
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except ImportError as error:
+            raise HarnessError(
+                f"The method '{entry.name}' of an installed package cannot be found ({error}); install that "
+                "package again, or remove it."
+            ) from None
         if spec is not None and spec.origin is not None:
-            found.setdefault(entry.name, Plugin(entry.name, Path(spec.origin)))
-    return found
+            yield Plugin(entry.name, Path(spec.origin))
 
 
 def find(name_or_path: str) -> Plugin:

@@ -13,6 +13,9 @@ from harness.plugin import discovery
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
+# Where a new word begins in MyMethod and GroupDRO, and none in CVaR.
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z]{2}|[A-Z][a-z])")
+
 
 def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     """Write `folder/NAME.py` and its test; return both paths.
@@ -40,13 +43,25 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     return plugin, test
 
 
+def spelt(name: str) -> str:
+    """Return a name as methods have theirs, `my-cvar` for My_CVaR; one that says something else as it is."""
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*(\.py)?", name)
+    taken = _NAME.fullmatch(name) or keyword.iskeyword(name.lower())
+    return suggest_name(name) if plain and not taken else name
+
+
 def suggest_name(name: str) -> str:
     """Return the nearest name that a method can have, "" if there is none."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
-    text = re.sub(r"[^a-z0-9]+", "-", text.removesuffix(".py")).strip("-0123456789")
+    text = _WORD.sub("-", name).lower()
+    text = re.sub(r"[^a-z0-9]+", "-", text.removesuffix(".py")).lstrip("-0123456789").rstrip("-")
     if keyword.iskeyword(text):
         text = f"{text}-method"
     return text if _NAME.fullmatch(text) else ""
+
+
+def is_found(file: Path) -> bool:
+    """Tell whether a method's file is found by its name, from where this process runs."""
+    return any(plugin.file.resolve() == file.resolve() for plugin in discovery.discover().values())
 
 
 def _check_name(name: str) -> None:

@@ -180,7 +180,7 @@ def _merged(old: ProtocolRecord, prepared: Prepared) -> tuple[tuple[PlanRow, ...
     fresh = {(row.method, row.attribute, row.seed) for row in rows}
     again = {row.control_of or row.method for row in rows}
     retuned = {method for method in again if old.tuned.get(method) != tuned.get(method)}
-    now = [_as_of_now(row, prepared.plan) for row in old.plan]
+    now = [_as_of_now(row, prepared.whole or prepared.plan) for row in old.plan]
     recoded = {row.method for row, one in zip(old.plan, now, strict=True) if one not in (None, row)}
     kept = tuple(
         one or row

@@ -13,8 +13,8 @@ from harness.errors import HarnessError, did_you_mean
 from harness.plugin import discovery
 from harness.protocol import Protocol
 from harness.running import plan
+from harness.running.paths import Paths
 from harness.running.plan import Basis, Plan
-from harness.running.trial import Paths
 from harness.store import Store, Tuned
 
 Describe = Callable[[Sequence[discovery.Plugin]], tuple[dict[str, discovery.About], list[discovery.Broken]]]
@@ -32,6 +32,8 @@ class Prepared:
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
     basis: Basis | None = None
     """None for what only lays out a board's rows."""
+    whole: Plan | None = None
+    """The plan for every attribute, where `plan` is for some."""
 
     @property
     def store(self) -> Store:
@@ -48,22 +50,40 @@ def prepare(
     describe: Describe = discovery.describe_all,
     tuned: Mapping[str, Tuned] | None = None,
     device: str = "cpu",
+    attributes: Sequence[str] = (),
+    cohort: Cohort | None = None,
 ) -> Prepared:
     """Find the methods (all, where no name is given), the cohort and the plan, with controls if asked.
 
     `describe` imports the plugins: here, or in a sandbox; `tuned`: what `harness tune` chose; `device`: the
-    kind that trains, a type of torch's. Raises HarnessError for a cohort, a protocol or weights that do not
-    fit; a plugin that does not import is among `broken` and the rest go on.
+    kind that trains, a type of torch's; `attributes`: those to run, of the protocol's, all where none is
+    given: the split stays that of all; `cohort`: the protocol's, where it was read before. Raises
+    HarnessError for a cohort, a protocol or weights that do not fit; a plugin that does not import is among
+    `broken` and the rest go on.
     """
     tuned = tuned or {}
     backbones.check_name(protocol.backbone)
-    candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
-    cohort = cohorts.load(protocol, paths.data, paths.cache)
+    cohort = cohort or cohorts.load(protocol, paths.data, paths.cache)
     digest = weights_digest(protocol, paths.cache)
+    # Last, because importing the plugins imports torch: whatever else does not fit is said before.
+    candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
     basis = Basis.of(protocol, cohort, paths.cache, digest, device)
     made = plan.build(basis, candidates, wanted, controls)
     used = {name: tuned[name] for name in candidates if name in tuned}
-    return Prepared(protocol, cohort, made, tuple(broken), paths, used, basis)
+    own = _of_attributes(made, attributes) if attributes else made
+    return Prepared(protocol, cohort, own, tuple(broken), paths, used, basis, made)
+
+
+def _of_attributes(made: Plan, attributes: Sequence[str]) -> Plan:
+    """Return the part of a plan that is about some attributes, with what its trials start from."""
+    rows = tuple(row for row in made.rows if row.attribute in attributes)
+    wanted: set[str] = set()
+    for row in rows:
+        trial: str | None = row.trial
+        while trial is not None:
+            wanted.add(trial)
+            trial = made.trials[trial].starts_from
+    return Plan({name: one for name, one in made.trials.items() if name in wanted}, rows)
 
 
 def find_methods(
@@ -75,7 +95,9 @@ def find_methods(
     tuned: Mapping[str, Tuned] | None = None,
 ) -> tuple[dict[str, plan.Candidate], list[str], list[discovery.Broken]]:
     """Return the methods and what they start from, the names of those that can run, and the broken."""
-    found = _distinct([discovery.find(n) for n in names]) if names else list(discovery.discover().values())
+    found = list(discovery.discover().values())
+    if names:
+        found = discovery.distinct([discovery.find(name) for name in names])
     _check_values(protocol, found, where)
     methods, known, broken = _describe(found, controls, describe)
     candidates = {}
@@ -94,18 +116,6 @@ def find_methods(
     if controls and plan.BASELINE not in candidates:
         raise HarnessError(f"--controls are made of '{plan.BASELINE}', which is broken: {broken[0].error}")
     return candidates, [p.name for p in found if p.name in candidates], broken
-
-
-def _distinct(found: Sequence[discovery.Plugin]) -> list[discovery.Plugin]:
-    """Return each plugin once. Raises HarnessError for two files of one name."""
-    by_name: dict[str, discovery.Plugin] = {}
-    for plugin in found:
-        other = by_name.setdefault(plugin.name, plugin)
-        if other.file.resolve() != plugin.file.resolve():
-            raise HarnessError(
-                f"{other.file} and {plugin.file} are both the method '{plugin.name}'; rename one of them."
-            )
-    return list(by_name.values())
 
 
 def _check_values(protocol: Protocol, found: Sequence[discovery.Plugin], where: str) -> None:

@@ -9,8 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import harness
 from harness.running.plan import Trial
 from harness.store import MethodInfo
@@ -38,6 +36,8 @@ def method_info(trial: Trial) -> MethodInfo:
 
 def environment(trial: Trial) -> dict[str, Any]:
     """Return the machine and the libraries that a trial ran with."""
+    import torch
+
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

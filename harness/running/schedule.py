@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
@@ -195,6 +196,8 @@ class _Queue:
                 continue
             self.waiting.remove(trial)
             if origin == "done":
+                # What an earlier process left says nothing of this one.
+                _progress_file(self.prepared.store, trial).unlink(missing_ok=True)
                 future = self.executor.submit(self.run_one, trial, self.prepared.paths, self.device)
                 self.futures[future] = trial
             else:
@@ -230,9 +233,13 @@ class _Queue:
         return under_way
 
 
+def _progress_file(store: Store, trial: Trial) -> Path:
+    return store.root / "work" / trial.id / "progress.json"
+
+
 def _read_progress(store: Store, trial: Trial) -> dict[str, Any]:
     try:
-        read: dict[str, Any] = json.loads((store.root / "work" / trial.id / "progress.json").read_text())
+        read: dict[str, Any] = json.loads(_progress_file(store, trial).read_text())
     except (OSError, json.JSONDecodeError):
         return {"stage": "starting", "done": 0, "total": 1}
     return read

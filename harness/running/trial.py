@@ -28,6 +28,7 @@ from harness.metrics.score import write_scores
 from harness.plugin import discovery
 from harness.protocol import Protocol
 from harness.running import provenance, scoring
+from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
 from harness.store import CURVE, Cost, Record, Store, write_json, writing
 from harness.training import embed
@@ -35,15 +36,6 @@ from harness.training.device import device_name, prepare_torch, resolve_device
 from harness.training.fit import CurveRow, Progress
 from harness.training.train import Inputs, Setting, Trained, train_and_predict
 from harness.training.validate import validator
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where a run reads and writes: records, the cohort's own files, the cache."""
-
-    runs: Path
-    data: Path | None
-    cache: Path
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,23 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
-from scipy.stats import qmc
 
-from harness import cohorts, equity, seeds
+from harness import cohorts, seeds
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
-from harness.plugin.method import Range
 from harness.protocol import Protocol
 from harness.running import plan
+from harness.running.paths import Paths
 from harness.running.plan import Basis, Candidate, Plan, Trial
 from harness.running.prepare import Prepared, find_methods, weights_digest
-from harness.running.trial import Paths
 from harness.store import Store, Try, Tuned, write_json
+
+if TYPE_CHECKING:
+    from harness.plugin.method import Range
 
 SHARE = 0.25
 """Share of the training patients that a try is scored on."""
@@ -68,20 +69,33 @@ class Tuning(BaseModel):
     methods: dict[str, Tuned] = {}
 
 
+def without_test(protocol: Protocol) -> Protocol:
+    """Return the protocol that tries run under: `SHARE` of the training patients stand in for the test's."""
+    split = protocol.split.model_copy(update={"tuning": SHARE})
+    return protocol.model_copy(update={"name": f"{protocol.name}-tuning", "split": split})
+
+
 def prepare_tuning(
-    protocol: Protocol, names: Sequence[str], paths: Paths, where: str, budget: int, device: str = "cpu"
+    protocol: Protocol,
+    names: Sequence[str],
+    paths: Paths,
+    where: str,
+    budget: int,
+    device: str = "cpu",
+    cohort: Cohort | None = None,
 ) -> Search:
     """Plan `budget` tries of each method; of all methods, where no name is given.
 
     The protocol's test patients are left out; `SHARE` of its training patients are scored in their stead.
-    Raises HarnessError as `harness.running.prepare.prepare` does.
+    `cohort`: that of `without_test`, where it was read before. Raises HarnessError as
+    `harness.running.prepare.prepare` does.
     """
-    split = protocol.split.model_copy(update={"tuning": SHARE})
-    inner = protocol.model_copy(update={"name": f"{protocol.name}-tuning", "split": split})
+    inner = without_test(protocol)
     within = replace(paths, runs=paths.runs / FOLDER)
+    cohort = cohort or cohorts.load(inner, paths.data, paths.cache)
+    digest = weights_digest(inner, paths.cache)
     candidates, wanted, broken = find_methods(inner, names, where)
-    cohort = cohorts.load(inner, paths.data, paths.cache)
-    basis = Basis.of(inner, cohort, paths.cache, weights_digest(inner, paths.cache), device)
+    basis = Basis.of(inner, cohort, paths.cache, digest, device)
     trials: dict[str, Trial] = {}
     attempts = []
     for name in wanted:
@@ -101,6 +115,8 @@ def points(candidate: Candidate, budget: int) -> list[dict[str, Any]]:
     Halton (Numer. Math. 1960) spreads few points more evenly than chance does. A method that declares no
     range has nothing to choose and is tried once. The same method gets the same points everywhere.
     """
+    from scipy.stats import qmc
+
     ranges = sorted(candidate.about.search.items())
     found = [dict(candidate.hyper_parameters)]
     if ranges:
@@ -165,6 +181,8 @@ def _es(store: Store, trial: Trial, cohort: Cohort, attribute: str) -> float:
 
     Small groups bias it downwards, by about as much for every try on the same patients.
     """
+    from harness import equity
+
     rows = cohort.rows("test")
     scores = store.scores(trial.id)
     dice = scores[scores["structure"] == trial.protocol.ranked_by].set_index("sample")["dice"]

@@ -15,15 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError
 from harness.store import files
 from harness.store.schema import SCHEMA_VERSION, ProtocolRecord, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -68,10 +70,14 @@ class Store:
 
     def scores(self, trial: str) -> pd.DataFrame:
         """Read scores.parquet; columns are `SCORES`."""
+        import pandas as pd
+
         return pd.read_parquet(self.path(trial) / "scores.parquet")
 
     def curve(self, trial: str) -> pd.DataFrame:
         """Read curve.csv; columns are `CURVE`."""
+        import pandas as pd
+
         return pd.read_csv(self.path(trial) / "curve.csv", keep_default_na=False)
 
     def log(self, trial: str) -> str:
@@ -80,6 +86,8 @@ class Store:
 
     def predictions(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
         """Return sample names [N] and predicted class indices, uint8 [N, H, W]."""
+        import numpy as np
+
         with np.load(self.path(trial) / "predictions.npz", allow_pickle=False) as data:
             return data["samples"], data["labels"]
 
@@ -117,6 +125,8 @@ class Store:
 
     def subjects(self, name: str) -> pd.DataFrame:
         """Read subjects.parquet: sample, patient, split and a column of groups per attribute."""
+        import pandas as pd
+
         return pd.read_parquet(self.root / "protocols" / name / "subjects.parquet")
 
     def sizes(self, name: str) -> pd.DataFrame | None:
@@ -124,6 +134,8 @@ class Store:
 
         None for a protocol recorded without.
         """
+        import pandas as pd
+
         path = self.root / "protocols" / name / "sizes.parquet"
         return pd.read_parquet(path) if path.is_file() else None
 
@@ -135,6 +147,8 @@ class Store:
         path = self.root / "protocols" / name / "cases.npz"
         if not path.is_file():
             return None
+        import numpy as np
+
         with np.load(path, allow_pickle=False) as data:
             return {key: data[key] for key in ("samples", "images", "masks")}
 

@@ -13,10 +13,10 @@ from harness.errors import HarnessError
 from harness.metrics.score import write_scores
 from harness.running import provenance
 from harness.running.board import write_protocol
+from harness.running.paths import Paths
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
 from harness.running.scoring import scoring_identity
-from harness.running.trial import Paths
 from harness.store import CURVE, Obtained, ProtocolRecord, Store, write_json, writing
 from harness.submission.agreement import recompute
 from harness.submission.archive import Manifest

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from harness.plugin.losses import sample_losses
 from harness.plugin.method import Batch, Method, Output
 from harness.seeds import generator, seed_everything
 from harness.training.augment import Augmentation, draw
+from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
 from harness.training.sampling import order
 
@@ -66,7 +64,7 @@ class Job:
     """Everything that one training needs.
 
     groups: int64 [n], the codes of the method's attribute, -1 throughout where it reads none;
-    codes: groups and codes of every attribute, for the curve; checkpoint: the file to resume from;
+    codes: groups and codes of every attribute, for the curve; checkpoint: what to resume from;
     validate: gives the validation score of the weights as they are, where there is a validation split.
     """
 
@@ -79,7 +77,7 @@ class Job:
     codes: dict[str, tuple[tuple[str, ...], np.ndarray]]
     seed: int
     name: str
-    checkpoint: Path
+    checkpoint: Checkpoint
     progress: Progress
     validate: Callable[[Backbone], float] | None = None
 
@@ -103,7 +101,6 @@ def fit(job: Job) -> tuple[list[CurveRow], float]:
     """
     optimizer = _optimizer(job)
     state = _restore(job, optimizer)
-    saved = time.monotonic()
     while state.epoch < job.schedule.epochs:
         started = time.monotonic()
         state.curve += _epoch(job, optimizer, state.epoch)
@@ -111,9 +108,7 @@ def fit(job: Job) -> tuple[list[CurveRow], float]:
         _validate(job, state)
         state.epoch += 1
         state.seconds += time.monotonic() - started
-        if time.monotonic() - saved > CHECKPOINT_SECONDS and state.epoch < job.schedule.epochs:
-            _save(job, optimizer, state)
-            saved = time.monotonic()
+        _keep(job, optimizer, state)
     if state.best:
         load_trained(job.backbone, state.best)
     return state.curve, state.seconds
@@ -263,30 +258,25 @@ def _curve_rows(job: Job, epoch: int, picks: np.ndarray, losses: np.ndarray) -> 
     return rows
 
 
-def _save(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> None:
-    aside = job.checkpoint.with_suffix(".part")
-    content = {
-        "state": vars(state),
-        "backbone": trained_state(job.backbone),
-        "method": job.method.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    # Through memory, because torch turns a full disk into a RuntimeError of its own.
-    packed = io.BytesIO()
-    torch.save(content, packed)
-    with aside.open("wb") as file:
-        file.write(packed.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(job.checkpoint)
+def _keep(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> None:
+    """Give a finished epoch to the checkpoint; the last one, too, which predicting may be stopped after."""
+
+    def content() -> dict[str, Any]:
+        return {
+            "state": vars(state),
+            "backbone": trained_state(job.backbone),
+            "method": job.method.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+
+    job.checkpoint.keep(content, CHECKPOINT_SECONDS)
 
 
 def _restore(job: Job, optimizer: torch.optim.Optimizer) -> _State:
-    if not job.checkpoint.is_file():
+    content = job.checkpoint.load(job.feed.device)
+    if content is None:
         return _State()
-    content = torch.load(job.checkpoint, map_location=job.feed.device, weights_only=True)
     load_trained(job.backbone, content["backbone"])
     job.method.load_state_dict(content["method"])
     optimizer.load_state_dict(content["optimizer"])
-    state = _State(**content["state"])
-    return state
+    return _State(**content["state"])

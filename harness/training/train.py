@@ -16,6 +16,7 @@ from harness import backbones
 from harness.backbones.backbone import Backbone
 from harness.plugin.method import Method, Sampler, Task
 from harness.seeds import generator, seed_everything
+from harness.training.checkpoint import Checkpoint
 from harness.training.device import peak_memory, prepare_torch
 from harness.training.feed import Feed
 from harness.training.fit import CurveRow, Job, Progress, Schedule, fit, load_trained, trained_state
@@ -114,12 +115,13 @@ def train_and_predict(
     ).to(device)
     if inputs.origin is not None:
         load_trained(backbone, load_file(inputs.origin))
-    job = _job(setting, method, inputs, backbone, device, checkpoint, progress, validate)
-    curve, fit_seconds = fit(job)
-    started = time.monotonic()
-    cohort = inputs.cohort
-    test = Feed(cohort.images, None, inputs.maps, cohort.rows("test"), device)
-    labels = predict(backbone, test, setting.size, setting.bfloat16, progress)
+    with Checkpoint(checkpoint) as kept:
+        job = _job(setting, method, inputs, backbone, device, kept, progress, validate)
+        curve, fit_seconds = fit(job)
+        started = time.monotonic()
+        cohort = inputs.cohort
+        test = Feed(cohort.images, None, inputs.maps, cohort.rows("test"), device)
+        labels = predict(backbone, test, setting.size, setting.bfloat16, progress)
     return Trained(
         labels=labels,
         curve=curve,
@@ -137,7 +139,7 @@ def _job(
     inputs: Inputs,
     backbone: Backbone,
     device: torch.device,
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     progress: Progress,
     validate: Validate | None,
 ) -> Job:

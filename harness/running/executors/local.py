@@ -7,9 +7,11 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
+from types import TracebackType
 from typing import Any
 
 # glibc reads these when a process starts: tasks keep the memory that they free, or every training
@@ -63,10 +65,7 @@ class LocalExecutor(Executor):
         """Stop taking tasks. With `cancel_futures`, running processes are killed too."""
         self._closed = True
         if cancel_futures:
-            while not self._tasks.empty():
-                task = self._tasks.get()
-                if task is not None:
-                    task[0].cancel()
+            self._cancel_waiting()
             for process in list(self._running):
                 process.kill()
         for _ in self._threads:
@@ -74,6 +73,31 @@ class LocalExecutor(Executor):
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the tasks; where an error ends the block, end them: nobody takes their results."""
+        self.shutdown(wait=kind is None, cancel_futures=kind is not None)
+
+    def stop(self, seconds: float) -> None:
+        """Ask what runs to end, so that it may keep what it has; kill what takes longer than `seconds`."""
+        self._closed = True
+        self._cancel_waiting()
+        asked: set[Any] = set()
+        deadline = time.monotonic() + seconds
+        while (running := set(self._running)) and time.monotonic() < deadline:
+            for process in running - asked:
+                process.terminate()
+            asked |= running
+            time.sleep(0.02)
+        self.shutdown(wait=False, cancel_futures=True)
+
+    def _cancel_waiting(self) -> None:
+        while not self._tasks.empty():
+            task = self._tasks.get()
+            if task is not None:
+                task[0].cancel()
 
     def _serve(self, slot: dict[str, str]) -> None:
         while (task := self._tasks.get()) is not None:

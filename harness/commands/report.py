@@ -1,0 +1,128 @@
+"""`harness report`: the site, from the records."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from harness.commands.options import RUNS, Folder
+from harness.commands.verb import Verb
+from harness.commands.waiting import waiting
+from harness.errors import HarnessError
+
+_RUN = "`harness run --all` makes records, and --runs says where others lie"
+_LOOK_SECONDS = 1.0
+
+
+@click.command("report", cls=Verb, interrupted="a site is put in place whole or not at all")
+@click.option(
+    "--out",
+    type=Folder("give a folder for the site"),
+    default=Path("site"),
+    show_default=True,
+    help="Folder of the site.",
+)
+@click.option("--no-images", is_flag=True, help="Publish no image, whatever the cohort allows.")
+@click.option("--open", "open_it", is_flag=True, help="Open the site in a browser.")
+@click.option("--watch", is_flag=True, help="Build again whenever a trial finishes, until Ctrl-C.")
+@click.option(
+    "--diff",
+    "old",
+    type=click.Path(path_type=Path),
+    help="An earlier site, or its leaderboard.json: also say which scores moved since, and why.",
+)
+@RUNS
+def report_command(
+    out: Path, no_images: bool, open_it: bool, watch: bool, old: Path | None, runs: Path
+) -> None:
+    """Build the leaderboard, a static site, from the records."""
+    if watch and old is not None:
+        raise HarnessError("--watch and --diff exclude each other: compare once the trials have finished.")
+    _check_place(out)
+    with waiting("Reading the records ...") as say, _kept(old, out) as before:
+        if watch:
+            _watch(say, runs, out, not no_images, open_it)
+            return
+        if reason := _nothing_ended(runs):
+            raise HarnessError(f"{reason}; {_RUN}.")
+        site, index = _reporter("site"), out / "index.html"
+        say("Building the site ...")
+        began = time.monotonic()
+        site.build(runs, out, images=not no_images)
+        say("")
+        click.echo(f"Wrote {index} in {time.monotonic() - began:.1f} s.")
+        if before is not None:
+            click.echo(site.diff(before, out))
+    if open_it:
+        click.launch(str(index))
+
+
+def _check_place(out: Path) -> None:
+    """Raise HarnessError for a folder that holds something else than a site, before seconds of building."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "leaderboard.json").is_file():
+        raise HarnessError(f"{out}: not a site of the leaderboard; give --out a new or empty folder.")
+
+
+def _nothing_ended(runs: Path) -> str:
+    """Return why a site would be empty, "" where at least one trial has ended."""
+    from harness.store import Store
+
+    store = Store(runs)
+    boards = store.protocols()
+    if not boards:
+        return f"{runs}: nothing was run here yet, so there is nothing to report"
+    planned = {row.trial for name in boards for row in store.protocol(name).plan}
+    if any(store.has(trial) for trial in planned):
+        return ""
+    return (
+        f"{runs}: none of the {len(planned)} trials of {', '.join(boards)} has ended yet: nothing to report"
+    )
+
+
+def _reporter(name: str) -> Any:
+    from importlib.metadata import entry_points
+
+    found = {entry.name: entry for entry in entry_points(group="harness.reporters")}
+    if name not in found:
+        raise HarnessError(f"No reporter '{name}' is installed; run `pip install -e .` in the clone.")
+    return found[name].load()
+
+
+def _watch(say: Callable[[str], None], runs: Path, out: Path, images: bool, open_it: bool) -> None:
+    site = _reporter("site")
+    say("")
+    click.echo(f"Watching {runs}; Ctrl-C ends it.")
+    try:
+        while reason := _nothing_ended(runs):
+            say(f"{reason}; waiting ...")
+            time.sleep(_LOOK_SECONDS)
+        say("")
+        for build, seconds in enumerate(site.watch(runs, out, images)):
+            click.echo(f"{time.strftime('%H:%M:%S')} wrote {out / 'index.html'} in {seconds:.1f} s.")
+            if open_it and build == 0:
+                click.launch(str(out / "index.html"))
+    except KeyboardInterrupt:
+        click.echo("")
+
+
+@contextmanager
+def _kept(old: Path | None, out: Path) -> Iterator[Path | None]:
+    """Give the results of an earlier site; as a copy where building to `out` will replace them."""
+    if old is None:
+        yield None
+        return
+    results = old / "leaderboard.json" if old.is_dir() else old
+    if not results.is_file():
+        raise HarnessError(f"--diff {old}: there is no {results}; give a site that harness report built.")
+    if results.resolve().parent != out.resolve():
+        yield results
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(shutil.copy(results, folder))

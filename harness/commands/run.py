@@ -1,0 +1,159 @@
+"""`harness run`: trials of methods under a protocol, or what they would be."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import asked, execution, outlook
+from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS, Number
+from harness.commands.verb import Verb
+from harness.commands.waiting import waiting
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.sandbox.runs import Sandbox
+
+
+@click.command("run", cls=Verb, interrupted="no trial had begun")
+@click.argument("methods", nargs=-1, type=METHOD)
+@click.option("--all", "everything", is_flag=True, help="Every method that is found.")
+@PROTOCOL
+@DATA
+@SEEDS
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME",
+    help="Only this attribute of the protocol; may be repeated.  [default: all of them]",
+)
+@DEVICE
+@JOBS
+@click.option(
+    "--dry-run", is_flag=True, help="List the trials, their state and how long they may take, and stop."
+)
+@click.option("--why", is_flag=True, help="With --dry-run: what differs from the nearest record.")
+@click.option("--retry-failed", is_flag=True, help="Run failed trials again.")
+@click.option(
+    "--controls",
+    is_flag=True,
+    help="Also each method's twins (shuffled groups, ERM with its sampler ...).",
+)
+@click.option(
+    "--tuned", type=click.Path(path_type=Path), help="Hyper-parameters from this file of harness tune."
+)
+@click.option("--sandbox", type=click.Choice(["docker"]), help="Run strangers' methods in containers.")
+@click.option(
+    "--memory",
+    type=Number(0.5, 1e6),
+    default=8.0,
+    show_default=True,
+    help="Sandbox: gigabytes a trial may use.",
+)
+@click.option(
+    "--minutes",
+    type=Number(0, 1e6, min_open=True),
+    default=1440.0,
+    show_default=True,
+    help="Sandbox: how long a trial may take.",
+)
+@RUNS
+@CACHE
+def run_command(
+    methods: tuple[str, ...],
+    everything: bool,
+    protocol: str,
+    data: Path | None,
+    seeds: tuple[int, ...] | None,
+    attributes: tuple[str, ...],
+    device: str,
+    jobs: int | None,
+    dry_run: bool,
+    why: bool,
+    retry_failed: bool,
+    controls: bool,
+    tuned: Path | None,
+    sandbox: str | None,
+    memory: float,
+    minutes: float,
+    runs: Path,
+    cache: Path,
+) -> None:
+    """Run METHODS (names or .py files) under a protocol; what is done is never repeated.
+
+    \b
+    harness run --all                          every method, the quick protocol
+    harness run erm febs --protocol mine.toml  two of them, your own protocol
+    harness run path/to/mine.py --seeds 0      a method from a file, one seed
+    """  # noqa: D301 - click reads the escaped character itself
+    if why and not dry_run:
+        raise HarnessError("--why explains what --dry-run lists; give both.")
+    with waiting("Reading the protocol ...") as say:
+        chosen = asked.protocol(protocol)
+        asked.methods(methods, everything, "run", seeds, attributes, chosen)
+        options: dict[str, Any] = {"controls": controls, "attributes": asked.attributes(attributes, chosen)}
+        if seeds is not None:
+            chosen = chosen.model_copy(update={"seeds": seeds})
+        if tuned is not None:
+            options["tuned"] = asked.tuned(tuned, chosen)
+        if sandbox:
+            asked.engine()
+        say("Reading the cohort ...")
+        asked.training(chosen, data, cache, device)
+        from harness import cohorts
+        from harness.running.paths import Paths
+        from harness.running.prepare import prepare
+
+        options["cohort"] = cohorts.load(chosen, data, cache)
+        say("Importing the methods ...")
+        from harness.running.executors import local
+        from harness.training.device import resolve_device
+
+        options["device"] = resolve_device(device).type
+        box = _sandbox(device, memory, minutes, cache) if sandbox else None
+        if box is not None:
+            options["describe"] = box.describe
+        prepared = prepare(chosen, methods, Paths(runs, data, cache), protocol, **options)
+        slots = local.slots(device, jobs, chosen.recipe.threads)
+    from harness.commands.display import console as new_console
+
+    console = new_console()
+    execution.print_broken(console, prepared)
+    if dry_run:
+        outlook.print_plan(console, prepared, len(slots), device, retry_failed, why)
+        sys.exit(1 if prepared.broken else 0)
+    from harness.running.board import change, write_protocol
+
+    execution.print_change(console, change(prepared))
+    write_protocol(prepared, _command(protocol, methods, seeds, attributes, controls, tuned))
+    outcome = execution.execute(console, prepared, slots, device, retry_failed, box)
+    execution.print_outcome(console, prepared, outcome)
+    sys.exit(0 if execution.all_well(prepared, outcome) else 1)
+
+
+def _sandbox(device: str, memory: float, minutes: float, cache: Path) -> Sandbox:
+    from harness.sandbox.limits import GB, Limits
+    from harness.sandbox.runs import Sandbox
+
+    return Sandbox.here(device, cache, Limits(memory=int(memory * GB), seconds=60 * minutes))
+
+
+def _command(
+    protocol: str,
+    methods: tuple[str, ...],
+    seeds: tuple[int, ...] | None,
+    attributes: tuple[str, ...],
+    controls: bool,
+    tuned: Path | None,
+) -> str:
+    names = " ".join(Path(m).name if "/" in m else m for m in methods) or "--all"
+    given = f" --seeds {','.join(map(str, seeds))}" if seeds else ""
+    given += "".join(f" --attribute {shlex.quote(name)}" for name in attributes)
+    given += " --controls" if controls else ""
+    given += f" --tuned {tuned.name}" if tuned else ""
+    return f"harness run {names} --protocol {Path(protocol).name}{given}"

@@ -1,0 +1,47 @@
+"""`harness weights`: pretrained weights, fetched or seen to be here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.commands.options import CACHE, Named
+from harness.commands.verb import Verb, Verbs
+from harness.commands.waiting import waiting
+
+
+def _names() -> list[str]:
+    from harness.backbones import weights
+
+    return list(weights.CHECKPOINTS)
+
+
+@click.group("weights", cls=Verbs)
+def weights_group() -> None:
+    """Pretrained weights: fetch them, or see which are here."""
+
+
+@weights_group.command("fetch", cls=Verb, interrupted="of a file that was being fetched nothing is kept")
+@click.argument("name", type=Named(_names))
+@click.option("--from", "source", help="A file or address to take it from instead of the known sources.")
+@CACHE
+def weights_fetch(name: str, source: str | None, cache: Path) -> None:
+    """Fetch a checkpoint into the cache and check its SHA-256."""
+    from harness.backbones import weights
+
+    weights.check_known(name)
+    with waiting(f"Fetching {name}, {weights.CHECKPOINTS[name].size / 1e6:.0f} MB ..."):
+        path = weights.fetch(name, cache, source)
+    click.echo(f"{name}: {path}, SHA-256 checked.")
+
+
+@weights_group.command("list", cls=Verb)
+@CACHE
+def weights_list(cache: Path) -> None:
+    """List the known checkpoints and whether they are in the cache."""
+    from harness.backbones import weights
+
+    for name, checkpoint in weights.CHECKPOINTS.items():
+        state = "here" if weights.is_cached(name, cache) else "not fetched"
+        click.echo(f"{name:16} {checkpoint.size / 1e6:8.1f} MB  {state}")

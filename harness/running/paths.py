@@ -1,0 +1,15 @@
+"""Where a run reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a run reads and writes: records, the cohort's own files, the cache."""
+
+    runs: Path
+    data: Path | None
+    cache: Path
