@@ -69,7 +69,7 @@ def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     done = CliRunner().invoke(cli, ["check", str(file)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     statuses = {line[8:32].strip(): line[:8].strip() for line in done.output.splitlines()[:-1]}
-    # Whether there is an engine is another test's matter (tests/docker).
+    # Whether there is an engine is another test's matter (tests/engines/docker).
     assert statuses.pop(sandboxed.NAME) in ("ok", "skipped")
     assert set(statuses.values()) == {"ok"}
     assert {*source.NAMES, *losses.NAMES, *training.NAMES, *conduct.NAMES} == statuses.keys()
