@@ -17,7 +17,7 @@ def shrink() -> None:
     """Give the bench of this process the smaller network."""
     from harness.check import bench
 
-    backbone = bench.PROTOCOL.backbone.model_copy(update={"variant": "timm-mobilenetv3_small_minimal_100"})
+    backbone = bench.PROTOCOL.backbone.model_copy(update={"variant": "tu-mobilenetv3_small_050"})
     bench.PROTOCOL = bench.PROTOCOL.model_copy(update={"backbone": backbone})
 
 
