@@ -2,7 +2,10 @@
 BIN := .venv/bin
 PYTHON ?= python3
 
-.PHONY: install leaderboard test lint format bench
+# Tests share the cores, each worker with one thread; a file's tests stay together, and with them its fixtures.
+WORKERS := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+.PHONY: install leaderboard test test-engines check affected lint format bench
 
 install: .venv/.installed
 
@@ -17,7 +20,19 @@ leaderboard: install
 	$(BIN)/harness run --all --protocol quick; status=$$?; $(BIN)/harness report && exit $$status
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS) --ignore tests/engines
+
+# What needs an engine beside Python: Docker. A skip says what it lacks.
+test-engines: install
+	$(BIN)/python -m pytest $(WORKERS) tests/engines
+
+# Within a minute: lint, types and the tests nearest to what changed since BASE, side by side.
+check: install
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint affected
+
+BASE ?=
+affected: install
+	$(BIN)/python tests/affected.py $(BASE)
 
 lint: install
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import os
 # Before torch is imported anywhere: one thread, so that tests run beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import durations
 import pytest
 import torch
 
@@ -43,9 +44,16 @@ def make_batch(groups: list[int], seed: int = 0) -> tuple[Batch, Output]:
     return batch, Output(logits, features, sample_losses(logits, masks, 0.8))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that need Docker last: CI builds their image beside the others."""
-    items.sort(key=lambda item: item.get_closest_marker("docker") is not None)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep how long the tests take, once for all workers."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(durations.Clock(config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start what takes long first where workers share the tests; the order within a file stays."""
+    if hasattr(config, "workerinput"):
+        durations.long_files_first(items, config.cache.get(durations.KEY, {}))
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from shared import made_once
 
 import leaderboard
 from harness.store import (
@@ -324,6 +326,12 @@ def make_site(folder: Path, world: World | None = None) -> Site:
     store = make_store(folder / "runs", world)
     leaderboard.build(store.root, folder / "site")
     return Site(store, world or World(), folder / "site")
+
+
+def shared_site(factory: pytest.TempPathFactory, name: str, world: World) -> Site:
+    """Return a site that all tests read and none changes, built by the first that asks."""
+    folder = made_once(factory, name, lambda empty: make_site(empty, world))
+    return Site(Store(folder / "runs"), world, folder / "site")
 
 
 if __name__ == "__main__":

@@ -11,29 +11,28 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import needs
 import pytest
-from make_records import Site, World, make_site
+from make_records import Site, World, shared_site
 
 from harness.store import BrokenPlugin
 
 AXE = "axe-core@4.10.3"
-CI = os.environ.get("CI") == "true"
-
-
-def missing(what: str) -> None:
-    """Skip on a machine that cannot run this; in CI that is a failure."""
-    (pytest.fail if CI else pytest.skip)(what)
 
 
 @pytest.fixture(scope="session")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    try:
+        from playwright import sync_api
+    except ImportError:
+        needs.missing("playwright is not installed", "`make install`")
     with sync_api.sync_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         try:
             found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         except sync_api.Error as error:
-            missing(f"Chromium does not start: {error.message.splitlines()[0]}")
+            why = error.message.splitlines()[0]
+            needs.missing(f"Chromium does not start: {why}", "`apt-get install chromium`")
         yield found
         found.close()
 
@@ -49,7 +48,7 @@ def site(tmp_path_factory) -> Site:
         failed=frozenset({("adv", "race", 1)}),
         broken=(BrokenPlugin(name="mine", file="mine.py", error="line 3: invalid syntax"),),
     )
-    return make_site(tmp_path_factory.mktemp("browser"), world)
+    return shared_site(tmp_path_factory, "browser", world)
 
 
 @pytest.fixture(scope="session")
@@ -127,12 +126,13 @@ def axe(tmp_path_factory) -> str:
 
 def _fetch_axe(script: Path, folder: Path) -> None:
     if shutil.which("npm") is None:
-        missing("npm is not installed, so axe-core cannot be fetched")
+        needs.missing("npm is not installed, so axe-core cannot be fetched", "`apt-get install npm`")
     done = subprocess.run(
         ["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
     if done.returncode:
-        missing(f"npm cannot fetch {AXE}: {done.stderr.strip()[-200:]}")
+        why = done.stderr.strip()[-200:]
+        needs.missing(f"npm cannot fetch {AXE}: {why}", f"a registry from which `npm pack {AXE}` works")
     with tarfile.open(folder / done.stdout.strip().splitlines()[-1]) as archive:
         source = archive.extractfile("package/axe.min.js").read()
     script.parent.mkdir(parents=True, exist_ok=True)

@@ -6,14 +6,16 @@ import os
 import sys
 import textwrap
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import small_bench
 import torch
 from click.testing import CliRunner
 
 from harness import check
-from harness.check import child, conduct, losses, sandboxed, source, state, training
+from harness.check import bench, child, conduct, losses, sandboxed, source, state, training
 from harness.check.subject import Subject
 from harness.cli import cli
 from harness.plugin import discovery
@@ -42,7 +44,16 @@ class Bad(Method):
 
 
 @pytest.fixture
-def subject(tmp_path):
+def small(monkeypatch):
+    """The bench with a smaller network, here and in every child."""
+    monkeypatch.setattr(bench, "PROTOCOL", bench.PROTOCOL)
+    small_bench.shrink()
+    monkeypatch.setattr(child, "_START", small_bench.START)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+
+
+@pytest.fixture
+def subject(tmp_path, small):
     """Make a subject of a plugin that is ERM but for what is given."""
 
     def make(loss: str = "return plain", top: str = "", more: str = "", text: str = "") -> Subject:
@@ -69,7 +80,7 @@ def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     done = CliRunner().invoke(cli, ["check", str(file)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     statuses = {line[8:32].strip(): line[:8].strip() for line in done.output.splitlines()[:-1]}
-    # Whether there is an engine is another test's matter (tests/docker).
+    # Whether there is an engine is another test's matter (tests/engines/docker).
     assert statuses.pop(sandboxed.NAME) in ("ok", "skipped")
     assert set(statuses.values()) == {"ok"}
     assert {*source.NAMES, *losses.NAMES, *training.NAMES, *conduct.NAMES} == statuses.keys()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from cohort_files import alternating, folder_protocol, write_folder
@@ -11,7 +12,8 @@ from PIL import Image
 from harness.cohorts import Cohort, describe, load
 from harness.errors import HarnessError
 
-LGG = Path(__file__).parents[2] / ".." / "shared" / "data" / "lgg-flair"
+SHARED = "../shared/data/lgg-flair"
+LGG = Path(__file__).parents[2] / SHARED
 
 
 def message(folder: Path, cache: Path, **changes: Any) -> str:
@@ -245,7 +247,7 @@ def test_an_attribute_all_unknown_is_refused(tmp_path: Path, cache: Path):
         load(folder_protocol(attributes={"race": {}}), folder, cache)
 
 
-@pytest.mark.skipif(not LGG.exists(), reason="the real cohort is not on this machine")
+@needs.unless(LGG.exists(), "the LGG FLAIR slices are not on this machine", f"lay them into `{SHARED}`")
 def test_the_real_cohort_is_who_its_readme_says(cache: Path):
     wanted = folder_protocol(size=256, attributes={"race": {}, "gender": {}, "age": {"bins": [50]}})
     cohort = load(wanted, LGG, cache)

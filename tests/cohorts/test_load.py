@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from cohort_files import EVERY_ATTRIBUTE, alternating, folder_protocol, make_protocol, write_folder
@@ -209,7 +210,9 @@ def _can_mount() -> bool:
     return tried is not None and tried.returncode == 0
 
 
-@pytest.mark.skipif(not _can_mount(), reason="needs the right to mount a small tmpfs")
+@needs.unless(
+    _can_mount(), "a small tmpfs cannot be mounted", "`sysctl -w user.max_user_namespaces=65536`, as root"
+)
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(cache: Path):
     cache.mkdir()
     script = f'mount -t tmpfs -o size=512k none {cache} && "$@"; code=$?; ls -A {cache}/cohorts; exit $code'

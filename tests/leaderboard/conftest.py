@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from make_records import Site, World, make_site
+from make_records import Site, World, shared_site
 
 from harness.store import BrokenPlugin
 
@@ -21,4 +21,4 @@ def small(tmp_path_factory) -> Site:
         missing=frozenset({("febs", "race", 0), ("febs", "race", 1)}),
         broken=(BrokenPlugin(name="mine", file="mine.py", error="line 3: invalid syntax"),),
     )
-    return make_site(tmp_path_factory.mktemp("small"), world)
+    return shared_site(tmp_path_factory, "small", world)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
+import shutil
 import textwrap
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from cohort_files import write_fairseg
-from tiny import PROTOCOL, prepare, trial_of
+from tiny import PROTOCOL, UNET, Silent, prepare, trial_of
 
 from harness import metrics
 from harness.cohorts import synthetic
@@ -24,6 +23,7 @@ from harness.running.executors.local import LocalExecutor
 from harness.running.schedule import execute
 from harness.running.trial import Paths
 from harness.store import CURVE, SCORES
+from harness.training import fit
 
 PLUGIN = """
 import torch
@@ -37,14 +37,8 @@ class Bad(Method):
         {line}
 """
 
+HALF = PROTOCOL["cohort"] | {"samples": 40}
 SYNTHETIC = {key: PROTOCOL["cohort"][key] for key in ("samples", "shift", "seed")}
-
-
-class Silent:
-    def begin(self, *_):
-        pass
-
-    running = finished = begin
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +57,9 @@ def plugin_file(folder: Path, line: str) -> str:
     return str(file)
 
 
-def test_a_record_holds_what_the_design_says(paths):
-    prepared = prepare(["erm"], paths)
+def test_a_record_holds_what_the_design_says(tiny_run):
+    prepared = prepare(["erm"], tiny_run)
     (one, _) = prepared.plan.trials.values()
-    assert trial.run(one, paths, "cpu") == "done"
     store = prepared.store
     record = store.record(one.id)
     assert record.status == "done"
@@ -89,7 +82,7 @@ def test_a_record_holds_what_the_design_says(paths):
 
 
 def test_same_trial_twice_gives_identical_bytes(paths, tmp_path):
-    one = trial_of(prepare(["groupdro"], paths), "groupdro")
+    one = trial_of(prepare(["groupdro"], paths, backbone=UNET, cohort=HALF), "groupdro")
     files = []
     for runs in (tmp_path / "first", tmp_path / "second"):
         assert trial.run(one, Paths(runs, None, paths.cache), "cpu") == "done"
@@ -100,30 +93,32 @@ def test_same_trial_twice_gives_identical_bytes(paths, tmp_path):
     assert files[0] == files[1]
 
 
-RUN = """
-import sys
-from pathlib import Path
-sys.path[:0] = {path!r}
-from tiny import prepare, trial_of
-from harness.running import trial
-from harness.training import fit
-from harness.running.trial import Paths
-fit.CHECKPOINT_SECONDS = 0.0
-paths = Paths(Path({runs!r}), None, Path({cache!r}))
-trial.run(trial_of(prepare(["erm-balanced"], paths, epochs=6), "erm-balanced"), paths, "cpu")
-"""
+# What a batch normalisation carries along must be resumed too.
+RESUMED = {"methods": ["erm-balanced"], "epochs": 6, "backbone": UNET, "cohort": HALF}
 
 
-def start(runs: Path, cache: Path) -> subprocess.Popen:
-    script = RUN.format(path=[str(Path(__file__).parents[1])], runs=str(runs), cache=str(cache))
-    return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"})
+def train(paths: Paths) -> None:
+    """Be the process that is killed: a checkpoint after every epoch."""
+    fit.CHECKPOINT_SECONDS = 0.0
+    trial.run(trial_of(prepare(paths=paths, **RESUMED), "erm-balanced"), paths, "cpu")
+
+
+def start(runs: Path, cache: Path) -> BaseProcess:
+    process = multiprocessing.get_context("forkserver").Process(target=train, args=[Paths(runs, None, cache)])
+    process.start()
+    return process
+
+
+def ended_well(process: BaseProcess) -> bool:
+    process.join()
+    return process.exitcode == 0
 
 
 @pytest.mark.slow
 def test_killed_trial_resumes_to_the_same_bits(paths, tmp_path):
-    prepared = prepare(["erm-balanced"], paths, epochs=6)
+    prepared = prepare(paths=paths, **RESUMED)
     one = trial_of(prepared, "erm-balanced")
-    assert start(tmp_path / "whole", paths.cache).wait() == 0
+    assert ended_well(start(tmp_path / "whole", paths.cache))
     expected = (tmp_path / "whole" / "records" / one.id / "scores.parquet").read_bytes()
     runs = tmp_path / "killed"
     checkpoint = runs / "work" / one.id / "checkpoint.pt"
@@ -132,18 +127,18 @@ def test_killed_trial_resumes_to_the_same_bits(paths, tmp_path):
         process = start(runs, paths.cache)
         # Five different moments: each after one more checkpoint than the last, and a bit later into
         # the epoch that follows it.
-        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime == seen):
+        while process.is_alive() and (not checkpoint.exists() or checkpoint.stat().st_mtime == seen):
             time.sleep(0.01)
         time.sleep(0.03 * kills)
-        if process.poll() is not None:
+        if not process.is_alive():
             break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         kills += 1
         seen = checkpoint.stat().st_mtime
     assert kills == 5
     assert not (runs / "records" / one.id).exists()
-    assert start(runs, paths.cache).wait() == 0
+    assert ended_well(start(runs, paths.cache))
     assert (runs / "records" / one.id / "scores.parquet").read_bytes() == expected
 
 
@@ -160,26 +155,22 @@ def test_erm_serves_every_attribute_and_febs_starts_from_it(paths):
     assert {r.trial for r in prepared.plan.rows if r.method == "erm"} == set(erm.values())
 
 
-def test_a_second_run_does_nothing(paths):
+def test_a_second_run_does_nothing(tiny_run, tmp_path):
+    paths = replace(tiny_run, runs=shutil.copytree(tiny_run.runs, tmp_path / "runs"))
     prepared = prepare(["erm", "febs"], paths, seeds=(0,))
+    stamps = {p: p.stat().st_mtime_ns for p in paths.runs.rglob("*") if p.is_file()}
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
-        first = execute(prepared, executor, Silent(), 2, "cpu")
-        stamps = {p: p.stat().st_mtime_ns for p in paths.runs.rglob("*") if p.is_file()}
-        second = execute(prepare(["erm", "febs"], paths, seeds=(0,)), executor, Silent(), 2, "cpu")
-    assert (first.already, first.count("done")) == (0, 3)
+        second = execute(prepared, executor, Silent(), 2, "cpu")
     assert (second.already, second.count("done")) == (3, 3)
     assert stamps == {p: p.stat().st_mtime_ns for p in paths.runs.rglob("*") if p.is_file()}
 
 
-def test_beside_others_gives_the_same_bytes_as_alone(paths, tmp_path):
-    alone = Paths(tmp_path / "alone", None, paths.cache)
+def test_beside_others_gives_the_same_bytes_as_alone(tiny_run, tmp_path):
+    alone = replace(tiny_run, runs=tmp_path / "alone")
     one = trial_of(prepare(["groupdro"], alone), "groupdro")
     trial.run(one, alone, "cpu")
-    prepared = prepare(["groupdro", "adv"], paths, seeds=(0,))
-    with LocalExecutor([{}, {}, {}], preload=["harness.running.trial"]) as executor:
-        execute(prepared, executor, Silent(), 3, "cpu")
     name = f"records/{one.id}/scores.parquet"
-    assert (alone.runs / name).read_bytes() == (paths.runs / name).read_bytes()
+    assert (alone.runs / name).read_bytes() == (tiny_run.runs / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -306,10 +297,9 @@ def test_a_full_disk_leaves_no_record_and_a_sentence(paths, tmp_path, monkeypatc
     assert trial.run(one, paths, "cpu") == "done"
 
 
-def test_learning_curve_has_the_loss_of_every_group(paths):
-    one = trial_of(prepare(["erm"], paths), "erm")
-    trial.run(one, paths, "cpu")
-    curve = prepare(["erm"], paths).store.curve(one.id)
+def test_learning_curve_has_the_loss_of_every_group(tiny_run):
+    prepared = prepare(["erm"], tiny_run)
+    curve = prepared.store.curve(trial_of(prepared, "erm").id)
     overall = curve[(curve.quantity == "loss") & (curve.attribute == "")]
     assert list(overall.epoch) == [0, 1]
     assert set(curve[curve.attribute == "race"].group) == {"Asian", "Black", "White"}
@@ -317,18 +307,17 @@ def test_learning_curve_has_the_loss_of_every_group(paths):
 
 
 @pytest.mark.parametrize("generation", ["published", "scripts"])
-def test_fairseg_files_give_the_same_record_as_the_cohort_they_came_from(paths, tmp_path, generation):
-    original = prepare(["erm"], paths)
+def test_fairseg_files_give_the_same_record_as_the_cohort_they_came_from(tiny_run, tmp_path, generation):
+    original = prepare(["erm"], tiny_run)
     source = synthetic.open_source(synthetic.Options(**SYNTHETIC), PROTOCOL["cohort"]["size"], None)
     people = [source.read(row).columns for row in range(PROTOCOL["cohort"]["samples"])]
     data = write_fairseg(original.cohort, people, tmp_path / "data", generation)
     cohort = {"source": "fairseg", "size": 64, "train": "train.txt", "test": "test.txt"}
-    copied = Paths(tmp_path / "copied", data, paths.cache)
+    copied = Paths(tmp_path / "copied", data, tmp_path / "cache")
     from_files = prepare(["erm"], copied, cohort=cohort)
     one, other = trial_of(original, "erm"), trial_of(from_files, "erm")
     assert one.id == other.id
-    trial.run(one, paths, "cpu")
     trial.run(other, copied, "cpu")
     for name in ("scores.parquet", "predictions.npz"):
-        first, second = (p.runs / "records" / one.id / name for p in (paths, copied))
+        first, second = (p.runs / "records" / one.id / name for p in (tiny_run, copied))
         assert first.read_bytes() == second.read_bytes()

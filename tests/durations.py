@@ -1,0 +1,37 @@
+"""How long each test took when it last ran: long files start first, and `make check` fits into its minute."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import pytest
+
+KEY = "harness/durations"
+"""Where pytest's cache keeps them: seconds by the test's id."""
+
+SLOW, UNKNOWN = 60.0, 0.2
+"""Seconds of a test that never ran here, marked slow or not."""
+
+
+class Clock:
+    """Adds up what each test took, setup and teardown included, and keeps it for the next run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.cache = config.cache
+        self.seconds: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        found = {name: round(seconds, 2) for name, seconds in self.seconds.items()}
+        self.cache.set(KEY, self.cache.get(KEY, {}) | found)
+
+
+def long_files_first(items: list[pytest.Item], known: dict[str, float]) -> None:
+    """Order files by how long they take, longest first: one that starts last would keep a worker waiting."""
+    total: defaultdict[str, float] = defaultdict(float)
+    for item in items:
+        guess = SLOW if item.get_closest_marker("slow") else UNKNOWN
+        total[str(item.path)] += known.get(item.nodeid, guess)
+    items.sort(key=lambda item: -total[str(item.path)])
