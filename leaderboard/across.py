@@ -8,7 +8,7 @@ from statistics import fmean
 from harness import equity
 from harness.equity.many import MANY
 from leaderboard.data import Board
-from leaderboard.tables import LEAST_SEEDS, Number, Row, Section
+from leaderboard.tables import Number, Row, Section
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def of_board(board: Board, sections: list[Section]) -> Across | None:
     names = [name for name in board.entries if all(name in methods for methods in ranked)]
     if len(views) < 2 or not 2 <= len(names) <= MANY:
         return None
-    table = equity.across([_scores(board, names, view) for view in views], least_seeds=LEAST_SEEDS)
+    table = equity.across([_scores(board, names, view) for view in views], least_seeds=equity.LEAST_SEEDS)
     lines = tuple(
         Line(
             row["method"],

@@ -12,7 +12,7 @@ from harness.equity import MIN_PATIENTS
 from harness.equity.comparison import ALPHA
 from harness.equity.standardise import standardised, strata
 from leaderboard.data import Board
-from leaderboard.tables import FEWER, Number, Section
+from leaderboard.tables import Number, Section
 
 NAMES = ("small", "medium", "large")
 NOTHING = Number(note="a group has too few patients of one size")
@@ -89,7 +89,7 @@ def _mean(average: np.ndarray, mine: np.ndarray, whole: equity.Scores) -> float 
 
 
 def _gap(scores: equity.Scores) -> tuple[Number, float]:
-    draws = equity.resample(scores, resamples=FEWER)
+    draws = equity.resample(scores, resamples=equity.FEWER)
     (row,) = equity.summarise(draws).query("quantity == 'gap' and group == ''").to_dict("records")
     (noise,) = equity.noise_floor(draws).query("quantity == 'gap' and group == ''").to_dict("records")
     gap = Number(float(row["estimate"]), float(row["low"]), float(row["high"]), str(row["note"]))

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from harness import equity
+from harness.equity import FEWER, LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.multiplicity import holm
 from leaderboard.data import Board, Entry
-from leaderboard.tables import FEWER, LEAST_SEEDS, Number
+from leaderboard.tables import Number
 
 NOTHING = Number()
 
@@ -76,7 +77,8 @@ def _twin(board: Board, entry: Entry, own: np.ndarray | None, attribute: str) ->
     )
     draws = equity.resample(both, resamples=FEWER)
     common = int((~np.isnan(own).all(axis=1) & ~np.isnan(scores).all(axis=1)).sum())
-    levels, apart = equity.summarise(draws), equity.compare(draws, baseline="twin", least_seeds=LEAST_SEEDS)
+    levels = equity.summarise(draws)
+    apart = equity.compare(draws, baseline="twin", least_seeds=LEAST_SEEDS)
     return replace(
         twin,
         es=_number(levels[levels["method"] == "twin"], "es_sum", "estimate"),

@@ -23,22 +23,11 @@ from leaderboard.tables import Number, Row, Section
 
 SCHEMA_VERSION = 1
 
-_FROM_SUMMARY = ("estimate", "low", "high", "corrected")
-_FROM_NOISE = ("floor", "floor_95", "p", "detectable")
-_FROM_COMPARISON = ("difference", "difference_low", "difference_high", "p_holm", "better", "verdict")
-_FROM_RANKING = ("rank", "rank_low", "rank_high", "p_best", "letters")
 _WORDS = ("quantity", "group", "metric", "verdict", "letters", "note")
 _COUNTS = ("patients", "samples", "rank", "rank_low", "rank_high")
 
-CSV = (
-    *("protocol", "attribute", "structure", "metric", "method", "status", "obtained", "quantity", "group"),
-    *("patients", "samples"),
-    *_FROM_SUMMARY,
-    *_FROM_NOISE,
-    *_FROM_COMPARISON,
-    *_FROM_RANKING,
-    "note",
-)
+_ABOUT = ("protocol", "attribute", "structure", "metric", "method", "status", "obtained")
+CSV = (*_ABOUT, *(column for column in equity.TIDY if column != "method"))
 """Columns of leaderboard.csv: one row a method, metric, quantity and group; a method without a finished
 trial has one row with its status. The numbers are those of `harness.equity` to six significant digits."""
 
@@ -166,7 +155,7 @@ def definition_digest() -> str:
 
 def csv_rows(board: Board, section: Section) -> pd.DataFrame:
     """Return a section's rows of leaderboard.csv."""
-    parts = [_joined(tables).assign(metric=metric) for metric, tables in section.tidy.items()]
+    parts = [tables.tidy.assign(metric=metric) for metric, tables in section.tables.items()]
     idle = [row.method for row in section.rows if not row.metrics]
     parts.append(pd.DataFrame({"method": idle}, dtype=object))
     frame = pd.concat(parts).reindex(columns=list(CSV))
@@ -181,24 +170,10 @@ def csv_rows(board: Board, section: Section) -> pd.DataFrame:
     )
     for column in _WORDS:
         frame[column] = frame[column].astype(object).fillna("").astype(str)
-    for column in (*_FROM_SUMMARY, *_FROM_NOISE, *_FROM_COMPARISON[:4], "p_best"):
+    for column in set(equity.TIDY) - {"method", "better", *_WORDS, *_COUNTS}:
         frame[column] = _rounded(frame[column])
     frame["better"] = [None if pd.isna(value) else bool(value) for value in frame["better"]]
     return frame.astype(dict.fromkeys(_COUNTS, "Int64"))
-
-
-def _joined(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    keys = ["method", "quantity", "group"]
-    noise = tables["noise"].drop(columns=["patients", "observed", "note"])
-    frame = tables["summary"].merge(noise, on=keys, how="outer", sort=False)
-    if "comparison" in tables:
-        names = {"low": "difference_low", "high": "difference_high"}
-        compared = tables["comparison"].drop(columns=["baseline", "p", "note"]).rename(columns=names)
-        frame = frame.merge(compared, on=keys, how="left", sort=False)
-    if "ranking" in tables:
-        ranking = tables["ranking"].drop(columns=["estimate", "note"]).assign(group="")
-        frame = frame.merge(ranking, on=keys, how="left", sort=False)
-    return frame
 
 
 def _rounded(column: pd.Series) -> np.ndarray:

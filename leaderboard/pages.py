@@ -141,7 +141,7 @@ def detectable(sections: list[Section]) -> list[tuple[str, str, list[tuple[str, 
     """
     found = []
     for section in sections:
-        noise = section.tidy["dice"]["noise"] if section.ranked else None
+        noise = section.tables["dice"].noise if section.ranked else None
         if noise is None:
             continue
         methods = [row.method for row in section.ranked]

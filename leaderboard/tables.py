@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,19 +11,15 @@ import numpy as np
 import pandas as pd
 
 from harness import equity
-from harness.equity import many
-from harness.equity.comparison import ALPHA
+from harness.equity import Tables
 from harness.multiplicity import holm
+from harness.protocol import BASELINE
 from harness.store import Cost, Obtained, Record
 from leaderboard.data import Board
 from leaderboard.parallel import mapped
 
 FRACTIONS = ("dice", "iou", "nsd")
 DISTANCES = ("hd95", "asd")
-BASELINE = "erm"
-RESAMPLES = {"dice": 10_000}
-"""Of the metric that ranks; the others are shown beside it and take `FEWER`."""
-FEWER = 1_000
 
 Line = dict[str, Any]
 Lines = dict[str, list[Line]]
@@ -33,9 +28,6 @@ SURE = 0.95
 MANY_PATIENTS = 150
 """Below this, a group's mean distance has no interval: where 2% of cases are missed and score the image's
 diagonal, intervals for 60 patients covered 68% and for 15 patients 29% of the time."""
-LEAST_SEEDS = 3
-"""With fewer seeds in common no two methods are told apart: two trainings that come out alike by luck hide
-how much a third would differ. On two seeds a null board called ERM better than GroupDRO at p = 0.0002."""
 
 
 class Number(NamedTuple):
@@ -126,7 +118,7 @@ class Row:
 class Section:
     """The table of one attribute and structure, rows in order of rank.
 
-    tidy: metric to {"summary", "noise", "comparison", "ranking"}, the tables as `harness.equity` gave them.
+    tables: metric to what `harness.equity` says of it; empty where no trial has finished.
     """
 
     attribute: str
@@ -135,7 +127,7 @@ class Section:
     counts: dict[str, tuple[int, int]]
     """Group to its test samples and patients; "" is all together, unknown included."""
     rows: list[Row]
-    tidy: dict[str, dict[str, pd.DataFrame]] = field(default_factory=dict, repr=False)
+    tables: dict[str, Tables] = field(default_factory=dict, repr=False)
     baseline: str | None = None
 
     @cached_property
@@ -162,12 +154,12 @@ def section(board: Board, attribute: str, structure: str) -> Section:
     """Compute the table of one attribute and structure."""
     groups = board.record.groups[attribute]
     known = board.test[attribute].notna()
-    tidy = {
-        metric: tables
+    tables = {
+        metric: found
         for metric in FRACTIONS + DISTANCES
-        if known.any() and (tables := _tables(board, attribute, structure, metric))
+        if known.any() and (found := _tables(board, attribute, structure, metric)) is not None
     }
-    lines = {metric: {key: _by_method(table) for key, table in t.items()} for metric, t in tidy.items()}
+    lines = {metric: _Lines.of(found) for metric, found in tables.items()}
     rows = _with_adjusted([_row(board, name, attribute, structure, lines) for name in board.entries])
     rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
     return Section(
@@ -176,7 +168,7 @@ def section(board: Board, attribute: str, structure: str) -> Section:
         groups,
         _counts(board, attribute),
         rows,
-        tidy,
+        tables,
         baseline=BASELINE if BASELINE in board.entries else None,
     )
 
@@ -203,69 +195,22 @@ def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def _tables(board: Board, attribute: str, structure: str, metric: str) -> dict[str, pd.DataFrame]:
+def _tables(board: Board, attribute: str, structure: str, metric: str) -> Tables | None:
     scores = {
         name: values
         for name in board.entries
         if (values := board.matrix(name, attribute, structure, metric)) is not None
     }
     if not scores:
-        return {}
-    fraction = metric in FRACTIONS
+        return None
     whole = equity.Scores(
         scores,
         board.test[attribute].to_numpy(object),
         board.test["patient"].to_numpy(),
         order=board.record.groups[attribute],
-        higher_is_better=fraction,
+        higher_is_better=metric in FRACTIONS,
     )
-    if len(scores) > many.MANY:
-        return _approximate(many.errors(whole), metric)
-    draws = equity.resample(whole, resamples=RESAMPLES.get(metric, FEWER))
-    tables = {"summary": equity.summarise(draws), "noise": equity.noise_floor(draws)}
-    if metric != "dice":
-        return tables
-    tested = equity.pairwise(draws, least_seeds=LEAST_SEEDS)
-    tables["ranking"] = equity.rank(draws, tested=tested)
-    if BASELINE in scores and len(scores) > 1:
-        p = {one: p for pair in ("one", "other") for one, p in _with_baseline(tested, pair)}
-        compared = equity.compare(draws, baseline=BASELINE, least_seeds=LEAST_SEEDS)
-        tables["comparison"] = _of_all_pairs(compared, p)
-    return tables
-
-
-def _approximate(source: many.Errors, metric: str) -> dict[str, pd.DataFrame]:
-    methods = source.draws.scores.methods
-    tables = {"summary": many.summarise(source), "noise": many.noise_floor(source)}
-    if metric != "dice":
-        return tables
-    tested = many.pairwise(source, least_seeds=LEAST_SEEDS)
-    tables["ranking"] = many.rank(source, tested=tested)
-    if BASELINE in methods:
-        p = dict(zip(methods, tested[methods.index(BASELINE)], strict=True))
-        tables["comparison"] = _of_all_pairs(many.compare(source, BASELINE, LEAST_SEEDS), p)
-    return tables
-
-
-def _with_baseline(tested: pd.DataFrame, method: str) -> Iterator[tuple[str, float]]:
-    baseline = "other" if method == "one" else "one"
-    rows = tested[tested[baseline] == BASELINE]
-    yield from zip(rows[method], rows["p_holm"], strict=True)
-
-
-def _of_all_pairs(compared: pd.DataFrame, p: dict[str, float]) -> pd.DataFrame:
-    """Let ES-Dice against the baseline stand under the same adjustment as ranks and letters.
-
-    Adjusted over the comparisons with the baseline alone, a method would now and then be "better than ERM"
-    and share ERM's letter.
-    """
-    es = compared["quantity"] == "es_sum"
-    compared.loc[es, "p_holm"] = compared.loc[es, "method"].map(p).astype(float)
-    sure = es & (compared["p_holm"] <= ALPHA)
-    compared["better"] = compared["better"].astype(object)
-    compared.loc[es, "better"] = None
-    compared.loc[sure, "better"] = compared.loc[sure, "difference"] > 0
-    return compared
+    return equity.tables(whole, BASELINE, ranked=metric == "dice")
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
@@ -278,7 +223,21 @@ def _by_method(table: pd.DataFrame) -> Lines:
     return lines
 
 
-def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[str, dict[str, Lines]]) -> Row:
+@dataclass(frozen=True)
+class _Lines:
+    """The tables of a metric, each as method to its rows."""
+
+    summary: Lines
+    noise: Lines
+    ranking: Lines
+    comparison: Lines
+
+    @staticmethod
+    def of(tables: Tables) -> _Lines:
+        return _Lines(*(_by_method(getattr(tables, field.name)) for field in fields(_Lines)))
+
+
+def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[str, _Lines]) -> Row:
     entry = board.entries[name]
     done = entry.done(attribute)
     common: dict[str, Any] = {
@@ -297,11 +256,11 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
     assert missed is not None
     return Row(
         **common,
-        **_rank(lines["dice"]["ranking"][name], len(lines["dice"]["ranking"]), common["obtained"]),
-        metrics={metric: _quantities(t["summary"][name]) for metric, t in lines.items()},
-        groups={metric: _groups(t["summary"][name], metric) for metric, t in lines.items()},
-        noise={metric: _noise(t["noise"][name]) for metric, t in lines.items()},
-        versus=_versus(lines["dice"].get("comparison", {}).get(name)),
+        **_rank(lines["dice"].ranking[name], len(lines["dice"].ranking), common["obtained"]),
+        metrics={metric: _quantities(of.summary[name]) for metric, of in lines.items()},
+        groups={metric: _groups(of.summary[name], metric) for metric, of in lines.items()},
+        noise={metric: _noise(of.noise[name]) for metric, of in lines.items()},
+        versus=_versus(lines["dice"].comparison.get(name)),
         missed=int(np.nansum(missed)),
         scored=int((~np.isnan(missed)).sum()),
         cost=board.cost(name, attribute),

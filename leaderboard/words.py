@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
+from harness.protocol import BASELINE
 from leaderboard.across import Line
 from leaderboard.data import Board
-from leaderboard.tables import BASELINE, LEAST_SEEDS, Number, Row, Section
+from leaderboard.tables import Number, Row, Section
 
 MISSING = "–"
 

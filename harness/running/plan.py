@@ -14,14 +14,11 @@ from harness import identity
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
-from harness.protocol import CHECKPOINTS, Protocol, Selection
+from harness.protocol import BASELINE, CHECKPOINTS, Protocol, Selection
 from harness.store import PlanRow, Tuned
 
 if TYPE_CHECKING:
     from harness.plugin.method import Sampler
-
-BASELINE = "erm"
-"""The method that controls are made of."""
 
 # The libraries whose arithmetic ends up in a result.
 LIBRARIES = (
