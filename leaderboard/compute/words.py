@@ -10,9 +10,10 @@ from markupsafe import Markup
 from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.protocol import BASELINE
-from leaderboard.across import Line
-from leaderboard.data import Board
-from leaderboard.tables import Number, Row, Section
+from leaderboard.compute.across import Line
+from leaderboard.compute.row import Number, Row
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 MISSING = "–"
 

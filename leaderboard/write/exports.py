@@ -17,9 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness import equity
 from harness.store import Record
-from leaderboard import across, pages, words
-from leaderboard.data import Board
-from leaderboard.tables import Number, Row, Section
+from leaderboard.compute import facts, words
+from leaderboard.compute.across import Across
+from leaderboard.compute.results import Result
+from leaderboard.compute.row import Number, Row
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 SCHEMA_VERSION = 1
 
@@ -133,12 +136,12 @@ class Export(_Json):
     protocols: list[ProtocolResult]
 
 
-def write(folder: Path, boards: Sequence[tuple[Board, list[Section]]]) -> None:
+def write(folder: Path, results: Sequence[Result]) -> None:
     """Write leaderboard.csv, leaderboard.json and leaderboard.schema.json into the folder."""
-    frames = [csv_rows(board, section) for board, sections in boards for section in sections]
+    frames = [csv_rows(result.board, section) for result in results for section in result.sections]
     table = pa.Table.from_pandas(pd.concat(frames)[list(CSV)], preserve_index=False)
     pyarrow.csv.write_csv(table, folder / "leaderboard.csv")
-    protocols = [_protocol(board, sections) for board, sections in boards]
+    protocols = [_protocol(result) for result in results]
     export = Export(definition_digest=definition_digest(), protocols=protocols)
     (folder / "leaderboard.json").write_text(export.model_dump_json() + "\n", encoding="utf-8")
     schema = json.dumps(Export.model_json_schema(), indent=1, sort_keys=True)
@@ -187,8 +190,8 @@ def _digits(value: float) -> float | None:
     return None if math.isnan(value) else float(f"{value:.6g}")
 
 
-def _protocol(board: Board, sections: list[Section]) -> ProtocolResult:
-    record = board.record
+def _protocol(result: Result) -> ProtocolResult:
+    record = result.board.record
     return ProtocolResult(
         name=record.name,
         title=record.protocol["title"],
@@ -197,13 +200,12 @@ def _protocol(board: Board, sections: list[Section]) -> ProtocolResult:
         protocol=record.protocol,
         command=record.command,
         broken={plugin.name: plugin.error for plugin in record.broken},
-        sections=[_section(board, section) for section in sections],
-        across=_across(board, sections),
+        sections=[_section(result.board, section) for section in result.sections],
+        across=_across(result.across),
     )
 
 
-def _across(board: Board, sections: list[Section]) -> list[AcrossResult]:
-    found = across.of_board(board, sections)
+def _across(found: Across | None) -> list[AcrossResult]:
     return [
         AcrossResult(
             method=line.method,
@@ -265,8 +267,8 @@ def _method(board: Board, row: Row, attribute: str) -> MethodResult:
 
 
 def _identity(record: Record) -> dict[str, str]:
-    facts = {key: value for key, value in record.identity.items() if key not in ("seed", "starts_from")}
-    return dict(pages.flat(facts))
+    told = {key: value for key, value in record.identity.items() if key not in ("seed", "starts_from")}
+    return dict(facts.flat(told))
 
 
 def _values(numbers: dict[str, Number]) -> dict[str, Value]:

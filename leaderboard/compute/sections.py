@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,10 @@ from harness import equity
 from harness.equity import Tables
 from harness.multiplicity import holm
 from harness.protocol import BASELINE
-from harness.store import Cost, Obtained, Record
-from leaderboard.data import Board
+from harness.store import Obtained
+from leaderboard.compute.row import Difference, Noise, Number, Row
 from leaderboard.parallel import mapped
+from leaderboard.read.boards import Board
 
 FRACTIONS = ("dice", "iou", "nsd")
 DISTANCES = ("hd95", "asd")
@@ -28,90 +29,6 @@ SURE = 0.95
 MANY_PATIENTS = 150
 """Below this, a group's mean distance has no interval: where 2% of cases are missed and score the image's
 diagonal, intervals for 60 patients covered 68% and for 15 patients 29% of the time."""
-
-
-class Number(NamedTuple):
-    """An estimate with its 95% interval; `note` says why it is missing or how to read it."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    note: str = ""
-    corrected: float = math.nan
-    """The estimate freed of what noise adds to gaps and takes from ES."""
-
-    @property
-    def there(self) -> bool:
-        """Whether there is a number at all."""
-        return not math.isnan(self.value)
-
-
-NONE = Number()
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What chance alone makes of a gap in groups of these sizes."""
-
-    floor: float = math.nan
-    floor_95: float = math.nan
-    p: float = math.nan
-    detectable: float = math.nan
-    p_holm: float = math.nan
-    """Adjusted over the section's methods."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A method's ES-Dice minus the baseline's, and what became of the gap."""
-
-    number: Number = NONE
-    p: float = math.nan
-    better: bool | None = None
-    verdict: str = ""
-
-    @property
-    def tested(self) -> bool:
-        """Whether there is an interval and a p-value: not on too few seeds, and `number.note` says so."""
-        return not math.isnan(self.number.low)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method's line in a section. `rank` is None for a method that has no finished trial."""
-
-    method: str
-    title: str
-    status: str
-    done: int
-    planned: int
-    obtained: Obtained | None = None
-    """How its finished trials were obtained, the weakest of them."""
-    seeds: tuple[int, ...] = ()
-    errors: tuple[Record, ...] = ()
-    rank: int | None = None
-    rank_low: int | None = None
-    rank_high: int | None = None
-    p_best: float = math.nan
-    letters: str = ""
-    best: bool = False
-    """Whether the word "best" may be written: probability of being first at least 0.95, better than every
-    other method in the paired tests, of which there is at least one, and not on anybody's word alone."""
-    metrics: dict[str, dict[str, Number]] = field(default_factory=dict)
-    groups: dict[str, dict[str, Number]] = field(default_factory=dict)
-    noise: dict[str, Noise] = field(default_factory=dict)
-    versus: Difference | None = None
-    missed: int = 0
-    scored: int = 0
-    cost: Cost | None = None
-
-    def number(self, metric: str, quantity: str) -> Number:
-        """Return one number, empty where there is none."""
-        return self.metrics.get(metric, {}).get(quantity, NONE)
-
-    def group(self, metric: str, group: str) -> Number:
-        """Return a group's score, empty where there is none."""
-        return self.groups.get(metric, {}).get(group, NONE)
 
 
 @dataclass(frozen=True)
@@ -136,6 +53,11 @@ class Section:
         return [row for row in self.rows if row.rank is not None]
 
     @cached_property
+    def kept(self) -> tuple[str, ...]:
+        """The groups that gaps and ES are taken over; of a section in which something is ranked."""
+        return tuple(group for group in self.groups if self.ranked[0].group("dice", group).there)
+
+    @cached_property
     def _by_method(self) -> dict[str, Row]:
         return {row.method: row for row in self.rows}
 
@@ -144,13 +66,13 @@ class Section:
         return self._by_method[method]
 
 
-def sections(board: Board) -> list[Section]:
+def of_board(board: Board) -> list[Section]:
     """Return the board's sections, the ranking structure of each attribute first."""
     which = [(a, s) for a in board.attributes for s in board.structures]
-    return mapped(lambda i: section(board, *which[i]), len(which), len(board.scores))
+    return mapped(lambda i: one(board, *which[i]), len(which), len(board.scores))
 
 
-def section(board: Board, attribute: str, structure: str) -> Section:
+def one(board: Board, attribute: str, structure: str) -> Section:
     """Compute the table of one attribute and structure."""
     groups = board.record.groups[attribute]
     known = board.test[attribute].notna()
@@ -196,21 +118,9 @@ def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
 
 
 def _tables(board: Board, attribute: str, structure: str, metric: str) -> Tables | None:
-    scores = {
-        name: values
-        for name in board.entries
-        if (values := board.matrix(name, attribute, structure, metric)) is not None
-    }
-    if not scores:
-        return None
-    whole = equity.Scores(
-        scores,
-        board.test[attribute].to_numpy(object),
-        board.test["patient"].to_numpy(),
-        order=board.record.groups[attribute],
-        higher_is_better=metric in FRACTIONS,
-    )
-    return equity.tables(whole, BASELINE, ranked=metric == "dice")
+    values = {name: board.matrix(name, attribute, structure, metric) for name in board.entries}
+    scores = board.equity_scores(values, attribute, higher_is_better=metric in FRACTIONS)
+    return None if scores is None else equity.tables(scores, BASELINE, ranked=metric == "dice")
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
@@ -283,13 +193,8 @@ def _rank(ranking: list[Line], methods: int, obtained: Obtained | None) -> dict[
     }
 
 
-def _number(row: Line) -> Number:
-    value, low, high, corrected = (float(row[key]) for key in ("estimate", "low", "high", "corrected"))
-    return Number(value, low, high, str(row["note"]), corrected)
-
-
 def _quantities(summary: list[Line]) -> dict[str, Number]:
-    return {row["quantity"]: _number(row) for row in summary if row["group"] == ""}
+    return {row["quantity"]: Number.of(row) for row in summary if row["group"] == ""}
 
 
 def _groups(summary: list[Line], metric: str) -> dict[str, Number]:
@@ -298,7 +203,7 @@ def _groups(summary: list[Line], metric: str) -> dict[str, Number]:
     for row in summary:
         if row["quantity"] == "group":
             few = metric in DISTANCES and row["patients"] < MANY_PATIENTS
-            number = _number(row)
+            number = Number.of(row)
             found[row["group"]] = number._replace(low=math.nan, high=math.nan) if few else number
     return found
 
@@ -313,6 +218,5 @@ def _versus(comparison: list[Line] | None) -> Difference | None:
         return None
     own = {row["quantity"]: row for row in comparison}
     es = own["es_sum"]
-    number = Number(float(es["difference"]), float(es["low"]), float(es["high"]), str(es["note"]))
     better = bool(es["better"]) if isinstance(es["better"], bool | np.bool_) else None
-    return Difference(number, float(es["p_holm"]), better, str(own["gap"]["verdict"]))
+    return Difference(Number.of(es, "difference"), float(es["p_holm"]), better, str(own["gap"]["verdict"]))

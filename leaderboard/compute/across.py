@@ -7,8 +7,9 @@ from statistics import fmean
 
 from harness import equity
 from harness.equity.many import MANY
-from leaderboard.data import Board
-from leaderboard.tables import Number, Row, Section
+from leaderboard.compute.row import Number, Row
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,6 @@ def _mean(numbers: list[Number]) -> Number:
 
 def _scores(board: Board, names: list[str], view: Section) -> equity.Scores:
     found = {name: board.matrix(name, view.attribute, view.structure, "dice") for name in names}
-    return equity.Scores(
-        {name: values for name, values in found.items() if values is not None},
-        board.test[view.attribute].to_numpy(object),
-        board.test["patient"].to_numpy(),
-        order=board.record.groups[view.attribute],
-    )
+    scores = board.equity_scores(found, view.attribute)
+    assert scores is not None
+    return scores

@@ -8,8 +8,8 @@ import numpy as np
 
 from harness import equity
 from harness.equity import MIN_PATIENTS
-from leaderboard.data import Board
-from leaderboard.tables import Number
+from leaderboard.compute.row import Number
+from leaderboard.read.boards import Board
 
 
 @dataclass(frozen=True)
