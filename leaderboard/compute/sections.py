@@ -15,12 +15,10 @@ from harness.equity import Tables
 from harness.multiplicity import holm
 from harness.protocol import BASELINE
 from harness.store import Obtained
+from leaderboard.compute.metrics import METRICS, Metric
 from leaderboard.compute.row import Difference, Noise, Number, Row
 from leaderboard.parallel import mapped
 from leaderboard.read.boards import Board
-
-FRACTIONS = ("dice", "iou", "nsd")
-DISTANCES = ("hd95", "asd")
 
 Line = dict[str, Any]
 Lines = dict[str, list[Line]]
@@ -77,8 +75,8 @@ def one(board: Board, attribute: str, structure: str) -> Section:
     groups = board.record.groups[attribute]
     known = board.test[attribute].notna()
     tables = {
-        metric: found
-        for metric in FRACTIONS + DISTANCES
+        metric.key: found
+        for metric in METRICS
         if known.any() and (found := _tables(board, attribute, structure, metric)) is not None
     }
     lines = {metric: _Lines.of(found) for metric, found in tables.items()}
@@ -117,10 +115,10 @@ def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def _tables(board: Board, attribute: str, structure: str, metric: str) -> Tables | None:
-    values = {name: board.matrix(name, attribute, structure, metric) for name in board.entries}
-    scores = board.equity_scores(values, attribute, higher_is_better=metric in FRACTIONS)
-    return None if scores is None else equity.tables(scores, BASELINE, ranked=metric == "dice")
+def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tables | None:
+    values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
+    scores = board.equity_scores(values, attribute, metric.higher_is_better)
+    return None if scores is None else equity.tables(scores, BASELINE, ranked=metric is METRICS[0])
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
@@ -168,7 +166,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         **common,
         **_rank(lines["dice"].ranking[name], len(lines["dice"].ranking), common["obtained"]),
         metrics={metric: _quantities(of.summary[name]) for metric, of in lines.items()},
-        groups={metric: _groups(of.summary[name], metric) for metric, of in lines.items()},
+        groups={metric.key: _groups(lines[metric.key].summary[name], metric) for metric in METRICS},
         noise={metric: _noise(of.noise[name]) for metric, of in lines.items()},
         versus=_versus(lines["dice"].comparison.get(name)),
         missed=int(np.nansum(missed)),
@@ -197,12 +195,12 @@ def _quantities(summary: list[Line]) -> dict[str, Number]:
     return {row["quantity"]: Number.of(row) for row in summary if row["group"] == ""}
 
 
-def _groups(summary: list[Line], metric: str) -> dict[str, Number]:
+def _groups(summary: list[Line], metric: Metric) -> dict[str, Number]:
     """Return the groups' numbers; a distance's interval, which one missed case overturns, only for many."""
     found = {}
     for row in summary:
         if row["quantity"] == "group":
-            few = metric in DISTANCES and row["patients"] < MANY_PATIENTS
+            few = not metric.higher_is_better and row["patients"] < MANY_PATIENTS
             number = Number.of(row)
             found[row["group"]] = number._replace(low=math.nan, high=math.nan) if few else number
     return found

@@ -7,17 +7,17 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from harness import equity
 from harness.store import Record
-from leaderboard.compute import facts, words
+from leaderboard.compute import columns, facts, words
 from leaderboard.compute.across import Across
 from leaderboard.compute.results import Result
 from leaderboard.compute.row import Number, Row
@@ -49,7 +49,7 @@ class Value(_Json):
     corrected: float | None = Field(None, description="freed of the bias that noise gives gaps and ES")
 
 
-class MethodResult(_Json):
+class _Method(_Json):
     """A method under one attribute and structure."""
 
     method: str
@@ -74,19 +74,27 @@ class MethodResult(_Json):
     letters: str = Field(description="methods that share a letter cannot be told apart")
     scores: dict[str, dict[str, Value]] = Field(description="metric to quantity to value")
     groups: dict[str, dict[str, Value]] = Field(description="metric to group to its mean score")
-    gap_noise_floor: float | None = Field(description="95th percentile of the Dice gap under relabelling")
-    gap_p: float | None
-    gap_p_holm: float | None = Field(None, description="adjusted over the section's methods")
-    gap_detectable: float | None = Field(
-        None, description="smallest true gap that the test set shows above the floor with probability 0.8"
+
+
+_TYPES = {Number | None: Value | None}
+"""What a type of the rows is called in JSON, where that differs."""
+
+if TYPE_CHECKING:
+    MethodResult = _Method
+else:
+    # With a field for every fact that a column declares.
+    MethodResult = create_model(
+        "MethodResult",
+        __base__=_Method,
+        **{
+            fact.key: (
+                _TYPES.get(fact.type, fact.type),
+                Field(None if fact.later else ..., description=fact.description),
+            )
+            for fact in columns.facts()
+        },
     )
-    es_dice_minus_baseline: Value | None
-    es_dice_p_holm: float | None
-    gap_verdict: str
-    missed: int = Field(description="cases where just one of truth and prediction is empty, over all seeds")
-    scored: int
-    fit_seconds: float | None = Field(description="mean over seeds")
-    peak_memory_bytes: int | None
+    MethodResult.__doc__ = _Method.__doc__
 
 
 class SectionResult(_Json):
@@ -233,7 +241,6 @@ def _section(board: Board, section: Section) -> SectionResult:
 
 def _method(board: Board, row: Row, attribute: str) -> MethodResult:
     done = board.entries[row.method].done(attribute)
-    noise = row.noise.get("dice")
     return MethodResult(
         method=row.method,
         title=row.title,
@@ -252,18 +259,14 @@ def _method(board: Board, row: Row, attribute: str) -> MethodResult:
         letters=row.letters,
         scores={metric: _values(numbers) for metric, numbers in row.metrics.items()},
         groups={metric: _values(numbers) for metric, numbers in row.groups.items()},
-        gap_noise_floor=None if noise is None else _digits(noise.floor_95),
-        gap_p=None if noise is None else _digits(noise.p),
-        gap_p_holm=None if noise is None else _digits(noise.p_holm),
-        gap_detectable=None if noise is None else _digits(noise.detectable),
-        es_dice_minus_baseline=None if row.versus is None else _value(row.versus.number),
-        es_dice_p_holm=None if row.versus is None else _digits(row.versus.p),
-        gap_verdict="" if row.versus is None else row.versus.verdict,
-        missed=row.missed,
-        scored=row.scored,
-        fit_seconds=None if row.cost is None else _digits(row.cost.fit_seconds),
-        peak_memory_bytes=None if row.cost is None else row.cost.peak_memory_bytes,
+        **{fact.key: _plain(fact.of(row)) for fact in columns.facts()},
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Number):
+        return _value(value)
+    return _digits(value) if isinstance(value, float) else value
 
 
 def _identity(record: Record) -> dict[str, str]:

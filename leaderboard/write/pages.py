@@ -12,7 +12,8 @@ import jinja2
 from harness.equity import MIN_PATIENTS
 from harness.store import Store
 from leaderboard import draw
-from leaderboard.compute import anatomy, controls, facts, seeds, words
+from leaderboard.compute import anatomy, columns, controls, facts, seeds, words
+from leaderboard.compute.metrics import METRICS
 from leaderboard.compute.results import Result
 from leaderboard.compute.sections import Section
 from leaderboard.draw.cases import Gallery
@@ -22,25 +23,6 @@ from leaderboard.write import citations, payload
 from leaderboard.write.addresses import BoardPage, slug, web_address
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-
-COLUMNS = (
-    ("es_sum", "ES-Dice (sum)"),
-    ("gap", "Gap"),
-    ("p_best", "First"),
-    ("dice", "Dice"),
-    ("groups", "Dice of every group"),
-    ("worst", "Worst group"),
-    ("corrected", "Corrected for noise"),
-    ("versus", "Against ERM"),
-    ("iou", "IoU"),
-    ("es_iou", "ES-IoU (sum)"),
-    ("es_std", "ES-Dice (std)"),
-    ("hd95", "HD95"),
-    ("hd95_gap", "HD95 gap"),
-    ("missed", "Missed"),
-    ("cost", "Training"),
-)
-"""The columns that a reader may hide."""
 
 PAGES_AT_ONCE = 100
 """Methods' pages that one process of a large site writes before it takes more."""
@@ -73,6 +55,8 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["w"] = words
+    env.globals["c"] = columns
+    env.globals["METRICS"] = METRICS
     env.globals["across_figures"] = draw.across.of_across
     env.globals["web_address"] = web_address
     return env
@@ -142,7 +126,6 @@ def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built:
             "drawn": [draw.section.of_section(section) for section in shown],
             "stable": [page.result.stable(section) for section in shown],
             "across": page.result.across if shown[0] is page.sections[0] else None,
-            "columns": COLUMNS,
             "citations": citations.of_board(page.board),
             "root": root,
         }
@@ -199,6 +182,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
     return {
         "attribute": attribute,
         "sections": own,
+        "columns": columns.of_method(first),
         "rows": [section.row(name) for section in own],
         "seeds": by_seed,
         "figures": [figure for figure in figures if figure is not None],
