@@ -23,6 +23,9 @@ CHECKPOINTS: dict[Selection, str] = {
 }
 """What the control under another rule for the checkpoint is called."""
 
+BASELINE = "erm"
+"""The method that the others are compared with, and that controls are made of."""
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from leaderboard.exports import SCHEMA_VERSION, Export, MethodResult, ProtocolResult, SectionResult
+from leaderboard.write.exports import SCHEMA_VERSION, Export, MethodResult, ProtocolResult, SectionResult
 
 TOLERANCE = 5e-4
 """What does not show in three digits has not moved."""

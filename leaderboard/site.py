@@ -12,8 +12,10 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.store import Store
-from leaderboard import data, exports, render, tables
+from leaderboard.compute import results
 from leaderboard.parallel import mapped, uncollected
+from leaderboard.read import boards
+from leaderboard.write import exports, pages
 
 HERE = Path(__file__).parent
 
@@ -27,14 +29,15 @@ def build(runs: Path, out: Path, images: bool = True) -> None:
     """
     store = Store(runs)
     with replacing(out) as folder, uncollected():
-        boards = data.load(store)
-        results = [(board, tables.sections(board)) for board in boards]
+        found = boards.of_store(store)
+        computed = [results.of_board(board) for board in found]
         shutil.copytree(HERE / "assets", folder / "assets")
+        # The pages draw their own figures, so that the processes of a large site share that work too.
         writers: list[Callable[[], None]] = [
-            partial(exports.write, folder, results),
-            *render.tasks(store, folder, results, images),
+            partial(exports.write, folder, computed),
+            *pages.tasks(store, folder, computed, images),
         ]
-        mapped(lambda i: writers[i](), len(writers), max(len(board.scores) for board in boards))
+        mapped(lambda i: writers[i](), len(writers), max(len(board.scores) for board in found))
 
 
 @contextmanager

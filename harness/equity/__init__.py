@@ -4,6 +4,7 @@
     draws = resample(scores, seed=0)
     summarise(draws), noise_floor(draws), compare(draws, baseline="erm"), rank(draws)
 
+or `tables(scores, baseline="erm")` for all of them together, as the board shows them.
 Needs numpy, pandas and scipy alone. docs/equity.md has a worked example and the measured calibration.
 """
 
@@ -23,18 +24,23 @@ from harness.equity.ranking import PAIRS, RANKING, pairwise, rank
 from harness.equity.resampling import RESAMPLES, Draws, resample
 from harness.equity.scores import MIN_PATIENTS, Scores, from_frame
 from harness.equity.summary import SUMMARY, summarise
+from harness.equity.tables import FEWER, LEAST_SEEDS, TIDY, Tables, tables
 
 __all__ = [
     "ACROSS",
     "COMPARISON",
+    "FEWER",
+    "LEAST_SEEDS",
     "MIN_PATIENTS",
     "NOISE",
     "PAIRS",
     "RANKING",
     "RESAMPLES",
     "SUMMARY",
+    "TIDY",
     "Draws",
     "Scores",
+    "Tables",
     "across",
     "compare",
     "es_penalty",
@@ -50,4 +56,5 @@ __all__ = [
     "spread",
     "sum_gap",
     "summarise",
+    "tables",
 ]

@@ -16,7 +16,7 @@ from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
 from harness.equity.ranking import RANKING
 from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
-from harness.equity.summary import SUMMARY
+from harness.equity.summary import CAUTION, SUMMARY
 from harness.multiplicity import holm
 
 MANY = 20
@@ -29,9 +29,6 @@ STEPS = np.linspace(-4.5, 4.5, 10)
 AT_ONCE = 16
 """Methods whose draws are inverted together: they stay in a core's cache."""
 APPROXIMATE = "normal approximation"
-
-CAUTION = 2.5
-"""How often the seeds' share of a variance counts in its degrees of freedom, as in `harness.equity`."""
 
 
 @dataclass(frozen=True)

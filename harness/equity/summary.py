@@ -30,7 +30,8 @@ is missing or how to read it, else empty."""
 
 TOO_FEW = "too few"
 BIASED = "noise alone moves the estimate out of its interval; see corrected"
-_CAUTION = 2.5
+CAUTION = 2.5
+"""How often the seeds' share of a variance counts in its degrees of freedom (`freedom` says why)."""
 
 
 def summarise(draws: Draws) -> pd.DataFrame:
@@ -72,7 +73,7 @@ def freedom(slopes: np.ndarray, part: Parts, patients: np.ndarray | None = None)
     """
     n = len(part.by_seed)
     by_patient = slopes**2 * part.patients
-    seeds = _CAUTION * float(np.var(part.by_seed @ slopes, ddof=1)) / n if n > 1 else 0.0
+    seeds = CAUTION * float(np.var(part.by_seed @ slopes, ddof=1)) / n if n > 1 else 0.0
     squares = seeds**2 / max(n - 1, 1)
     if patients is not None:
         squares += float((by_patient**2 / np.maximum(patients - 1, 1)).sum())

@@ -14,14 +14,11 @@ from harness import backbones, identity
 from harness.cohorts.cohort import SPLITS, Cohort
 from harness.errors import HarnessError
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
-from harness.protocol import CHECKPOINTS, Protocol, Selection
+from harness.protocol import BASELINE, CHECKPOINTS, Protocol, Selection
 from harness.store import PlanRow, Tuned, contents
 
 if TYPE_CHECKING:
     from harness.plugin.method import Sampler
-
-BASELINE = "erm"
-"""The method that controls are made of."""
 
 # What fits and predicts, beside the method and the network: a trial's id has all that they reach by import.
 _TRAINING = identity.HARNESS / "training"

@@ -11,7 +11,7 @@ from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, did_you_mean
 from harness.plugin import discovery
-from harness.protocol import Protocol
+from harness.protocol import BASELINE, Protocol
 from harness.running import plan
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Plan
@@ -113,8 +113,8 @@ def find_methods(
             broken.append(discovery.Broken(known[name], f"{known[name].file}: {reason}", ""))
     stuck = {one.plugin.name for one in broken}
     candidates = {name: one for name, one in candidates.items() if name not in stuck}
-    if controls and plan.BASELINE not in candidates:
-        raise HarnessError(f"--controls are made of '{plan.BASELINE}', which is broken: {broken[0].error}")
+    if controls and BASELINE not in candidates:
+        raise HarnessError(f"--controls are made of '{BASELINE}', which is broken: {broken[0].error}")
     return candidates, [p.name for p in found if p.name in candidates], broken
 
 
@@ -134,8 +134,8 @@ def _describe(
     known: dict[str, discovery.Plugin] = {}
     broken: list[discovery.Broken] = []
     everywhere, waiting = discovery.discover(), list(found)
-    if controls and plan.BASELINE not in {plugin.name for plugin in found}:
-        waiting.append(discovery.find(plan.BASELINE))
+    if controls and BASELINE not in {plugin.name for plugin in found}:
+        waiting.append(discovery.find(BASELINE))
     while waiting:
         known |= {plugin.name: plugin for plugin in waiting}
         described, also_broken = describe(waiting)

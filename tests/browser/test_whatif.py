@@ -6,7 +6,8 @@ from make_records import World, make_site
 
 from harness import equity
 from harness.equity import intervals
-from leaderboard import data, tables
+from leaderboard.compute import sections
+from leaderboard.read import boards
 
 pytestmark = pytest.mark.browser
 
@@ -31,7 +32,7 @@ def by_hand(
     site, method, metric="dice", seeds=(0, 1, 2, 3), groups=None, without="", definition=equity.es_sum
 ):
     """The same number from the records with harness.equity's own definitions."""
-    (board,) = data.load(site.runs)
+    (board,) = boards.of_store(site.runs)
     kept = (board.test["race"] != without).to_numpy(bool)
     race = board.test["race"].replace(groups or {})[kept]
     scores = board.matrix(method, "race", "cup", metric)[list(seeds)].mean(axis=0)[kept]
@@ -76,8 +77,8 @@ def test_live_intervals_are_close_to_the_boards(new_tab, close):
         "const own = Equity.preset(d);"
         "return [d.methods, Equity.resample(d, own), Equity.resample(d, {...own, definition: 'worst'})]; }"
     )
-    (board,) = data.load(close.runs)
-    section = tables.section(board, "race", "cup")
+    (board,) = boards.of_store(close.runs)
+    section = sections.one(board, "race", "cup")
     for quantity, found in (("es_sum", sums), ("worst_group", worst)):
         for method, live in zip(methods, found, strict=True):
             number = section.row(method).number("dice", quantity)

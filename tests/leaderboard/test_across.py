@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 from make_records import World, make_site
 
-from leaderboard import across, data, tables
+from leaderboard.compute import across, sections
+from leaderboard.read import boards
 
 METHODS = ("erm", "febs", "adv")
 
 
 def lines_of(folder, world):
     site = make_site(folder, world)
-    (board,) = data.load(site.runs)
-    return site, board, across.of_board(board, tables.sections(board))
+    (board,) = boards.of_store(site.runs)
+    return site, board, across.of_board(board, sections.of_board(board))
 
 
 def test_the_mean_over_the_tables_stands_under_them(tmp_path):

@@ -4,7 +4,7 @@ from make_records import World, make_store
 
 import leaderboard
 from harness.equity import MIN_PATIENTS
-from leaderboard import ages
+from leaderboard.compute import ages
 
 
 def test_the_curve_follows_a_straight_line_and_the_band_holds_it():

@@ -3,7 +3,8 @@ import pytest
 from make_records import World, make_store
 
 import leaderboard
-from leaderboard import anatomy, data, tables
+from leaderboard.compute import anatomy, sections
+from leaderboard.read import boards
 
 
 @pytest.fixture(scope="module")
@@ -13,8 +14,8 @@ def store(tmp_path_factory):
 
 
 def test_strata_hold_a_third_each_and_their_means_are_those_of_their_samples(store):
-    (board,) = data.load(store)
-    found = anatomy.of_method(board, tables.section(board, "gender", "cup"), "erm")
+    (board,) = boards.of_store(store)
+    found = anatomy.of_method(board, sections.one(board, "gender", "cup"), "erm")
     assert [stratum.name for stratum in found.strata] == ["small", "medium", "large"]
     assert sum(stratum.samples for stratum in found.strata) == 240
     small = found.strata[0]
@@ -25,8 +26,8 @@ def test_strata_hold_a_third_each_and_their_means_are_those_of_their_samples(sto
 
 
 def test_a_gap_where_sizes_are_alike_is_more_than_anatomy(store, tmp_path):
-    (board,) = data.load(store)
-    found = anatomy.of_method(board, tables.section(board, "gender", "cup"), "erm")
+    (board,) = boards.of_store(store)
+    found = anatomy.of_method(board, sections.one(board, "gender", "cup"), "erm")
     assert found.at_equal_sizes.value == pytest.approx(found.gap.value, abs=0.02)
     assert "The gap remains when sizes are adjusted for in thirds" in found.finding
     leaderboard.build(store.root, tmp_path / "site")
@@ -40,6 +41,6 @@ def test_a_protocol_recorded_without_sizes_says_nothing_of_them(store, tmp_path)
         tmp_path / "runs", World(methods=("erm",), attributes=("gender",), structures=("cup",))
     )
     (other.root / "protocols" / "quick" / "sizes.parquet").unlink()
-    (board,) = data.load(other)
-    assert anatomy.of_method(board, tables.section(board, "gender", "cup"), "erm") is None
+    (board,) = boards.of_store(other)
+    assert anatomy.of_method(board, sections.one(board, "gender", "cup"), "erm") is None
     assert isinstance(store.sizes("quick"), pd.DataFrame)

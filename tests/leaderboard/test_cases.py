@@ -3,7 +3,7 @@ from make_records import World, make_site
 from PIL import Image
 
 import leaderboard
-from leaderboard.cases import PREDICTION, SIDE, TRUTH, outline, picture
+from leaderboard.draw.cases import PREDICTION, SIDE, TRUTH, outline, picture
 
 
 def test_outline_runs_along_the_border_of_a_square():

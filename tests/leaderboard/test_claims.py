@@ -12,9 +12,11 @@ from make_records import World, make_site, make_store
 
 from harness.equity import MIN_PATIENTS
 from harness.multiplicity import holm
-from leaderboard import data, pages, payload, tables, words
-from leaderboard.data import readable
-from leaderboard.tables import Noise, Number, Row
+from leaderboard.compute import facts, sections, seeds, words
+from leaderboard.compute.row import Noise, Number, Row
+from leaderboard.read import boards
+from leaderboard.read.boards import readable
+from leaderboard.write import payload
 
 CLEAR = {"attributes": ("race",), "structures": ("cup",), "samples": 200, "noise": 0.03}
 
@@ -33,8 +35,8 @@ def test_a_gap_is_above_chance_where_relabelling_and_interval_agree(low, p_holm,
 
 
 def test_gap_p_values_are_adjusted_over_the_methods_of_the_table(tmp_path):
-    (board,) = data.load(make_store(tmp_path, World(**CLEAR)))
-    rows = tables.section(board, "race", "cup").rows
+    (board,) = boards.of_store(make_store(tmp_path, World(**CLEAR)))
+    rows = sections.one(board, "race", "cup").rows
     adjusted = [row.noise["dice"].p_holm for row in rows]
     assert adjusted == pytest.approx(holm(np.array([row.noise["dice"].p for row in rows])))
 
@@ -73,17 +75,17 @@ def test_a_title_cannot_turn_the_sentences_around_it(tmp_path):
 def test_a_group_below_the_least_size_is_published_nowhere(tmp_path):
     world = World(**(CLEAR | {"samples": 60}))
     site = make_site(tmp_path, world)
-    (board,) = data.load(site.runs)
+    (board,) = boards.of_store(site.runs)
     patients = board.test.groupby("race")["patient"].nunique()
     small, large = patients.index[patients < MIN_PATIENTS], patients.index[patients >= MIN_PATIENTS]
     assert len(small) > 0
     assert len(large) > 1
-    section = tables.section(board, "race", "cup")
+    section = sections.one(board, "race", "cup")
     packed = payload.pack(board, section)
     assert set(packed["groups"]) == set(large)
     codes = payload._codes(board, section)
     assert set(codes[board.test["race"].isin(small)]) == {payload.UNKNOWN}
-    for seed in pages.seed_rows(board, board.entries["erm"], "race", "cup"):
+    for seed in seeds.of_method(board, board.entries["erm"], "race", "cup"):
         named = dict(zip(board.record.groups["race"], seed.groups, strict=True))
         assert {named[group] for group in small} == {None}
         means = np.array([named[group] for group in board.record.groups["race"] if group in large])
@@ -92,9 +94,9 @@ def test_a_group_below_the_least_size_is_published_nowhere(tmp_path):
 
 def test_what_the_test_set_can_show_is_on_the_protocols_page(tmp_path):
     site = make_site(tmp_path, World(**CLEAR))
-    (board,) = data.load(site.runs)
-    section = tables.section(board, "race", "cup")
-    ((attribute, structure, rows),) = pages.detectable([section])
+    (board,) = boards.of_store(site.runs)
+    section = sections.one(board, "race", "cup")
+    ((attribute, structure, rows),) = facts.detectable([section])
     assert (attribute, structure) == ("race", "cup")
     assert max(gap for _, _, gap in rows) == section.row("erm").noise["dice"].detectable
     page = site.page("quick/protocol.html")
@@ -112,10 +114,10 @@ def test_corrected_scores_stand_on_the_board_and_in_the_export(tmp_path):
 
 
 def test_a_small_groups_mean_distance_has_no_interval(tmp_path):
-    (board,) = data.load(make_store(tmp_path, World(**CLEAR)))
-    row = tables.section(board, "race", "cup").row("erm")
+    (board,) = boards.of_store(make_store(tmp_path, World(**CLEAR)))
+    row = sections.one(board, "race", "cup").row("erm")
     patients = board.test.groupby("race")["patient"].nunique()
     for group, number in row.groups["hd95"].items():
         if number.there:
-            assert math.isnan(number.low) == (patients[group] < tables.MANY_PATIENTS)
+            assert math.isnan(number.low) == (patients[group] < sections.MANY_PATIENTS)
             assert not math.isnan(row.group("dice", group).low)

@@ -1,7 +1,8 @@
 import pytest
 from make_records import World, make_site
 
-from leaderboard import controls, data
+from leaderboard.compute import controls
+from leaderboard.read import boards
 
 SHUFFLED, STEPS = "shuffled groups", "ERM with the same extra steps"
 
@@ -20,7 +21,7 @@ def site(tmp_path_factory):
 
 
 def test_a_gain_that_shuffling_takes_away_is_seen_and_one_that_steps_have_too_is_not(site):
-    (board,) = data.load(site.runs)
+    (board,) = boards.of_store(site.runs)
     shuffled, steps = controls.of_method(board, "febs", "race")
     assert (shuffled.name, shuffled.better) == (SHUFFLED, True)
     assert shuffled.es_difference.low > 0

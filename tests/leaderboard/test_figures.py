@@ -5,7 +5,11 @@ import pytest
 from make_records import World, make_site, make_store
 
 from harness.store import MethodInfo
-from leaderboard import across, citations, data, figures, labels, tables
+from leaderboard.compute import across, sections
+from leaderboard.draw import across as together
+from leaderboard.draw import labels, section
+from leaderboard.read import boards
+from leaderboard.write import citations
 
 TWINS = "A very long title that two methods have in common"
 
@@ -20,8 +24,8 @@ def site(tmp_path_factory):
 
 
 def test_methods_of_the_same_title_stay_two_marks_with_two_names(site):
-    (board,) = data.load(site.runs)
-    drawn = str(figures.forest(tables.section(board, "race", "cup")))
+    (board,) = boards.of_store(site.runs)
+    drawn = str(section.forest(sections.one(board, "race", "cup")))
     assert {"A very long ti… [one]", "A very long ti… [two]"} <= set(re.findall(r">([^<>]+)</text>", drawn))
     said = re.findall(r"<title>([^<]*): 0[.]", drawn)
     assert said.count(TWINS) == 2 * 2  # each an interval and a point
@@ -77,14 +81,14 @@ def test_no_mark_sits_on_the_frame():
 
 def test_the_rank_figure_says_each_methods_range_under_every_attribute(tmp_path):
     world = World(methods=("erm", "adv", "febs"), structures=("cup", "disc"), samples=120)
-    (board,) = data.load(make_store(tmp_path, world))
-    found = across.of_board(board, tables.sections(board))
-    drawn = figures.ranks(found, "cup")
+    (board,) = boards.of_store(make_store(tmp_path, world))
+    found = across.of_board(board, sections.of_board(board))
+    drawn = together.ranks(found, "cup")
     assert drawn.title == "Ranks by attribute, cup"
     said = set(re.findall(r"<title>([^<]*)</title>", str(drawn.svg)))
     expected = set()
     for attribute in ("race", "gender"):
-        for row in tables.section(board, attribute, "cup").ranked:
+        for row in sections.one(board, attribute, "cup").ranked:
             low, high = row.rank_low, row.rank_high
             span = str(low) if low == high else f"{low}–{high}"
             expected.add(f"{row.title}, by {attribute}: rank {span}")
@@ -92,8 +96,8 @@ def test_the_rank_figure_says_each_methods_range_under_every_attribute(tmp_path)
 
 
 def test_a_badge_says_how_sure_its_number_is(site):
-    (board,) = data.load(site.runs)
-    row = tables.section(board, "race", "cup").row("erm")
+    (board,) = boards.of_store(site.runs)
+    row = sections.one(board, "race", "cup").row("erm")
     number = row.number("dice", "es_sum")
     badge = site.page("quick/badges/erm-race.svg")
     assert f"{number.value:.3f} ({number.low:.3f} to {number.high:.3f}) · rank" in badge
@@ -154,7 +158,7 @@ def test_no_other_address_gets_into_bibtex(url):
 
 
 def test_the_boards_own_entry_has_the_year_of_its_newest_trial(site):
-    (board,) = data.load(site.runs)
+    (board,) = boards.of_store(site.runs)
     newest = max(r.finished for e in board.entries.values() for r in e.done("race"))
     own = citations.of_board(board)[0]["bibtex"]
     assert own.startswith("@misc{equity-leaderboard-quick,")

@@ -7,7 +7,9 @@ from make_records import World, make_store
 
 import leaderboard
 from harness.errors import HarnessError
-from leaderboard import citations, data, intersections, pages, render, words
+from leaderboard.compute import intersections, seeds, words
+from leaderboard.read import boards, reported
+from leaderboard.write import addresses, citations
 
 WORLD = World(methods=("erm", "febs"), seeds=(0, 1), structures=("cup",), samples=240)
 REPORTED = """
@@ -51,17 +53,15 @@ def test_reported_numbers_stand_apart_and_are_not_ranked(site):
 def test_a_reported_row_without_a_source_is_refused(store, tmp_path):
     shown = REPORTED.replace('"Somebody et al. 2024, Table 2"', '""')
     (tmp_path / "reported.toml").write_text(shown)
-    from leaderboard import reported
-
     with pytest.raises(HarnessError, match=r"row\.0\.citation"):
-        reported.load(tmp_path)
+        reported.of_runs(tmp_path)
     (tmp_path / "reported.toml").write_text("[[row")
     with pytest.raises(HarnessError, match="not TOML"):
-        reported.load(tmp_path)
+        reported.of_runs(tmp_path)
 
 
 def test_intersections_are_the_means_of_who_is_in_both_groups(store):
-    (board,) = data.load(store)
+    (board,) = boards.of_store(store)
     (crossing,) = intersections.crossings(board, "race")["febs"]
     assert (crossing.attribute, crossing.other) == ("race", "gender")
     mine = [store.scores(r.id) for r in board.entries["febs"].done("race")]
@@ -90,8 +90,8 @@ def test_bibtex_escapes_what_tex_would_run():
 
 
 def test_seed_rows_are_the_means_of_single_trials(store):
-    (board,) = data.load(store)
-    rows = pages.seed_rows(board, board.entries["febs"], "gender", "cup")
+    (board,) = boards.of_store(store)
+    rows = seeds.of_method(board, board.entries["febs"], "gender", "cup")
     for row in rows:
         scores = store.scores(row.record.id).merge(store.subjects("quick"))
         assert row.overall == pytest.approx(scores["dice"].mean())
@@ -112,12 +112,12 @@ def test_seed_rows_are_the_means_of_single_trials(store):
     ],
 )
 def test_only_web_addresses_become_links(url, safe):
-    assert bool(pages.web_address(url)) == safe
+    assert bool(addresses.web_address(url)) == safe
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "protocol", "Über", "x" * 300, "", "con fused"])
 def test_any_name_becomes_one_safe_file_name(name):
-    made = render.slug(name)
+    made = addresses.slug(name)
     assert "/" not in made
     assert not made.startswith(".")
     assert 0 < len(made) < 80
@@ -125,7 +125,7 @@ def test_any_name_becomes_one_safe_file_name(name):
 
 
 def test_names_that_look_alike_keep_their_own_file():
-    assert len({render.slug(name) for name in ("A", "a", "a ", "ä")}) == 4
+    assert len({addresses.slug(name) for name in ("A", "a", "a ", "ä")}) == 4
 
 
 def test_probabilities_never_read_as_certain():

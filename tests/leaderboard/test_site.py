@@ -13,7 +13,9 @@ import leaderboard
 from harness.equity import many
 from harness.errors import HarnessError
 from harness.store import BrokenPlugin
-from leaderboard import data, parallel, tables
+from leaderboard import parallel
+from leaderboard.compute import sections
+from leaderboard.read import boards
 
 
 class Page(HTMLParser):
@@ -121,8 +123,8 @@ def test_the_most_methods_that_are_resampled_can_be_told_apart(tmp_path):
         methods=names, attributes=("race",), structures=("cup",), samples=120, noise=0.03,
         gaps=dict.fromkeys(names, 0.05), quality={name: -0.02 * i for i, name in enumerate(names)},
     )  # fmt: skip
-    (board,) = data.load(make_store(tmp_path, world))
-    rows = tables.section(board, "race", "cup").ranked
+    (board,) = boards.of_store(make_store(tmp_path, world))
+    rows = sections.one(board, "race", "cup").ranked
     assert [row.method for row in rows] == names
     assert rows[0].letters != rows[-1].letters
     assert rows[-1].rank_low > 5
@@ -130,8 +132,8 @@ def test_the_most_methods_that_are_resampled_can_be_told_apart(tmp_path):
 
 
 def test_what_is_said_against_erm_agrees_with_the_letters(small):
-    (board,) = data.load(small.runs)
-    for section in tables.sections(board):
+    (board,) = boards.of_store(small.runs)
+    for section in sections.of_board(board):
         baseline = section.row("erm")
         for row in section.ranked:
             apart = not set(row.letters) & set(baseline.letters)
@@ -140,8 +142,8 @@ def test_what_is_said_against_erm_agrees_with_the_letters(small):
 
 def test_best_is_not_written_where_a_paired_test_does_not_agree():
     line = {"rank": 1, "rank_low": 1, "p_best": 0.97, "letters": "a"}
-    assert not tables._rank([line | {"rank_high": 2}], 2, "run")["best"]
-    assert tables._rank([line | {"rank_high": 1}], 2, "run")["best"]
+    assert not sections._rank([line | {"rank_high": 2}], 2, "run")["best"]
+    assert sections._rank([line | {"rank_high": 1}], 2, "run")["best"]
 
 
 def test_a_cohort_with_too_small_groups_says_so_instead_of_ranking(tmp_path):

@@ -4,12 +4,13 @@ from html import unescape
 import pytest
 from make_records import World, make_site
 
-from leaderboard import data, stability, tables
+from leaderboard.compute import sections, stability
+from leaderboard.read import boards
 
 
 def of(site):
-    (board,) = data.load(site.runs)
-    return board, stability.of_section(board, tables.section(board, "race", "cup"))
+    (board,) = boards.of_store(site.runs)
+    return board, stability.of_section(board, sections.one(board, "race", "cup"))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_a_seed_left_out_is_the_es_of_the_others(clear):
     groups = board.test["race"].to_numpy(object)
     means = [scores[groups == g].mean() for g in board.record.groups["race"]]
     expected = scores.mean() / (1 + sum(abs(scores.mean() - m) for m in means))
-    named = dict(stability._choices(board, tables.section(board, "race", "cup"), ["erm", "febs"]))
+    named = dict(stability._choices(board, sections.one(board, "race", "cup"), ["erm", "febs"]))
     assert named["seed 0 left out"][0] == pytest.approx(expected, abs=1e-12)
 
 

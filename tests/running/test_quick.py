@@ -22,8 +22,9 @@ from harness.running.executors.local import LocalExecutor, slots
 from harness.running.prepare import prepare
 from harness.running.schedule import embed_cohort, execute
 from harness.running.trial import Paths
-from leaderboard import data, tables
-from leaderboard.tables import Section
+from leaderboard.compute import sections
+from leaderboard.compute.sections import Section
+from leaderboard.read import boards
 
 CACHE = Path(os.environ.get("HARNESS_CACHE") or user_cache_path("equity-leaderboard"))
 
@@ -75,8 +76,8 @@ def null_site(fetched, tmp_path_factory) -> tuple[Path, list[Section]]:
         outcome = execute(prepared, executor, Silent(), len(workers), "cpu")
     assert outcome.count("done") == len(prepared.plan.trials) == 9
     leaderboard.build(folder / "runs", folder / "site")
-    (board,) = data.load(prepared.store)
-    return folder / "site", tables.sections(board)
+    (board,) = boards.of_store(prepared.store)
+    return folder / "site", sections.of_board(board)
 
 
 @pytest.mark.slow

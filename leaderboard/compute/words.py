@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
-from leaderboard.across import Line
-from leaderboard.data import Board
-from leaderboard.tables import BASELINE, LEAST_SEEDS, Number, Row, Section
+from harness.protocol import BASELINE
+from leaderboard.compute.across import Line
+from leaderboard.compute.row import Number, Row
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 MISSING = "–"
 

@@ -9,10 +9,9 @@ import numpy as np
 
 from harness import equity
 from harness.protocol import CHECKPOINTS
-from leaderboard import words
-from leaderboard.data import Board
-from leaderboard.payload import kept
-from leaderboard.tables import Section
+from leaderboard.compute import words
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class _Groups:
         self.board = board
         self.section = section
         column = board.test[section.attribute].to_numpy(object)
-        self.members = [column == group for group in kept(section)]
+        self.members = [column == group for group in section.kept]
 
     def means(self, name: str, metric: str, without: int | None) -> tuple[float, np.ndarray]:
         scores = self.board.matrix(name, self.section.attribute, self.section.structure, metric)

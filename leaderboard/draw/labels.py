@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboard.svg import COLOURS
+from leaderboard.draw.svg import COLOURS
 
 WIDTH = 380
 HEIGHT = 220

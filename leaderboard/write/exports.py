@@ -7,38 +7,30 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from harness import equity
 from harness.store import Record
-from leaderboard import across, pages, words
-from leaderboard.data import Board
-from leaderboard.tables import Number, Row, Section
+from leaderboard.compute import columns, facts, words
+from leaderboard.compute.across import Across
+from leaderboard.compute.results import Result
+from leaderboard.compute.row import Number, Row
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 SCHEMA_VERSION = 1
 
-_FROM_SUMMARY = ("estimate", "low", "high", "corrected")
-_FROM_NOISE = ("floor", "floor_95", "p", "detectable")
-_FROM_COMPARISON = ("difference", "difference_low", "difference_high", "p_holm", "better", "verdict")
-_FROM_RANKING = ("rank", "rank_low", "rank_high", "p_best", "letters")
 _WORDS = ("quantity", "group", "metric", "verdict", "letters", "note")
 _COUNTS = ("patients", "samples", "rank", "rank_low", "rank_high")
 
-CSV = (
-    *("protocol", "attribute", "structure", "metric", "method", "status", "obtained", "quantity", "group"),
-    *("patients", "samples"),
-    *_FROM_SUMMARY,
-    *_FROM_NOISE,
-    *_FROM_COMPARISON,
-    *_FROM_RANKING,
-    "note",
-)
+_ABOUT = ("protocol", "attribute", "structure", "metric", "method", "status", "obtained")
+CSV = (*_ABOUT, *(column for column in equity.TIDY if column != "method"))
 """Columns of leaderboard.csv: one row a method, metric, quantity and group; a method without a finished
 trial has one row with its status. The numbers are those of `harness.equity` to six significant digits."""
 
@@ -57,7 +49,7 @@ class Value(_Json):
     corrected: float | None = Field(None, description="freed of the bias that noise gives gaps and ES")
 
 
-class MethodResult(_Json):
+class _Method(_Json):
     """A method under one attribute and structure."""
 
     method: str
@@ -82,19 +74,27 @@ class MethodResult(_Json):
     letters: str = Field(description="methods that share a letter cannot be told apart")
     scores: dict[str, dict[str, Value]] = Field(description="metric to quantity to value")
     groups: dict[str, dict[str, Value]] = Field(description="metric to group to its mean score")
-    gap_noise_floor: float | None = Field(description="95th percentile of the Dice gap under relabelling")
-    gap_p: float | None
-    gap_p_holm: float | None = Field(None, description="adjusted over the section's methods")
-    gap_detectable: float | None = Field(
-        None, description="smallest true gap that the test set shows above the floor with probability 0.8"
+
+
+_TYPES = {Number | None: Value | None}
+"""What a type of the rows is called in JSON, where that differs."""
+
+if TYPE_CHECKING:
+    MethodResult = _Method
+else:
+    # With a field for every fact that a column declares.
+    MethodResult = create_model(
+        "MethodResult",
+        __base__=_Method,
+        **{
+            fact.key: (
+                _TYPES.get(fact.type, fact.type),
+                Field(None if fact.later else ..., description=fact.description),
+            )
+            for fact in columns.facts()
+        },
     )
-    es_dice_minus_baseline: Value | None
-    es_dice_p_holm: float | None
-    gap_verdict: str
-    missed: int = Field(description="cases where just one of truth and prediction is empty, over all seeds")
-    scored: int
-    fit_seconds: float | None = Field(description="mean over seeds")
-    peak_memory_bytes: int | None
+    MethodResult.__doc__ = _Method.__doc__
 
 
 class SectionResult(_Json):
@@ -144,12 +144,12 @@ class Export(_Json):
     protocols: list[ProtocolResult]
 
 
-def write(folder: Path, boards: Sequence[tuple[Board, list[Section]]]) -> None:
+def write(folder: Path, results: Sequence[Result]) -> None:
     """Write leaderboard.csv, leaderboard.json and leaderboard.schema.json into the folder."""
-    frames = [csv_rows(board, section) for board, sections in boards for section in sections]
+    frames = [csv_rows(result.board, section) for result in results for section in result.sections]
     table = pa.Table.from_pandas(pd.concat(frames)[list(CSV)], preserve_index=False)
     pyarrow.csv.write_csv(table, folder / "leaderboard.csv")
-    protocols = [_protocol(board, sections) for board, sections in boards]
+    protocols = [_protocol(result) for result in results]
     export = Export(definition_digest=definition_digest(), protocols=protocols)
     (folder / "leaderboard.json").write_text(export.model_dump_json() + "\n", encoding="utf-8")
     schema = json.dumps(Export.model_json_schema(), indent=1, sort_keys=True)
@@ -166,7 +166,7 @@ def definition_digest() -> str:
 
 def csv_rows(board: Board, section: Section) -> pd.DataFrame:
     """Return a section's rows of leaderboard.csv."""
-    parts = [_joined(tables).assign(metric=metric) for metric, tables in section.tidy.items()]
+    parts = [tables.tidy.assign(metric=metric) for metric, tables in section.tables.items()]
     idle = [row.method for row in section.rows if not row.metrics]
     parts.append(pd.DataFrame({"method": idle}, dtype=object))
     frame = pd.concat(parts).reindex(columns=list(CSV))
@@ -181,24 +181,10 @@ def csv_rows(board: Board, section: Section) -> pd.DataFrame:
     )
     for column in _WORDS:
         frame[column] = frame[column].astype(object).fillna("").astype(str)
-    for column in (*_FROM_SUMMARY, *_FROM_NOISE, *_FROM_COMPARISON[:4], "p_best"):
+    for column in set(equity.TIDY) - {"method", "better", *_WORDS, *_COUNTS}:
         frame[column] = _rounded(frame[column])
     frame["better"] = [None if pd.isna(value) else bool(value) for value in frame["better"]]
     return frame.astype(dict.fromkeys(_COUNTS, "Int64"))
-
-
-def _joined(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    keys = ["method", "quantity", "group"]
-    noise = tables["noise"].drop(columns=["patients", "observed", "note"])
-    frame = tables["summary"].merge(noise, on=keys, how="outer", sort=False)
-    if "comparison" in tables:
-        names = {"low": "difference_low", "high": "difference_high"}
-        compared = tables["comparison"].drop(columns=["baseline", "p", "note"]).rename(columns=names)
-        frame = frame.merge(compared, on=keys, how="left", sort=False)
-    if "ranking" in tables:
-        ranking = tables["ranking"].drop(columns=["estimate", "note"]).assign(group="")
-        frame = frame.merge(ranking, on=keys, how="left", sort=False)
-    return frame
 
 
 def _rounded(column: pd.Series) -> np.ndarray:
@@ -212,8 +198,8 @@ def _digits(value: float) -> float | None:
     return None if math.isnan(value) else float(f"{value:.6g}")
 
 
-def _protocol(board: Board, sections: list[Section]) -> ProtocolResult:
-    record = board.record
+def _protocol(result: Result) -> ProtocolResult:
+    record = result.board.record
     return ProtocolResult(
         name=record.name,
         title=record.protocol["title"],
@@ -222,13 +208,12 @@ def _protocol(board: Board, sections: list[Section]) -> ProtocolResult:
         protocol=record.protocol,
         command=record.command,
         broken={plugin.name: plugin.error for plugin in record.broken},
-        sections=[_section(board, section) for section in sections],
-        across=_across(board, sections),
+        sections=[_section(result.board, section) for section in result.sections],
+        across=_across(result.across),
     )
 
 
-def _across(board: Board, sections: list[Section]) -> list[AcrossResult]:
-    found = across.of_board(board, sections)
+def _across(found: Across | None) -> list[AcrossResult]:
     return [
         AcrossResult(
             method=line.method,
@@ -256,7 +241,6 @@ def _section(board: Board, section: Section) -> SectionResult:
 
 def _method(board: Board, row: Row, attribute: str) -> MethodResult:
     done = board.entries[row.method].done(attribute)
-    noise = row.noise.get("dice")
     return MethodResult(
         method=row.method,
         title=row.title,
@@ -275,23 +259,19 @@ def _method(board: Board, row: Row, attribute: str) -> MethodResult:
         letters=row.letters,
         scores={metric: _values(numbers) for metric, numbers in row.metrics.items()},
         groups={metric: _values(numbers) for metric, numbers in row.groups.items()},
-        gap_noise_floor=None if noise is None else _digits(noise.floor_95),
-        gap_p=None if noise is None else _digits(noise.p),
-        gap_p_holm=None if noise is None else _digits(noise.p_holm),
-        gap_detectable=None if noise is None else _digits(noise.detectable),
-        es_dice_minus_baseline=None if row.versus is None else _value(row.versus.number),
-        es_dice_p_holm=None if row.versus is None else _digits(row.versus.p),
-        gap_verdict="" if row.versus is None else row.versus.verdict,
-        missed=row.missed,
-        scored=row.scored,
-        fit_seconds=None if row.cost is None else _digits(row.cost.fit_seconds),
-        peak_memory_bytes=None if row.cost is None else row.cost.peak_memory_bytes,
+        **{fact.key: _plain(fact.of(row)) for fact in columns.facts()},
     )
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, Number):
+        return _value(value)
+    return _digits(value) if isinstance(value, float) else value
+
+
 def _identity(record: Record) -> dict[str, str]:
-    facts = {key: value for key, value in record.identity.items() if key not in ("seed", "starts_from")}
-    return dict(pages.flat(facts))
+    told = {key: value for key, value in record.identity.items() if key not in ("seed", "starts_from")}
+    return dict(facts.flat(told))
 
 
 def _values(numbers: dict[str, Number]) -> dict[str, Value]:

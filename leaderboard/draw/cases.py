@@ -11,7 +11,7 @@ from PIL import Image
 
 from harness.equity import MIN_PATIENTS
 from harness.store import Record, Store
-from leaderboard.data import Board
+from leaderboard.read.boards import Board
 
 SIDE = 256
 TRUTH = (0, 229, 255)

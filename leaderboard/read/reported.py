@@ -41,7 +41,7 @@ class _File(BaseModel):
     row: tuple[Reported, ...] = ()
 
 
-def load(runs: Path) -> tuple[Reported, ...]:
+def of_runs(runs: Path) -> tuple[Reported, ...]:
     """Read the rows of RUNS/reported.toml, none where there is no such file.
 
     Raises HarnessError for a file that is not TOML or has a row that does not fit.

@@ -61,7 +61,7 @@ _KEPT = frozenset(
 _NUMBER = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 
 
-def draw(spec: dict[str, Any], label: str) -> Markup:
+def render(spec: dict[str, Any], label: str) -> Markup:
     """Return an `<svg role="img">` named `label`; a mark's description shows when the pointer is on it."""
     import vl_convert
 

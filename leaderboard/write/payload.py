@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboard.data import Board
-from leaderboard.tables import Section
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 SCALE = 2_000
 """Scores travel as whole multiples of 1/SCALE; what is rounded off a mean of 30 samples is below 0.0001."""
@@ -57,7 +57,7 @@ def pack(board: Board, section: Section) -> dict[str, object]:
         "methods": names,
         "titles": [row.title for row in section.ranked],
         "seeds": board.seeds,
-        "groups": list(kept(section)),
+        "groups": list(section.kept),
         "metrics": list(metrics),
         "scale": SCALE,
         "units": len(units.codes),
@@ -66,12 +66,6 @@ def pack(board: Board, section: Section) -> dict[str, object]:
         "patients": None if units.patients is None else _text(units.patients.astype("<u2")),
         "values": _text(values),
     }
-
-
-def kept(section: Section) -> tuple[str, ...]:
-    """Return the groups that gaps and ES are taken over."""
-    row = section.ranked[0]
-    return tuple(group for group in section.groups if row.group("dice", group).there)
 
 
 def _samples(board: Board, section: Section) -> Units:
@@ -88,7 +82,7 @@ def _whole_groups(board: Board, section: Section) -> Units:
 
 
 def _codes(board: Board, section: Section) -> np.ndarray:
-    index = {group: i for i, group in enumerate(kept(section))}
+    index = {group: i for i, group in enumerate(section.kept)}
     return np.array([index.get(group, UNKNOWN) for group in board.test[section.attribute]], np.uint8)
 
 

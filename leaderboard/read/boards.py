@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import get_args
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import equity
 from harness.errors import HarnessError
 from harness.store import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
 from leaderboard.parallel import mapped, shared
@@ -140,6 +142,21 @@ class Board:
         missing = np.full(len(self.test), np.nan)
         return np.stack([self.scores[done[k]][s, m] if k in done else missing for k in self.seeds])
 
+    def equity_scores(
+        self, by_method: Mapping[str, np.ndarray | None], attribute: str, higher_is_better: bool = True
+    ) -> equity.Scores | None:
+        """Return matrices of `matrix` under the groups of an attribute; None where all of them are None."""
+        there = {name: values for name, values in by_method.items() if values is not None}
+        if not there:
+            return None
+        return equity.Scores(
+            there,
+            self.test[attribute].to_numpy(object),
+            self.test["patient"].to_numpy(),
+            order=self.record.groups[attribute],
+            higher_is_better=higher_is_better,
+        )
+
     def size(self, structure: str) -> np.ndarray | None:
         """Return the true structure's size in pixels, float [samples]; None where it is not recorded."""
         if self.sizes is None or structure not in self.sizes:
@@ -182,7 +199,7 @@ class Board:
         return {record.id: record for record in found if record is not None}
 
 
-def load(store: Store) -> list[Board]:
+def of_store(store: Store) -> list[Board]:
     """Read every protocol of a store and the records in its plan.
 
     Raises HarnessError where there is no protocol, or a record does not fit its protocol.

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 from harness.store import MethodInfo, Record
-from leaderboard.data import Board
-from leaderboard.pages import web_address
+from leaderboard.read.boards import Board
+from leaderboard.write.addresses import web_address
 
 _ESCAPED = {
     "\\": r"\textbackslash{}",

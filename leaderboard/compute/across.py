@@ -7,8 +7,9 @@ from statistics import fmean
 
 from harness import equity
 from harness.equity.many import MANY
-from leaderboard.data import Board
-from leaderboard.tables import LEAST_SEEDS, Number, Row, Section
+from leaderboard.compute.row import Number, Row
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def of_board(board: Board, sections: list[Section]) -> Across | None:
     names = [name for name in board.entries if all(name in methods for methods in ranked)]
     if len(views) < 2 or not 2 <= len(names) <= MANY:
         return None
-    table = equity.across([_scores(board, names, view) for view in views], least_seeds=LEAST_SEEDS)
+    table = equity.across([_scores(board, names, view) for view in views], least_seeds=equity.LEAST_SEEDS)
     lines = tuple(
         Line(
             row["method"],
@@ -69,9 +70,6 @@ def _mean(numbers: list[Number]) -> Number:
 
 def _scores(board: Board, names: list[str], view: Section) -> equity.Scores:
     found = {name: board.matrix(name, view.attribute, view.structure, "dice") for name in names}
-    return equity.Scores(
-        {name: values for name, values in found.items() if values is not None},
-        board.test[view.attribute].to_numpy(object),
-        board.test["patient"].to_numpy(),
-        order=board.record.groups[view.attribute],
-    )
+    scores = board.equity_scores(found, view.attribute)
+    assert scores is not None
+    return scores

@@ -1,4 +1,4 @@
-"""What the method and protocol pages show beyond the board's tables."""
+"""What the method and protocol pages show beyond the board's tables: facts of the records, not scores."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-
-import numpy as np
 
 from harness import equity
-from harness.store import MethodInfo, Record
-from leaderboard.data import Board, Entry
-from leaderboard.tables import Section
+from harness.store import MethodInfo
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 
 @dataclass(frozen=True)
@@ -26,17 +23,6 @@ class HyperParameter:
     changed: bool
 
 
-@dataclass(frozen=True)
-class SeedRow:
-    """One trial under an attribute: its Dice by group, or what became of it."""
-
-    seed: int
-    record: Record | None
-    overall: float | None
-    es: float | None
-    groups: tuple[float | None, ...]
-
-
 def hyper_parameters(info: MethodInfo) -> list[HyperParameter]:
     """Return the hyper-parameters, those that differ from their default marked."""
     return [
@@ -45,15 +31,6 @@ def hyper_parameters(info: MethodInfo) -> list[HyperParameter]:
         )
         for name, value in info.hyper_parameters.items()
     ]
-
-
-def web_address(url: str) -> str:
-    """Return the address if a click on it is safe (http, https), else nothing."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return url if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
 def command(board: Board, method: str) -> str:
@@ -71,26 +48,6 @@ def with_data(board: Board, command: str) -> str:
     """Return a command with the option that names the cohort's files, where it has some."""
     own = board.record.protocol["cohort"]["source"] == "synthetic" or "--data" in command
     return command if own else f"{command} --data DATA"
-
-
-def seed_rows(board: Board, entry: Entry, attribute: str, structure: str) -> list[SeedRow]:
-    """Return a row a planned seed, with the structure's mean Dice of that seed alone."""
-    values = board.matrix(entry.name, attribute, structure, "dice")
-    by_seed = dict(zip(board.seeds, values if values is not None else [], strict=False))
-    groups = board.record.groups[attribute]
-    masks = [(board.test[attribute] == group).to_numpy(bool) for group in groups]
-    enough = [board.test["patient"][mask].nunique() >= equity.MIN_PATIENTS for mask in masks]
-    rows = []
-    for seed, record in entry.under(attribute).items():
-        dice = by_seed.get(seed)
-        if dice is None or np.isnan(dice).all():
-            rows.append(SeedRow(seed, record, None, None, (None,) * len(groups)))
-            continue
-        means = [float(dice[mask].mean()) if many else None for mask, many in zip(masks, enough, strict=True)]
-        there = np.array([mean for mean in means if mean is not None])
-        es = float(equity.es_sum(dice.mean(), there)) if len(there) > 1 else None
-        rows.append(SeedRow(seed, record, float(dice.mean()), es, tuple(means)))
-    return rows
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -141,7 +98,7 @@ def detectable(sections: list[Section]) -> list[tuple[str, str, list[tuple[str, 
     """
     found = []
     for section in sections:
-        noise = section.tidy["dice"]["noise"] if section.ranked else None
+        noise = section.tables["dice"].noise if section.ranked else None
         if noise is None:
             continue
         methods = [row.method for row in section.ranked]

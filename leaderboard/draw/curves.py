@@ -5,26 +5,24 @@ from __future__ import annotations
 import pandas as pd
 
 from harness.store import Store
-from leaderboard.data import Board
-from leaderboard.figures import SHAPES, Figure, Spec
-from leaderboard.labels import WIDTH
-from leaderboard.svg import COLOURS, draw
+from leaderboard.compute import curves
+from leaderboard.draw.labels import WIDTH
+from leaderboard.draw.parts import Figure, Spec, by_colour, by_shape
+from leaderboard.draw.svg import COLOURS, render
+from leaderboard.read.boards import Board
 
 
 def of_method(store: Store, board: Board, method: str, attribute: str) -> Figure | None:
     """Return the training loss by epoch for each group, averaged over seeds; None without a curve."""
-    done = board.entries[method].done(attribute)
-    curves = [store.curve(record.id) for record in done if (store.path(record.id) / "curve.csv").is_file()]
-    rows = pd.concat(curves) if curves else pd.DataFrame(columns=["quantity", "attribute"])
-    rows = rows[(rows["quantity"] == "loss") & (rows["attribute"] == attribute)]
-    if rows.empty:
+    mean = curves.of_method(store, board, method, attribute)
+    if mean is None:
         return None
-    mean = rows.groupby(["epoch", "group"], sort=False)["value"].mean().reset_index()
+    seeds = len(board.entries[method].done(attribute))
     names = [group for group in board.record.groups[attribute] if (mean["group"] == group).any()]
     return Figure(
         "Training loss of every group",
-        f"by epoch, mean over {len(done)} seed{'s' if len(done) != 1 else ''}.",
-        draw(_spec(mean, names), f"Training loss by epoch of {', '.join(names)}"),
+        f"by epoch, mean over {seeds} seed{'s' if seeds != 1 else ''}.",
+        render(_spec(mean, names), f"Training loss by epoch of {', '.join(names)}"),
     )
 
 
@@ -38,9 +36,6 @@ def _spec(mean: pd.DataFrame, names: list[str]) -> Spec:
         }
         for row in mean.to_dict("records")
     ]
-    colours = {"domain": names, "range": [COLOURS[f"g{i % 6}"] for i in range(len(names))]}
-    shapes = {"domain": names, "range": [SHAPES[i % 6] for i in range(len(names))]}
-    colour = {"field": "group", "type": "nominal", "scale": colours}
     return {
         "width": WIDTH,
         "height": 180,
@@ -59,14 +54,14 @@ def _spec(mean: pd.DataFrame, names: list[str]) -> Spec:
                 "title": "loss",
                 "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
             },
-            "color": colour,
+            "color": by_colour("group", names),
         },
         "layer": [
             {"mark": {"type": "line", "aria": False, "strokeWidth": 2}},
             {
                 "mark": {"type": "point", "filled": True, "size": 40, "opacity": 1},
                 "encoding": {
-                    "shape": {"field": "group", "type": "nominal", "scale": shapes},
+                    "shape": by_shape("group", names),
                     "description": {"field": "said", "type": "nominal"},
                 },
             },

@@ -11,8 +11,9 @@ from harness import equity
 from harness.equity import MIN_PATIENTS
 from harness.equity.comparison import ALPHA
 from harness.equity.standardise import standardised, strata
-from leaderboard.data import Board
-from leaderboard.tables import FEWER, Number, Section
+from leaderboard.compute.row import Number
+from leaderboard.compute.sections import Section
+from leaderboard.read.boards import Board
 
 NAMES = ("small", "medium", "large")
 NOTHING = Number(note="a group has too few patients of one size")
@@ -59,13 +60,10 @@ def of_method(board: Board, section: Section, name: str) -> Anatomy | None:
     scores = board.matrix(name, attribute, structure, "dice")
     if size is None or scores is None:
         return None
-    groups = board.test[attribute].to_numpy(object)
-    patients = board.test["patient"].to_numpy()
-    order = board.record.groups[attribute]
-    if not any(group is not None and group == group for group in groups):
+    if board.test[attribute].isna().all():
         return None
-    whole = equity.Scores({name: scores}, groups, patients, order=order)
-    if len(whole.kept) < 2:
+    whole = board.equity_scores({name: scores}, attribute)
+    if whole is None or len(whole.kept) < 2:
         return None
     level = standardised(whole, size)
     gap, p = (NOTHING, math.nan) if level is None else _gap(level)
@@ -89,8 +87,7 @@ def _mean(average: np.ndarray, mine: np.ndarray, whole: equity.Scores) -> float 
 
 
 def _gap(scores: equity.Scores) -> tuple[Number, float]:
-    draws = equity.resample(scores, resamples=FEWER)
+    draws = equity.resample(scores, resamples=equity.FEWER)
     (row,) = equity.summarise(draws).query("quantity == 'gap' and group == ''").to_dict("records")
     (noise,) = equity.noise_floor(draws).query("quantity == 'gap' and group == ''").to_dict("records")
-    gap = Number(float(row["estimate"]), float(row["low"]), float(row["high"]), str(row["note"]))
-    return gap, float(noise["p"])
+    return Number.of(row), float(noise["p"])

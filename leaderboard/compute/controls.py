@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from harness import equity
+from harness.equity import FEWER, LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.multiplicity import holm
-from leaderboard.data import Board, Entry
-from leaderboard.tables import FEWER, LEAST_SEEDS, Number
+from leaderboard.compute.row import Number
+from leaderboard.read.boards import Board, Entry
 
 NOTHING = Number()
 
@@ -68,15 +69,12 @@ def _twin(board: Board, entry: Entry, own: np.ndarray | None, attribute: str) ->
     scores = board.scores_of(entry, attribute, board.structures[0], "dice")
     if scores is None or own is None or board.test[attribute].isna().all():
         return twin
-    both = equity.Scores(
-        {"method": own, "twin": scores},
-        board.test[attribute].to_numpy(object),
-        board.test["patient"].to_numpy(),
-        order=board.record.groups[attribute],
-    )
+    both = board.equity_scores({"method": own, "twin": scores}, attribute)
+    assert both is not None
     draws = equity.resample(both, resamples=FEWER)
     common = int((~np.isnan(own).all(axis=1) & ~np.isnan(scores).all(axis=1)).sum())
-    levels, apart = equity.summarise(draws), equity.compare(draws, baseline="twin", least_seeds=LEAST_SEEDS)
+    levels = equity.summarise(draws)
+    apart = equity.compare(draws, baseline="twin", least_seeds=LEAST_SEEDS)
     return replace(
         twin,
         es=_number(levels[levels["method"] == "twin"], "es_sum", "estimate"),
@@ -89,4 +87,4 @@ def _twin(board: Board, entry: Entry, own: np.ndarray | None, attribute: str) ->
 
 def _number(table: pd.DataFrame, quantity: str, key: str) -> Number:
     (row,) = table[table["quantity"] == quantity].to_dict("records")
-    return Number(float(row[key]), float(row["low"]), float(row["high"]), str(row["note"]))
+    return Number.of(row, key)

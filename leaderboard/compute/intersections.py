@@ -8,8 +8,8 @@ import numpy as np
 
 from harness import equity
 from harness.equity import MIN_PATIENTS
-from leaderboard.data import Board
-from leaderboard.tables import FEWER, Number
+from leaderboard.compute.row import Number
+from leaderboard.read.boards import Board
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _cross(board: Board, attribute: str, other: str) -> dict[str, Crossing]:
     order = [str(cell) for cell in range(len(first) * len(second))]
     summary = equity.summarise(
         equity.resample(
-            equity.Scores(scores, labels, test["patient"].to_numpy(), order=order), resamples=FEWER
+            equity.Scores(scores, labels, test["patient"].to_numpy(), order=order), resamples=equity.FEWER
         )
     )
     by_group = summary[summary["quantity"] == "group"]

@@ -1,0 +1,100 @@
+"""What a board says of one method: the result that tables, exports, figures and pages all show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from harness.store import Cost, Obtained, Record
+
+
+class Number(NamedTuple):
+    """An estimate with its 95% interval; `note` says why it is missing or how to read it."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    note: str = ""
+    corrected: float = math.nan
+    """The estimate freed of what noise adds to gaps and takes from ES."""
+
+    @staticmethod
+    def of(line: Mapping[Any, Any], key: str = "estimate") -> Number:
+        """Return the number in a row of one of `harness.equity`'s tables, under a key."""
+        value, low, high = (float(line[name]) for name in (key, "low", "high"))
+        return Number(value, low, high, str(line["note"]), float(line.get("corrected", math.nan)))
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a number at all."""
+        return not math.isnan(self.value)
+
+
+NONE = Number()
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What chance alone makes of a gap in groups of these sizes."""
+
+    floor: float = math.nan
+    floor_95: float = math.nan
+    p: float = math.nan
+    detectable: float = math.nan
+    p_holm: float = math.nan
+    """Adjusted over the section's methods."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's ES-Dice minus the baseline's, and what became of the gap."""
+
+    number: Number = NONE
+    p: float = math.nan
+    better: bool | None = None
+    verdict: str = ""
+
+    @property
+    def tested(self) -> bool:
+        """Whether there is an interval and a p-value: not on too few seeds, and `number.note` says so."""
+        return not math.isnan(self.number.low)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's line in a section. `rank` is None for a method that has no finished trial."""
+
+    method: str
+    title: str
+    status: str
+    done: int
+    planned: int
+    obtained: Obtained | None = None
+    """How its finished trials were obtained, the weakest of them."""
+    seeds: tuple[int, ...] = ()
+    errors: tuple[Record, ...] = ()
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    p_best: float = math.nan
+    letters: str = ""
+    best: bool = False
+    """Whether the word "best" may be written: probability of being first at least 0.95, better than every
+    other method in the paired tests, of which there is at least one, and not on anybody's word alone."""
+    metrics: dict[str, dict[str, Number]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Number]] = field(default_factory=dict)
+    noise: dict[str, Noise] = field(default_factory=dict)
+    versus: Difference | None = None
+    missed: int = 0
+    scored: int = 0
+    cost: Cost | None = None
+
+    def number(self, metric: str, quantity: str) -> Number:
+        """Return one number, empty where there is none."""
+        return self.metrics.get(metric, {}).get(quantity, NONE)
+
+    def group(self, metric: str, group: str) -> Number:
+        """Return a group's score, empty where there is none."""
+        return self.groups.get(metric, {}).get(group, NONE)

@@ -1,0 +1,168 @@
+"""The figures beside a table."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from leaderboard.compute import words
+from leaderboard.compute.sections import Section
+from leaderboard.draw import parts
+from leaderboard.draw.labels import framed
+from leaderboard.draw.parts import MOST_ROWS, Figure, Spec
+from leaderboard.draw.svg import COLOURS, render
+
+
+def of_section(section: Section) -> list[Figure]:
+    """Return the figures beside a section's table: none where nothing is ranked."""
+    if not section.ranked:
+        return []
+    left = len(section.ranked) - MOST_ROWS
+    cut = f" The first {MOST_ROWS} by rank; {left} more are in the table." if left > 0 else ""
+    return [
+        Figure(
+            "Equity-scaled Dice",
+            "with 95% intervals. In colour: the first, and all that cannot be told apart from it." + cut,
+            forest(section),
+        ),
+        Figure(
+            "Dice of every group",
+            "The band is as wide as the gap that chance makes in 95% of relabellings: groups inside one band "
+            "may differ by chance alone." + cut,
+            groups(section),
+        ),
+        Figure(
+            "Performance against equity",
+            "The dashed line joins the methods that no other beats in both. Thin lines: 95% intervals." + cut,
+            pareto(section),
+        ),
+        *_cost(section, cut),
+    ]
+
+
+def _cost(section: Section, cut: str) -> list[Figure]:
+    if not any(row.cost for row in section.ranked):
+        return []
+    caption = "ES-Dice with its 95% interval, and the time to train a seed and the model it starts from."
+    return [Figure("Cost against equity", caption + cut, cost(section))]
+
+
+def forest(section: Section) -> Markup:
+    """ES-Dice of each method with its interval; those that share the first one's letters in colour."""
+    rows = section.ranked[:MOST_ROWS]
+    first = set(rows[0].letters)
+    called = parts.called(rows)
+    data = [
+        parts.interval(called[row.method], row.title, row.number("dice", "es_sum"))
+        | {"tied": row is rows[0] or bool(set(row.letters) & first)}
+        for row in rows
+    ]
+    colour = {
+        "condition": {"test": "datum.tied", "value": COLOURS["accent"]},
+        "value": COLOURS["soft"],
+    }
+    low, value = (parts.axis(end, "ES-Dice (sum)") for end in ("low", "value"))
+    layers = [
+        parts.mark("rule", low, x2={"field": "high"}, color=colour, size={"value": 2}),
+        parts.mark("point", value, color=colour, filled=True, size={"value": 90}),
+    ]
+    best = rows[0]
+    label = f"ES-Dice with 95% intervals, {len(rows)} methods; {best.title} highest"
+    return render(parts.by_row(data, list(called.values()), layers), label)
+
+
+def groups(section: Section) -> Markup:
+    """Every group's Dice, over a band as wide as the gap that chance makes."""
+    rows = section.ranked[:MOST_ROWS]
+    called = parts.called(rows)
+    shown = [group for group in section.groups if any(row.group("dice", group).there for row in rows)]
+    dots = [
+        {
+            "name": called[row.method],
+            "group": group,
+            "value": n.value,
+            "said": parts.said(f"{row.title}, {group}", n),
+        }
+        for row in rows
+        for group in shown
+        if (n := row.group("dice", group)).there
+    ]
+    bands = []
+    for row in rows:
+        own = [n.value for group in shown if (n := row.group("dice", group)).there]
+        middle, floor = (max(own) + min(own)) / 2, row.noise["dice"].floor_95
+        said = f"{row.title}: noise floor of the gap {words.number(floor)}"
+        bands.append(
+            {"name": called[row.method], "low": middle - floor / 2, "high": middle + floor / 2, "said": said}
+        )
+    low, value = (parts.axis(end, "Dice") for end in ("low", "value"))
+    layers = [
+        parts.mark("bar", low, x2={"field": "high"}, color={"value": COLOURS["band"]}, size={"value": 18})
+        | {"data": {"values": bands}},
+        parts.mark(
+            "point", value, filled=True, size={"value": 80}, opacity={"value": 1},
+            color=parts.by_colour("group", shown), shape=parts.by_shape("group", shown),
+        ),
+    ]  # fmt: skip
+    label = (
+        f"Dice of each group ({', '.join(shown)}) for {len(rows)} methods, beside the gap that chance makes"
+    )
+    return render(parts.by_row(dots, list(called.values()), layers), label)
+
+
+def pareto(section: Section) -> Markup:
+    """Dice against the gap, with the methods that no other beats in both joined by a line."""
+    rows = section.ranked[:MOST_ROWS]
+    called = parts.called(rows)
+    data: list[Spec] = []
+    for row in rows:
+        dice, gap = row.number("dice", "overall"), row.number("dice", "gap")
+        datum = {
+            "name": called[row.method],
+            "dice": dice.value, "left": dice.low, "right": dice.high,
+            "gap": gap.value, "low": gap.low, "high": gap.high,
+            "span": (parts.ends(dice), parts.ends(gap)),
+            "said": f"{row.title}: Dice {words.number(dice.value)}, gap {words.number(gap.value)}",
+        }  # fmt: skip
+        data.append(datum)
+    front = [a for a in data if not any(_dominates(b, a) for b in data)]
+    x: Spec = {
+        "field": "dice", "type": "quantitative", "title": "Dice (further right: better)",
+        "scale": {"zero": False}, "axis": {"tickCount": 5},
+    }  # fmt: skip
+    y: Spec = {
+        "field": "gap", "type": "quantitative", "title": "gap (further up: fairer)",
+        "scale": {"reverse": True, "zero": True}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
+    }  # fmt: skip
+    x, y = framed(data, x, 0), framed(data, y, 1)
+    line: Spec = {
+        "mark": {"type": "line", "strokeDash": [4, 3], "aria": False},
+        "data": {"values": front},
+        "encoding": {"x": x, "y": y, "color": {"value": COLOURS["accent"]}},
+    }
+    label = f"Dice against gap; not beaten in both: {words.listed([point['name'] for point in front], 6)}"
+    return render(parts.labelled(data, x, y, across=True, under=[line]), label)
+
+
+def cost(section: Section) -> Markup:
+    """Seconds of training against ES-Dice with its interval."""
+    rows = [row for row in section.ranked[:MOST_ROWS] if row.cost]
+    called, data = parts.called(rows), []
+    for row in rows:
+        es, seconds = row.number("dice", "es_sum"), row.cost.fit_seconds if row.cost else 0.0
+        datum = parts.interval(called[row.method], row.title, es)
+        data.append(datum | {"seconds": seconds, "span": ((seconds, seconds), parts.ends(es))})
+    x: Spec = {
+        "field": "seconds", "type": "quantitative", "title": "training, seconds a seed",
+        "scale": {"zero": True}, "axis": {"tickCount": 5},
+    }  # fmt: skip
+    y: Spec = {
+        "field": "value", "type": "quantitative", "title": "ES-Dice (sum)",
+        "scale": {"zero": False}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
+    }  # fmt: skip
+    x, y = framed(data, x, 0), framed(data, y, 1)
+    return render(parts.labelled(data, x, y), f"Training time against ES-Dice of {len(rows)} methods")
+
+
+def _dominates(one: Spec, other: Spec) -> bool:
+    as_good: bool = one["dice"] >= other["dice"] and one["gap"] <= other["gap"]
+    return bool(as_good and (one["dice"] > other["dice"] or one["gap"] < other["gap"]))

@@ -1,0 +1,1 @@
+"""First: records and what stands beside them become boards."""

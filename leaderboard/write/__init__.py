@@ -1,0 +1,1 @@
+"""Last: all of it becomes the files of the site."""

@@ -1,0 +1,106 @@
+"""Where everything is on the site, and which addresses a page may link to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from leaderboard.compute.results import Result
+from leaderboard.compute.sections import Section
+from leaderboard.draw.cases import Gallery
+from leaderboard.read.boards import Board
+from leaderboard.read.reported import Reported
+
+ROWS_ON_ONE_PAGE = 600
+"""Methods times sections up to which a board is one page; a larger one has a page for each section."""
+
+_TAKEN = frozenset({"assets", "cases", "index", "leaderboard", "protocol"})
+
+
+@dataclass(frozen=True)
+class BoardPage:
+    """A board with its tables and its place on the site; addresses are from the root of the site."""
+
+    result: Result
+    gallery: Gallery | None
+    url: str
+    reported: tuple[Reported, ...] = ()
+
+    @property
+    def board(self) -> Board:
+        """The board."""
+        return self.result.board
+
+    @property
+    def sections(self) -> list[Section]:
+        """The board's tables."""
+        return self.result.sections
+
+    @property
+    def folder(self) -> str:
+        """Folder of the board's other pages."""
+        return slug(self.board.name)
+
+    @property
+    def protocol_url(self) -> str:
+        """The protocol's page."""
+        return f"{self.folder}/protocol.html"
+
+    @property
+    def backbone(self) -> str:
+        """The backbone and how it is adapted: frozen and LoRA never share a board."""
+        spec = self.board.record.protocol["backbone"]
+        return f"{spec['name']} ({spec['adapt']})"
+
+    @property
+    def cases_url(self) -> str:
+        """The page of cases across methods, or nothing where no image may be shown."""
+        return f"{self.folder}/cases.html" if self.gallery else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all sections are on the board's own page."""
+        return len(self.board.entries) * len(self.sections) <= ROWS_ON_ONE_PAGE
+
+    def section_url(self, section: Section) -> str:
+        """Where a section's table is."""
+        anchor = f"{section.attribute}-{section.structure}"
+        if self.whole or section is self.sections[0]:
+            return f"{self.url}#{anchor}"
+        return f"{self.folder}/board-{slug(anchor)}.html"
+
+    def reported_in(self, section: Section) -> list[Reported]:
+        """What papers report on a section's attribute and structure."""
+        here = (section.attribute, section.structure)
+        return [row for row in self.reported if (row.attribute, row.structure) == here]
+
+    def badge_url(self, name: str, attribute: str) -> str:
+        """A method's badge."""
+        return f"{self.folder}/badges/{slug(name)}-{slug(attribute)}.svg"
+
+    def scores_url(self, section: Section) -> str:
+        """The script that holds a section's scores by sample."""
+        return f"{self.folder}/scores-{slug(f'{section.attribute}-{section.structure}')}.js"
+
+    def method_url(self, name: str) -> str:
+        """A method's page."""
+        return f"{self.folder}/{slug(name)}.html"
+
+
+def slug(name: str) -> str:
+    """Return a name fit for a file and a link; a name that must change gets a hash of itself."""
+    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")[:60]
+    if name and safe == name and safe not in _TAKEN:
+        return name
+    return f"{safe[:40] or 'unnamed'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def web_address(url: str) -> str:
+    """Return the address if a click on it is safe (http, https), else nothing."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in ("http", "https") and parts.netloc else ""
