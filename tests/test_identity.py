@@ -52,7 +52,7 @@ def test_a_digest_does_not_depend_on_where_the_files_lie():
 
 
 def test_the_engine_is_what_a_trial_runs_and_not_what_shows_it():
-    code = plan.code_identity(parse(), None)["code"]
+    code = plan.code_identity(parse(backbone={"name": "unet", "adapt": "full"}), None)["code"]
     names = {name.removeprefix("harness/") for name in code}
     assert {"training/fit.py", "training/predict.py", "plugin/losses.py", "seeds.py"} <= names
     assert {"__init__.py", "training/__init__.py", "backbones/__init__.py", "backbones/unet.py"} <= names
