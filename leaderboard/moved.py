@@ -21,11 +21,19 @@ SHOWN = ("es_sum", "overall", "gap")
 # The start of a fact's name in a trial's identity, and what to call it when it differs.
 _CAUSES = (
     ("cohort", "data: the cohort's content"),
+    ("data", "data: the cohort's content"),
+    ("scoring.masks", "data: the true masks"),
+    ("scoring.samples", "data: the test samples"),
     ("attribute", "data: the groups"),
     ("structures", "definition: the structures"),
+    ("scoring.structures", "definition: the structures"),
+    ("scoring.code", "definition: the code of the metrics"),
+    ("scoring.libraries", "definition: libraries of the metrics"),
     ("method.source", "code: the method's source"),
     ("method.hyper_parameters", "code: the method's hyper-parameters"),
     ("harness", "code: the harness"),
+    ("code", "code: the harness"),
+    ("device", "code: the kind of device"),
     ("libraries", "code: numeric libraries"),
     ("backbone", "code: the backbone or its weights"),
     ("recipe", "protocol: the recipe"),
@@ -122,7 +130,8 @@ def _causes(old: MethodResult, new: MethodResult, redefined: bool) -> str:
         for key in old.identity.keys() | new.identity.keys()
         if old.identity.get(key) != new.identity.get(key)
     }
-    found = [words for start, words in _CAUSES if any(_starts(fact, start) for fact in facts)]
+    told = [words for start, words in _CAUSES if any(_starts(fact, start) for fact in facts)]
+    found = list(dict.fromkeys(told))
     if old.seeds != new.seeds:
         found.append("data: other seeds have finished")
     if redefined:

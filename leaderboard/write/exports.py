@@ -16,6 +16,7 @@ import pyarrow.csv
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from harness import equity
+from harness.identity import data_digest
 from harness.store import Record
 from leaderboard.compute import columns, facts, words
 from leaderboard.compute.across import Across
@@ -271,7 +272,17 @@ def _plain(value: Any) -> Any:
 
 def _identity(record: Record) -> dict[str, str]:
     told = {key: value for key, value in record.identity.items() if key not in ("seed", "starts_from")}
-    return dict(facts.flat(told))
+    if record.scoring:
+        told["scoring"] = _coded(record.scoring)
+    return dict(facts.flat(_coded(told)))
+
+
+def _coded(told: dict[str, Any]) -> dict[str, Any]:
+    """Put one digest for the digests of all files: a large board would list them for each method."""
+    code = told.get("code")
+    if not isinstance(code, dict):
+        return told
+    return told | {"code": data_digest(f"{name} {digest}" for name, digest in sorted(code.items()))[:16]}
 
 
 def _values(numbers: dict[str, Number]) -> dict[str, Value]:
