@@ -174,8 +174,10 @@ def show_command(trial: str, runs: Path) -> None:
     console = _console()
     console.print_json(plain(record.model_dump_json(exclude={"method": {"source"}})))
     if record.status == "done":
-        scores = store.scores(record.id).drop(columns="sample").groupby("structure", sort=False).mean()
-        console.print(scores.round(4).to_string())
+        scores = store.spared(store.scores, record.id)
+        if scores is not None:
+            means = scores.drop(columns="sample").groupby("structure", sort=False).mean()
+            console.print(means.round(4).to_string())
     else:
         console.print(plain(store.log(record.id), "\n\t"), markup=False, highlight=False)
 
@@ -320,7 +322,8 @@ def _sandbox(device: str, memory: float, minutes: float, cache: Path) -> Sandbox
 
 def _print_plan(console: Console, prepared: Prepared) -> None:
     for trial in prepared.plan.trials.values():
-        state = prepared.store.record(trial.id).status if prepared.store.has(trial.id) else "to run"
+        status = prepared.store.status(trial.id)
+        state = status if status in ("done", "failed") else "to run"
         origin = f"  starts from {trial.starts_from[:8]}" if trial.starts_from else ""
         console.print(f"{trial.id[:8]}  {state:7} {trial.label}{origin}", highlight=False, markup=False)
     console.print(f"{len(prepared.plan.trials)} trials.")
@@ -353,7 +356,10 @@ def _list_trials(runs: Path) -> int:
 
     store = Store(runs)
     for trial in store.ids():
-        record = store.record(trial)
+        record = store.spared(store.record, trial)
+        if record is None:
+            click.echo(f"{trial[:8]}  damaged")
+            continue
         where = f"{record.protocol} {record.method.name} {record.attribute or '-'} seed {record.seed}"
         click.echo(f"{trial[:8]}  {record.status:6}  {plain(where)}")
     return 0

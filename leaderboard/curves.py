@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.store import Store
+from harness.store import Store, names
 from leaderboard.data import Board
 from leaderboard.figures import SHAPES, Figure, Spec
 from leaderboard.labels import WIDTH
@@ -14,7 +14,8 @@ from leaderboard.svg import COLOURS, draw
 def of_method(store: Store, board: Board, method: str, attribute: str) -> Figure | None:
     """Return the training loss by epoch for each group, averaged over seeds; None without a curve."""
     done = board.entries[method].done(attribute)
-    curves = [store.curve(record.id) for record in done if (store.path(record.id) / "curve.csv").is_file()]
+    there = [record.id for record in done if (store.path(record.id) / names.CURVE).is_file()]
+    curves = [curve for one in there if (curve := store.spared(store.curve, one)) is not None]
     rows = pd.concat(curves) if curves else pd.DataFrame(columns=["quantity", "attribute"])
     rows = rows[(rows["quantity"] == "loss") & (rows["attribute"] == attribute)]
     if rows.empty:

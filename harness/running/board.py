@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from harness.identity import trial_id
 from harness.protocol import Protocol
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
-from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Tuned, write_json, writing
+from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Tuned, files, formats, names
 
 
 def write_protocol(prepared: Prepared, command: str) -> None:
@@ -26,7 +25,7 @@ def write_protocol(prepared: Prepared, command: str) -> None:
 def _write_protocol(prepared: Prepared, command: str) -> None:
     store, protocol, cohort = prepared.store, prepared.protocol, prepared.cohort
     digest = protocol_digest(protocol, cohort)
-    old = store.protocol(protocol.name) if protocol.name in store.protocols() else None
+    old = store.spared(store.protocol, protocol.name) if protocol.name in store.protocols() else None
     rows, tuned = prepared.plan.rows, dict(prepared.tuned)
     if old is not None and old.digest == digest:
         rows, tuned = _merged(old, prepared)
@@ -52,12 +51,16 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
         ),
         tuned=tuned,
     )
-    with writing(store.root / "protocols" / protocol.name) as folder:
-        write_json(folder / "protocol.json", record)
-        cohort.subjects.to_parquet(folder / "subjects.parquet", index=False)
-        _sizes(protocol, cohort).to_parquet(folder / "sizes.parquet", index=False)
+    place = store.protocol_file(protocol.name)
+    unread = place if old is None else place.with_name(names.DAMAGED_PROTOCOL)
+    with files.writing(place.parent) as folder:
+        files.write_json(folder / names.PROTOCOL, record)
+        files.put(folder / names.SUBJECTS, formats.frame_bytes(cohort.subjects))
+        files.put(folder / names.SIZES, formats.frame_bytes(_sizes(protocol, cohort)))
         if cohort.publish_images:
-            _write_cases(cohort, folder / "cases.npz")
+            files.put(folder / names.CASES, _cases(cohort))
+        if unread.is_file():  # it names what others ran or submitted: a person may yet find them there
+            files.put(folder / names.DAMAGED_PROTOCOL, unread.read_bytes())
 
 
 def protocol_digest(protocol: Protocol, cohort: Cohort) -> str:
@@ -113,8 +116,8 @@ def _sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
     return pd.DataFrame({"sample": cohort.subjects["sample"].to_numpy()[rows].astype(str)} | columns)
 
 
-def _write_cases(cohort: Cohort, path: Path) -> None:
+def _cases(cohort: Cohort) -> bytes:
     rows = cohort.rows("test")
     samples = cohort.subjects["sample"].to_numpy()[rows].astype(str)
     images, masks = np.asarray(cohort.images[rows]), np.asarray(cohort.masks[rows])
-    np.savez_compressed(path, samples=samples, images=images, masks=masks)
+    return formats.arrays_bytes(samples=samples, images=images, masks=masks)

@@ -111,8 +111,9 @@ def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Tri
     """Part the plan's trials into those that have a record and those that are to run."""
     store, outcome, todo = prepared.store, Outcome(), []
     for trial in prepared.plan.trials.values():
-        status = store.record(trial.id).status if store.has(trial.id) else "none"
+        status = store.status(trial.id)
         if status == "done":
+            store.clear_work(trial.id)
             outcome.already += 1
             outcome.add(trial, "done")
         elif status == "failed" and not retry_failed:
@@ -144,15 +145,15 @@ def _on_board(prepared: Prepared) -> list[str]:
     """Return the trials of the plan and those that the board has beside them: submitted ones, other seeds."""
     store, name = prepared.store, prepared.protocol.name
     wanted = dict.fromkeys(prepared.plan.trials)
-    if name in store.protocols():
-        board = store.protocol(name)
-        if board.digest == protocol_digest(prepared.protocol, prepared.cohort):
-            wanted |= dict.fromkeys(row.trial for row in board.plan)
+    board = store.spared(store.protocol, name) if name in store.protocols() else None
+    if board is not None and board.digest == protocol_digest(prepared.protocol, prepared.cohort):
+        wanted |= dict.fromkeys(row.trial for row in board.plan)
     return list(wanted)
 
 
 def _is_stale(store: Store, trial: str, scoring: dict[str, Any]) -> bool:
-    return store.has(trial) and is_stale(store.record(trial), scoring)
+    record = store.spared(store.record, trial) if store.has(trial) else None
+    return record is not None and is_stale(record, scoring)
 
 
 class _Schedule:
@@ -233,7 +234,7 @@ class _Schedule:
 
 def _read_progress(store: Store, trial: Trial) -> dict[str, Any]:
     try:
-        read: dict[str, Any] = json.loads((store.root / "work" / trial.id / "progress.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        read = json.loads(store.progress(trial.id).read_bytes())
+        return {"stage": str(read["stage"]), "done": int(read["done"]), "total": int(read["total"])}
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return {"stage": "starting", "done": 0, "total": 1}
-    return read

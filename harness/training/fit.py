@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from harness.errors import TrialError
 from harness.plugin.losses import sample_losses
 from harness.plugin.method import Batch, Method, Output
 from harness.seeds import generator, seed_everything
+from harness.store import files
 from harness.training.augment import Augmentation, draw
 from harness.training.feed import Feed
 from harness.training.sampling import order
@@ -96,8 +97,8 @@ class _State:
 def fit(job: Job) -> tuple[list[CurveRow], float]:
     """Train in place; return the learning curve and the seconds it took, interruptions left out.
 
-    Resumes from the checkpoint if there is one, and ends with the same bits as without the
-    interruption: every epoch draws its order, its augmentation and its global random state from
+    Resumes from the checkpoint if there is one that can be read, and ends with the same bits as without
+    the interruption: every epoch draws its order, its augmentation and its global random state from
     the trial's seed and the epoch's number. Raises TrialError for a loss that is not a finite
     scalar with a gradient.
     """
@@ -264,29 +265,44 @@ def _curve_rows(job: Job, epoch: int, picks: np.ndarray, losses: np.ndarray) -> 
 
 
 def _save(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> None:
-    aside = job.checkpoint.with_suffix(".part")
-    content = {
+    # Through memory, because torch turns a full disk into a RuntimeError of its own.
+    packed = io.BytesIO()
+    torch.save(_content(job, optimizer, state), packed)
+    files.write(job.checkpoint, packed.getbuffer())
+
+
+def _content(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> dict[str, Any]:
+    return {
         "state": vars(state),
         "backbone": trained_state(job.backbone),
         "method": job.method.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    # Through memory, because torch turns a full disk into a RuntimeError of its own.
-    packed = io.BytesIO()
-    torch.save(content, packed)
-    with aside.open("wb") as file:
-        file.write(packed.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(job.checkpoint)
 
 
 def _restore(job: Job, optimizer: torch.optim.Optimizer) -> _State:
     if not job.checkpoint.is_file():
         return _State()
-    content = torch.load(job.checkpoint, map_location=job.feed.device, weights_only=True)
+    packed, beginning = job.checkpoint.read_bytes(), copy.deepcopy(_content(job, optimizer, _State()))
+    try:
+        content = torch.load(io.BytesIO(packed), map_location=job.feed.device, weights_only=True)
+        return _take_up(job, optimizer, content)
+    except Exception as error:  # noqa: BLE001 - torch raises a dozen types over damaged bytes
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        said = f"{job.checkpoint}: cannot be read ({why[:200]}); the training starts again."
+        print(said, flush=True)  # noqa: T201 - this process's output is the trial's log
+        return _take_up(job, optimizer, beginning)
+
+
+def _take_up(job: Job, optimizer: torch.optim.Optimizer, content: dict[str, Any]) -> _State:
+    """Put everything back as it was saved. Raises whatever comes of what was not."""
     load_trained(job.backbone, content["backbone"])
     job.method.load_state_dict(content["method"])
     optimizer.load_state_dict(content["optimizer"])
+    for parameter, moments in optimizer.state.items():
+        if any(one.ndim and one.shape != parameter.shape for one in moments.values() if torch.is_tensor(one)):
+            raise ValueError("its optimiser is of other weights")
     state = _State(**content["state"])
+    if (type(state.epoch), type(state.curve), type(state.best)) != (int, list, dict):
+        raise ValueError("its state is not a training's")
     return state
