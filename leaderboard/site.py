@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.store import Store
+from harness.store import Store, files
 from leaderboard.compute import results
 from leaderboard.parallel import mapped, uncollected
 from leaderboard.read import boards
@@ -46,18 +44,8 @@ def replacing(out: Path) -> Iterator[Path]:
     out = Path(out).resolve()
     if out.exists() and not _is_site(out):
         raise HarnessError(f"{out}: not a site of the leaderboard; give --out a new or empty folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        aside.chmod(0o755)
+    with files.writing(out) as aside:
         yield aside
-        old = aside.with_name(aside.name + ".old")
-        if out.exists():
-            out.rename(old)
-        os.replace(aside, out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_site(out: Path) -> bool:

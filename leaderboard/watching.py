@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.store import Store, names
 from leaderboard.site import build
 
 
@@ -28,8 +29,9 @@ def watch(runs: Path, out: Path, images: bool = True, seconds: float = 2.0) -> I
 
 def _fingerprint(runs: Path) -> frozenset[tuple[str, int]]:
     """Return name and time of every protocol and record: both appear whole, so these are enough."""
-    files = [*runs.glob("protocols/*/protocol.json"), *runs.glob("records/*/record.json")]
-    found = []
+    store, found = Store(runs), []
+    files = [store.protocol_file(name) for name in store.protocols()]
+    files += [store.path(trial) / names.RECORD for trial in store.ids()]
     for path in files:
         try:
             found.append((str(path), path.stat().st_mtime_ns))

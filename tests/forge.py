@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.identity import trial_id
-from harness.metrics.score import write_scores
+from harness.store import formats
 from harness.submission import archive
 from harness.submission.archive import Submission
 
@@ -68,9 +66,7 @@ def better(data: bytes) -> bytes:
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        write_scores(frame, Path(folder) / "scores.parquet")
-        return (Path(folder) / "scores.parquet").read_bytes()
+    return formats.scores_bytes(frame)
 
 
 def one_pixel(data: bytes) -> bytes:

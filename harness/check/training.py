@@ -18,7 +18,7 @@ from harness.running import trial
 from harness.running.plan import Trial
 from harness.running.prepare import Prepared
 from harness.running.scoring import score
-from harness.store import Record, Store
+from harness.store import Record, Store, names
 from harness.training import fit
 from harness.training.device import prepare_torch
 from harness.training.feed import Feed
@@ -36,7 +36,7 @@ MOST_MEMORY = 3.0
 NAMES = ("trains", "learns", "same seed, same bits", "killed and resumed", "time", "peak memory")
 
 _RESUMED = ("resumed", "checkpoints")
-_COMPARED = ("predictions.npz", "scores.parquet", "curve.csv")
+_COMPARED = (names.PREDICTIONS, names.SCORES, names.CURVE)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def repeats(subject: Subject, first: Result) -> Iterator[Line]:
 def _kill_at_checkpoint(child: Child) -> bool:
     runs = child.folder.parent / _RESUMED[0]
     while child.process.poll() is None and time.monotonic() < child.deadline:
-        if list(runs.glob("work/*/checkpoint.pt")):
+        if list(runs.glob(f"work/*/{names.CHECKPOINT}")):
             child.kill()
             return True
         time.sleep(0.02)

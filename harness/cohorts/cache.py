@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,10 +20,11 @@ from harness.cohorts.cohort import RESERVED
 from harness.cohorts.source import Sample, Source
 from harness.errors import HarnessError
 from harness.protocol import Protocol
+from harness.store import files, formats
 
 _FILES = ("images.npy", "masks.npy", "samples.parquet")
+_ABOUT = "cohort.json"
 _READ_AHEAD = 64  # samples
-_ABANDONED = 24 * 3600  # seconds after which a build that never ended is swept away
 
 
 @dataclass(frozen=True)
@@ -86,16 +83,19 @@ def _meaning(file: Path) -> str:
 
 def _open(folder: Path) -> Stored | None:
     """Return an entry, or None where there is none or it is not as it was built."""
-    try:
-        about = json.loads((folder / "cohort.json").read_text(encoding="utf-8"))
-        if about["files"] != _stats(folder):
-            return None
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        masks = np.load(folder / "masks.npy", mmap_mode="r")
-        table = pd.read_parquet(folder / "samples.parquet").astype(object)
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    if not (folder / _ABOUT).is_file():
         return None
-    return Stored(images, masks, table.where(table.notna(), None), about["digest"])
+    try:
+        with formats.reading(folder, "it is built anew"):
+            about = json.loads((folder / _ABOUT).read_bytes())
+            if about["files"] != _stats(folder):
+                return None
+            images = np.load(folder / "images.npy", mmap_mode="r")
+            masks = np.load(folder / "masks.npy", mmap_mode="r")
+            table = pd.read_parquet(folder / "samples.parquet").astype(object)
+            return Stored(images, masks, table.where(table.notna(), None), str(about["digest"]))
+    except formats.Damaged:
+        return None
 
 
 def _stats(folder: Path) -> list[list[Any]]:
@@ -104,40 +104,10 @@ def _stats(folder: Path) -> list[list[Any]]:
 
 
 def _build(source: Source, protocol: Protocol, folder: Path) -> None:
-    with _aside(folder) as aside:
+    with files.writing(folder) as aside:
         digest = _write(source, protocol, aside)
         about = {"digest": digest, "files": _stats(aside), "title": source.title}
-        (aside / "cohort.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        _publish(aside, folder)
-
-
-@contextlib.contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """Give a new directory beside `folder`; whatever is left of it in the end is removed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for old in folder.parent.glob(".building-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(old)
-    aside = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _publish(aside: Path, folder: Path) -> None:
-    """Rename to the final place; where another process was faster its entry stands, a damaged one goes."""
-    if folder.exists() and _open(folder) is None:
-        os.rename(folder, aside / "damaged")
-    aside.chmod(0o755)  # mkdtemp's is private; the cache may be shared
-    try:
-        os.rename(aside, folder)
-    except OSError:
-        if _open(folder) is None:
-            raise
-        return
-    shutil.rmtree(folder / "damaged", ignore_errors=True)
+        files.put(aside / _ABOUT, (json.dumps(about, indent=2) + "\n").encode())
 
 
 def _write(source: Source, protocol: Protocol, folder: Path) -> str:
@@ -147,7 +117,7 @@ def _write(source: Source, protocol: Protocol, folder: Path) -> str:
         raise HarnessError(f"The cohort source '{protocol.cohort.source}' has no samples.")
     sha = hashlib.sha256()
     rows = []
-    with (folder / "images.npy").open("wb") as images, (folder / "masks.npy").open("wb") as masks:
+    with files.stream(folder / "images.npy") as images, files.stream(folder / "masks.npy") as masks:
         _npy_header(images, (count, size, size, 3))
         _npy_header(masks, (count, size, size))
         for record, image, mask in _decoded(source, protocol):
@@ -155,10 +125,7 @@ def _write(source: Source, protocol: Protocol, folder: Path) -> str:
             masks.write(mask)
             sha.update(f"{record['sample']}\0{record['patient']}\0".encode() + image + mask)
             rows.append(record)
-        for file in (images, masks):
-            file.flush()
-            os.fsync(file.fileno())
-    pd.DataFrame(rows, dtype=object).to_parquet(folder / "samples.parquet", index=False)
+    files.put(folder / "samples.parquet", formats.frame_bytes(pd.DataFrame(rows, dtype=object)))
     return sha.hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from PIL import Image
 
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
+from harness.store import files
 
 _OUTLINES = np.array([[0, 158, 115], [230, 159, 0], [86, 180, 233], [204, 121, 167]], dtype=np.uint8)
 
@@ -23,12 +24,11 @@ def write_thumbnails(cohort: Cohort, path: Path, columns: int = 6, rows: int = 4
     tiles = [_outlined(cohort.images[row], cohort.masks[row]) for row in chosen]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     lines = [np.concatenate(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)]
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    drawn = io.BytesIO()
+    Image.fromarray(np.concatenate(lines)).save(drawn, format="PNG")
     try:
-        Image.fromarray(np.concatenate(lines)).save(aside, format="PNG")
-        os.replace(aside, path)
+        files.write(path, drawn.getvalue())
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise HarnessError(
             f"{path}: {error.strerror or error}; give another file for the thumbnails."
         ) from None

@@ -25,7 +25,9 @@ def board_list(runs: Path) -> None:
 
     store = Store(runs)
     for key in store.protocols():
-        board = store.protocol(key)
+        board = store.spared(store.protocol, key)
+        if board is None:
+            continue
         methods = len({row.method for row in board.plan if not row.control_of})
         done = sum(store.has(trial) for trial in {row.trial for row in board.plan})
         title = plain(str(board.protocol["title"]))

@@ -43,7 +43,7 @@ def print_plan(
         console.print("--retry-failed runs the failed ones again.", markup=False, highlight=False)
     if todo:
         console.print(_outlook(prepared, todo, slots, device), markup=False, highlight=False)
-    if kept := older([store.record(name) for name in store.ids()]):
+    if kept := older(store.records()):
         console.print(
             f"{len(kept)} records here are of an older identity scheme: they are kept, and none is taken for "
             "a trial of this plan (harness list trials names them)."
@@ -51,10 +51,9 @@ def print_plan(
 
 
 def _state(prepared: Prepared, trial: Trial, retry_failed: bool) -> str:
-    if not prepared.store.has(trial.id):
-        return "to run"
-    status = prepared.store.record(trial.id).status
-    return "to run" if status == "failed" and retry_failed else status
+    status = prepared.store.status(trial.id)
+    again = status == "failed" and retry_failed
+    return "to run" if again or status in ("none", "damaged") else status
 
 
 def _outlook(prepared: Prepared, todo: list[Trial], slots: int, device: str) -> str:
@@ -112,8 +111,7 @@ def _known(prepared: Prepared, device: str) -> _Known:
     store = prepared.store
     known = _Known(device_name(resolve_device(device)))
     wanted = {_terms(trial.protocol.name, trial.identity) for trial in prepared.plan.trials.values()}
-    for name in store.ids():
-        record = store.record(name)
+    for record in store.records():
         here = record.cost.device == known.device and record.environment.get("cpus") == os.cpu_count()
         ran = record.status == "done" and record.obtained == "run"
         if ran and here and _terms(record.protocol, record.identity) in wanted:

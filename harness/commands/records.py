@@ -121,8 +121,9 @@ def _list_trials(runs: Path, as_json: bool) -> int:
 
     with waiting("Reading the records ..."):
         store = Store(runs)
-        records = sorted((store.record(name) for name in store.ids()), key=_order)
-        ranked = {key: str(store.protocol(key).protocol["ranked_by"]) for key in store.protocols()}
+        records = sorted(store.records(), key=_order)
+        boards = {key: store.spared(store.protocol, key) for key in store.protocols()}
+        ranked = {key: str(board.protocol["ranked_by"]) for key, board in boards.items() if board is not None}
         rows = [_row(store, record, ranked.get(record.protocol, "")) for record in records]
     if as_json:
         _echo_json(rows)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +19,7 @@ def score(
     samples: Sequence[str],
     structures: Mapping[str, tuple[int, ...]],
 ) -> pd.DataFrame:
-    """Return the columns of `records.SCORES`, samples in their order and structures in theirs.
+    """Return the columns of `SCORES`, samples in their order and structures in theirs.
 
     labels, truth: uint8 [N, H, W], class indices, 0 is background; structures: name to the class
     indices that make it up. The vertical cup-to-disc ratio's error is on the rows of `disc` where the
@@ -37,22 +35,6 @@ def score(
     frame = pd.DataFrame(rows, columns=list(SCORES))
     numbers = [name for name in SCORES if name not in ("sample", "structure", "missed")]
     return frame.astype({"sample": str, "structure": str, "missed": bool} | dict.fromkeys(numbers, float))
-
-
-def write_scores(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write scores.parquet: the same frame gives the same bytes, and the file appears whole.
-
-    The schema is spelt out and pandas' own metadata, which names library versions, is left out.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds = {"sample": pa.string(), "structure": pa.string(), "missed": pa.bool_()}
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in SCORES])
-    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(None)
-    aside = Path(f"{path}.part")
-    pq.write_table(table, aside, compression="zstd")
-    os.replace(aside, path)
 
 
 def _score_sample(

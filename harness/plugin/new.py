@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.plugin import discovery
+from harness.store import files
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -28,18 +29,24 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     words = name.split("-")
     cls = "".join(word.capitalize() for word in words)
     plugin, test = folder / f"{module}.py", folder.parent / "tests" / "methods" / f"test_{module}.py"
-    for file in (plugin, test):
-        if file.exists():
-            raise HarnessError(f"{file}: is already there and is not overwritten; choose another name.")
-    if name in discovery.discover():
-        raise HarnessError(f"'{name}' is a method that is there already; choose another name.")
     values = {
         "title": " ".join(words).capitalize(),
         "cls": cls,
     }
     values |= _imports(folder, module, cls)
-    for file, template in ((plugin, "method.py.txt"), (test, "test_method.py.txt")):
-        _write(file, _template(template).substitute(values))
+    texts = {
+        test: _template("test_method.py.txt").substitute(values),
+        plugin: _template("method.py.txt").substitute(values),
+    }
+    # A test as it would be written is what is left where the power went before its method was there.
+    if plugin.exists() or (test.exists() and _text(test) != texts[test]):
+        file = plugin if plugin.exists() else test
+        raise HarnessError(f"{file}: is already there and is not overwritten; choose another name.")
+    if name in discovery.discover():
+        raise HarnessError(f"'{name}' is a method that is there already; choose another name.")
+    for file, text in texts.items():
+        if not file.exists():
+            _write(file, text)
     return plugin, test
 
 
@@ -94,11 +101,14 @@ def _template(name: str) -> string.Template:
     )
 
 
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
 def _write(file: Path, text: str) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as handle:
-            handle.write(text)
+        files.make(file.parent)
+        files.create(file, text.encode())
     except OSError as error:
         raise HarnessError(
             f"{file}: {error.strerror}; give a folder that can be written with --folder."

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from harness.protocol import Protocol
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
 from harness.running.why import changes, keep_parts
-from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Store, Tuned, write_json, writing
+from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Store, Tuned, files, formats, names
 
 _LABELS = ("name", "title", "description", "seeds")
 """Keys of a protocol under which two are still one board."""
@@ -57,11 +56,15 @@ def change(prepared: Prepared) -> Change:
     store, name = prepared.store, prepared.protocol.name
     key = store.board_key(name, protocol_digest(prepared.protocol, prepared.cohort))
     others = {
-        other: difference(store.protocol(other), prepared) for other in store.boards_of(name) if other != key
+        other: difference(board, prepared)
+        for other in store.boards_of(name)
+        if other != key and (board := store.spared(store.protocol, other)) is not None
     }
     if key not in store.protocols():
         return Change(key, others, {})
-    old = store.protocol(key)
+    old = store.spared(store.protocol, key)
+    if old is None:
+        return Change(key, others, {})
     _check_submitted(store, old, prepared)
     kept, _ = _merged(old, prepared)
     cells = {(row.method, row.attribute, row.seed) for row in kept}
@@ -88,8 +91,8 @@ def _check_submitted(store: Store, board: ProtocolRecord, prepared: Prepared) ->
     for row in board.plan:
         trial = own.get((row.method, row.attribute, row.seed))
         if trial not in (None, row.trial) and store.has(row.trial):
-            record = store.record(row.trial)
-            if record.obtained != "run":
+            record = store.spared(store.record, row.trial)
+            if record is not None and record.obtained != "run":
                 raise HarnessError(
                     f"{store.root}: the board '{board.name}' has a submitted method '{row.method}', and a "
                     "run replaces none; rename your file, or take that row off with "
@@ -110,7 +113,7 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
     store, protocol, cohort = prepared.store, prepared.protocol, prepared.cohort
     digest = protocol_digest(protocol, cohort)
     key = store.board_key(protocol.name, digest)
-    old = store.protocol(key) if key in store.protocols() else None
+    old = store.spared(store.protocol, key) if key in store.protocols() else None
     rows, tuned = prepared.plan.rows, dict(prepared.tuned)
     if old is not None:
         rows, tuned = _merged(old, prepared)
@@ -137,12 +140,16 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
         tuned=tuned,
         withdrawn=() if old is None else old.withdrawn,
     )
-    with writing(store.board_folder(key)) as folder:
-        write_json(folder / "protocol.json", record)
-        cohort.subjects.to_parquet(folder / "subjects.parquet", index=False)
-        _sizes(protocol, cohort).to_parquet(folder / "sizes.parquet", index=False)
+    place = store.protocol_file(key)
+    unread = place if old is None else place.with_name(names.DAMAGED_PROTOCOL)
+    with files.writing(place.parent) as folder:
+        files.write_json(folder / names.PROTOCOL, record)
+        files.put(folder / names.SUBJECTS, formats.frame_bytes(cohort.subjects))
+        files.put(folder / names.SIZES, formats.frame_bytes(_sizes(protocol, cohort)))
         if cohort.publish_images:
-            _write_cases(cohort, folder / "cases.npz")
+            files.put(folder / names.CASES, _cases(cohort))
+        if unread.is_file():  # it names what others ran or submitted: a person may yet find them there
+            files.put(folder / names.DAMAGED_PROTOCOL, unread.read_bytes())
 
 
 def _title(key: str, prepared: Prepared) -> str:
@@ -216,8 +223,8 @@ def _sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
     return pd.DataFrame({"sample": cohort.subjects["sample"].to_numpy()[rows].astype(str)} | columns)
 
 
-def _write_cases(cohort: Cohort, path: Path) -> None:
+def _cases(cohort: Cohort) -> bytes:
     rows = cohort.rows("test")
     samples = cohort.subjects["sample"].to_numpy()[rows].astype(str)
     images, masks = np.asarray(cohort.images[rows]), np.asarray(cohort.masks[rows])
-    np.savez_compressed(path, samples=samples, images=images, masks=masks)
+    return formats.arrays_bytes(samples=samples, images=images, masks=masks)

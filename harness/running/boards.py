@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from datetime import UTC, datetime
 
 from harness.errors import HarnessError, did_you_mean
-from harness.store import Record, Store, Withdrawal, write_json
+from harness.store import Record, Store, Withdrawal, files
 
 
 def archive(store: Store, key: str) -> None:
@@ -18,8 +17,7 @@ def archive(store: Store, key: str) -> None:
             f"{store.archived(key)}: a board was set aside under this name before; "
             "move that folder away first."
         )
-    store.archived(key).parent.mkdir(parents=True, exist_ok=True)
-    os.rename(store.board_folder(key), store.archived(key))
+    files.move(store.board_folder(key), store.archived(key))
 
 
 def restore(store: Store, key: str) -> None:
@@ -29,7 +27,7 @@ def restore(store: Store, key: str) -> None:
         raise HarnessError(f"{store.root}: no board '{key}' was set aside.{did_you_mean(key, known)}")
     if store.board_folder(key).exists():
         raise HarnessError(f"{store.root}: there is a board '{key}'; archive it first.")
-    os.rename(store.archived(key), store.board_folder(key))
+    files.move(store.archived(key), store.board_folder(key))
 
 
 def withdraw(store: Store, key: str, method: str, why: str) -> int:
@@ -54,21 +52,23 @@ def withdraw(store: Store, key: str, method: str, why: str) -> int:
                 "withdrawn": (*board.withdrawn, told),
             }
         )
-        write_json(store.board_folder(key) / "protocol.json", changed)
+        files.write(store.protocol_file(key), files.as_json(changed))
     return len(gone)
 
 
 def on_no_board(store: Store) -> list[Record]:
     """Return the records that no board has a cell for: copied here from elsewhere, or of older code."""
-    used = {row.trial for key in store.protocols() for row in store.protocol(key).plan}
+    boards = (store.spared(store.protocol, key) for key in store.protocols())
+    used = {row.trial for board in boards if board is not None for row in board.plan}
     waiting = list(used)
     while waiting:
         trial = waiting.pop()
-        origin = store.record(trial).started_from if store.has(trial) else None
+        record = store.spared(store.record, trial) if store.has(trial) else None
+        origin = None if record is None else record.started_from
         if origin is not None and origin not in used:
             used.add(origin)
             waiting.append(origin)
-    return [store.record(trial) for trial in store.ids() if trial not in used]
+    return [record for record in store.records() if record.id not in used]
 
 
 def said_of(records: list[Record]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import harness
 from harness.running.plan import Trial
-from harness.store import MethodInfo
+from harness.store import MethodInfo, names
 
 
 def method_info(trial: Trial) -> MethodInfo:
@@ -68,5 +68,5 @@ def git_state(folder: Path) -> dict[str, Any]:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a record but record.json itself."""
-    files = sorted(path for path in folder.iterdir() if path.name != "record.json")
+    files = sorted(path for path in folder.iterdir() if path.name != names.RECORD)
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -112,8 +112,9 @@ def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Tri
     """Part the plan's trials into those that have a record and those that are to run."""
     store, outcome, todo = prepared.store, Outcome(), []
     for trial in prepared.plan.trials.values():
-        status = store.record(trial.id).status if store.has(trial.id) else "none"
+        status = store.status(trial.id)
         if status == "done":
+            store.clear_work(trial.id)
             outcome.already += 1
             outcome.add(trial, "done")
         elif status == "failed" and not retry_failed:
@@ -146,13 +147,15 @@ def _on_board(prepared: Prepared) -> list[str]:
     store, digest = prepared.store, protocol_digest(prepared.protocol, prepared.cohort)
     key = store.board_key(prepared.protocol.name, digest)
     wanted = dict.fromkeys(prepared.plan.trials)
-    if key in store.protocols():
-        wanted |= dict.fromkeys(row.trial for row in store.protocol(key).plan)
+    board = store.spared(store.protocol, key) if key in store.protocols() else None
+    if board is not None:
+        wanted |= dict.fromkeys(row.trial for row in board.plan)
     return list(wanted)
 
 
 def _is_stale(store: Store, trial: str, scoring: dict[str, Any]) -> bool:
-    return store.has(trial) and is_stale(store.record(trial), scoring)
+    record = store.spared(store.record, trial) if store.has(trial) else None
+    return record is not None and is_stale(record, scoring)
 
 
 class _Queue:
@@ -239,7 +242,7 @@ def _progress_file(store: Store, trial: Trial) -> Path:
 
 def _read_progress(store: Store, trial: Trial) -> dict[str, Any]:
     try:
-        read: dict[str, Any] = json.loads(_progress_file(store, trial).read_text())
-    except (OSError, json.JSONDecodeError):
+        read = json.loads(_progress_file(store, trial).read_bytes())
+        return {"stage": str(read["stage"]), "done": int(read["done"]), "total": int(read["total"])}
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return {"stage": "starting", "done": 0, "total": 1}
-    return read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,20 +18,20 @@ from harness.metrics import score as scorer
 from harness.protocol import Protocol
 from harness.running import provenance
 from harness.running.plan import Basis
-from harness.store import Record, Store, write_json, writing
+from harness.store import Record, Store, files, formats, names
 
 
 def scoring_identity(basis: Basis) -> dict[str, Any]:
     """Return all that scores depend on beside the predictions: true masks, structures, the metrics' code."""
     protocol, cohort = basis.protocol, basis.cohort
     rows = cohort.rows("test")
-    files = identity.reached([Path(scorer.__file__)])
+    reached = identity.reached([Path(scorer.__file__)])
     made = {
         "masks": identity.data_digest(basis.masks[rows]),
         "samples": identity.data_digest(_samples(cohort).tolist()),
         "structures": structures(protocol),
-        "code": identity.code(files),
-        "libraries": identity.libraries(files),
+        "code": identity.code(reached),
+        "libraries": identity.libraries(reached),
     }
     # As a record has it: a record is read from JSON, where a tuple is a list.
     as_read: dict[str, Any] = json.loads(json.dumps(made))
@@ -75,17 +74,17 @@ def rescore(store: Store, trial: str, protocol: Protocol, cohort: Cohort, scorin
     scores = score(protocol, cohort, labels)
     seconds = round(time.monotonic() - began, 3)
     record = store.record(trial)
-    with writing(store.path(trial)) as folder:
+    with files.writing(store.path(trial)) as folder:
         for file in store.path(trial).iterdir():
-            if file.name not in ("record.json", "scores.parquet"):
-                shutil.copyfile(file, folder / file.name)
-        scorer.write_scores(scores, folder / "scores.parquet")
+            if file.name not in (names.RECORD, names.SCORES):
+                files.put(folder / file.name, file.read_bytes())
+        files.put(folder / names.SCORES, formats.scores_bytes(scores))
         update = {
             "scoring": dict(scoring),
             "cost": record.cost.model_copy(update={"score_seconds": seconds}),
             "files": provenance.digests(folder),
         }
-        write_json(folder / "record.json", record.model_copy(update=update))
+        files.write_json(folder / names.RECORD, record.model_copy(update=update))
 
 
 def _samples(cohort: Cohort) -> np.ndarray:

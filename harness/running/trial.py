@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,13 +22,12 @@ from harness import cohorts, identity
 from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, TrialError
-from harness.metrics.score import write_scores
 from harness.plugin import discovery
 from harness.protocol import Protocol
 from harness.running import provenance, scoring
 from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
-from harness.store import CURVE, Cost, Record, Store, write_json, writing
+from harness.store import Cost, Record, Store, files, formats, names
 from harness.training import embed
 from harness.training.device import device_name, prepare_torch, resolve_device
 from harness.training.fit import CurveRow, Progress
@@ -77,7 +74,8 @@ def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = 
         scores = scoring.score(trial.protocol, inputs.cohort, fitted.labels)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
         if fitted.state:
-            _save_weights(fitted.state, store.weights(trial.id))
+            files.make(store.weights(trial.id).parent)
+            files.write(store.weights(trial.id), save(fitted.state))
         _commit_done(store, trial, basis, fitted, scores, cost)
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -96,22 +94,22 @@ def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = 
 def run_logged(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = None) -> str:
     """Run a trial in a process of its own, whose output goes to the trial's log.
 
-    Returns "elsewhere" if another process has the trial's log locked: it is running it; "done" if another
+    Returns "elsewhere" if another process has the trial claimed: it is running it; "done" if another
     has finished it since it was planned.
     """
     store = Store(paths.runs)
-    log = store.work(trial.id) / "log.txt"
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return "done" if store.is_done(trial.id) else "elsewhere"
-    if store.is_done(trial.id):
-        shutil.rmtree(store.work(trial.id), ignore_errors=True)
-        return "done"
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    return run(trial, paths, device, train)
+    with store.claimed(trial.id) as own:
+        if store.is_done(trial.id):
+            if own:
+                store.clear_work(trial.id)
+            return "done"
+        if not own:
+            return "elsewhere"
+        log = files.append(store.work(trial.id) / names.LOG)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        return run(trial, paths, device, train)
 
 
 def rescore_here(protocol: Protocol, paths: Paths, trial: str, wanted: dict[str, Any]) -> None:
@@ -146,7 +144,7 @@ def gather(trial: Trial, paths: Paths, device: str = "auto") -> Inputs:
     )
 
 
-def _embeddings(protocol: Protocol, cohort: Cohort, paths: Paths, device: str) -> list[np.ndarray]:
+def _embeddings(protocol: Protocol, cohort: Cohort, paths: Paths, device: str) -> Sequence[np.ndarray]:
     return embed.open_embeddings(protocol, cohort, paths.cache, resolve_device(device).type)
 
 
@@ -198,7 +196,7 @@ def train_here(trial: Trial, inputs: Inputs, device: str, work: Path, progress: 
     _check_source(trial)
     structures = [trial.protocol.classes(name) for name in trial.protocol.structures]
     validate = validator(told, inputs.cohort, inputs.maps, structures, place)
-    checkpoint = work / "checkpoint.pt"
+    checkpoint = work / names.CHECKPOINT
     trained = train_and_predict(told, method, inputs, place, checkpoint, progress, validate)
     return Fitted(trained.labels, trained.curve, _cost(trained, place), trained.state)
 
@@ -218,10 +216,11 @@ def _commit_done(
 ) -> None:
     cohort = basis.cohort
     samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")].astype(str)
-    with writing(store.path(trial.id)) as folder:
-        write_scores(scores, folder / "scores.parquet")
-        np.savez_compressed(folder / "predictions.npz", samples=samples, labels=fitted.labels)
-        pd.DataFrame(fitted.curve, columns=list(CURVE)).to_csv(folder / "curve.csv", index=False)
+    with files.writing(store.path(trial.id)) as folder:
+        files.put(folder / names.SCORES, formats.scores_bytes(scores))
+        predictions = formats.arrays_bytes(samples=samples, labels=fitted.labels)
+        files.put(folder / names.PREDICTIONS, predictions)
+        files.put(folder / names.CURVE, formats.curve_bytes(fitted.curve))
         _copy_log(store, trial, folder, "")
         groups = cohort.groups[trial.attribute] if trial.attribute else ()
         record = _record(trial, "done", groups).model_copy(
@@ -233,19 +232,19 @@ def _commit_done(
         )
         if fitted.sandbox:
             record.provenance["sandbox"] = fitted.sandbox
-        write_json(folder / "record.json", record)
+        files.write_json(folder / names.RECORD, record)
     # The record stands: what cannot be tidied away (NFS keeps an open log) must not make it a failed one.
-    shutil.rmtree(store.work(trial.id), ignore_errors=True)
+    store.clear_work(trial.id)
 
 
 def commit_failed(store: Store, trial: Trial, error: str, trace: str) -> None:
     """Commit the record of a trial that failed; its checkpoint stays for `--retry-failed`."""
-    with writing(store.path(trial.id)) as folder:
+    with files.writing(store.path(trial.id)) as folder:
         _copy_log(store, trial, folder, trace)
         record = _record(trial, "failed", ()).model_copy(
             update={"error": error, "files": provenance.digests(folder)}
         )
-        write_json(folder / "record.json", record)
+        files.write_json(folder / names.RECORD, record)
 
 
 def _record(trial: Trial, status: Any, groups: tuple[str, ...]) -> Record:
@@ -267,28 +266,20 @@ def _record(trial: Trial, status: Any, groups: tuple[str, ...]) -> Record:
 
 
 def _copy_log(store: Store, trial: Trial, folder: Path, trace: str) -> None:
-    log = store.work(trial.id) / "log.txt"
+    log = store.work(trial.id) / names.LOG
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    (folder / "log.txt").write_text(text + trace, encoding="utf-8")
-
-
-def _save_weights(state: dict[str, torch.Tensor], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.part")
-    aside.write_bytes(save(state))
-    aside.replace(path)
+    files.put(folder / names.LOG, (text + trace).encode())
 
 
 def _progress_file(work: Path) -> Progress:
     """Return a callback that leaves the trial's progress in a file, a few times a second."""
-    path, aside = work / "progress.json", work / "progress.part"
     last = 0.0
 
     def progress(stage: str, done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last > 0.3 or done == total:
-            aside.write_text(json.dumps({"stage": stage, "done": done, "total": total}))
-            aside.replace(path)
+            said = json.dumps({"stage": stage, "done": done, "total": total})
+            files.note(work / names.PROGRESS, said.encode())
             last = time.monotonic()
 
     return progress

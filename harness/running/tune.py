@@ -23,7 +23,7 @@ from harness.running import plan
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Candidate, Plan, Trial
 from harness.running.prepare import Prepared, find_methods, weights_digest
-from harness.store import Store, Try, Tuned, write_json
+from harness.store import Damaged, Store, Try, Tuned, files
 
 if TYPE_CHECKING:
     from harness.plugin.method import Range
@@ -167,10 +167,14 @@ def _scored(prepared: Prepared, attempt: Attempt) -> Try:
     store, values = prepared.store, attempt.hyper_parameters
     found: dict[str, list[float]] = {}
     for (attribute, _), trial in attempt.trials.items():
-        if not store.is_done(trial.id):
-            error = store.record(trial.id).error if store.has(trial.id) else "not run"
+        status = store.status(trial.id)
+        if status != "done":
+            error = store.record(trial.id).error if status == "failed" else "not run"
             return Try(hyper_parameters=values, error=error)
-        found.setdefault(attribute, []).append(_es(store, trial, prepared.cohort, attribute))
+        try:
+            found.setdefault(attribute, []).append(_es(store, trial, prepared.cohort, attribute))
+        except Damaged as error:
+            return Try(hyper_parameters=values, error=str(error))
     by_attribute = {attribute: float(np.mean(scores)) for attribute, scores in found.items()}
     score = float(np.mean(list(by_attribute.values())))
     return Try(hyper_parameters=values, score=score, by_attribute=by_attribute)
@@ -207,7 +211,9 @@ def read(path: Path) -> Tuning:
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}; harness tune writes this file.") from None
     except (ValidationError, UnicodeDecodeError):
-        raise HarnessError(f"{path}: not a file of harness tune; run it again.") from None
+        raise HarnessError(
+            f"{path}: not a file of harness tune; delete it and run harness tune again, which repeats no try."
+        ) from None
 
 
 def read_for(path: Path, protocol: Protocol) -> dict[str, Tuned]:
@@ -233,13 +239,13 @@ def write(path: Path, protocol: Protocol, search: Search, chosen: Mapping[str, T
         seeds=protocol.seeds,
         methods=dict(chosen),
     )
-    if path.is_file():
-        check_same_terms(path, protocol, search.budget)
-        own = own.model_copy(update={"methods": read(path).methods | own.methods})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    write_json(aside, own)
-    aside.replace(path)
+    files.make(path.parent)
+    # Two searches that end at the same time add to one file.
+    with files.locked(path.with_name(f".{path.name}.lock")):
+        if path.is_file():
+            check_same_terms(path, protocol, search.budget)
+            own = own.model_copy(update={"methods": read(path).methods | own.methods})
+        files.write(path, files.as_json(own))
 
 
 def check_writable(path: Path) -> None:

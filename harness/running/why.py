@@ -28,7 +28,7 @@ def keep_parts(store: Store, basis: Basis, plan: Plan) -> None:
 
 def reasons(store: Store, plan: Plan, basis: Basis) -> dict[str, str]:
     """Return, for each trial of the plan that has no record that is done, one sentence that says why."""
-    records = [store.record(name) for name in store.ids()]
+    records = store.records()
     done = {record.id for record in records if record.status == "done"}
     return {
         trial.id: _reason(store, trial, records, plan, basis)

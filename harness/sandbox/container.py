@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,18 +69,20 @@ def execute(
     most: int,
     cpus: float,
     gpu: str = "",
+    label: str = "",
 ) -> Ended:
     """Run `python -m harness.sandbox.inside ARGUMENTS` in a fresh container and remove it.
 
     image: an id, never pulled; most: bytes that may come out; cpus: cores' worth of time; gpu: number or
-    UUID of the one that it may see, "" for none. Raises HarnessError where the engine cannot.
+    UUID of the one that it may see, "" for none; label: the run's, by which `remove_all` finds it. Raises
+    HarnessError where the engine cannot.
     """
     docker, client = engine.sdk(), engine.connect()
     try:
         container = client.containers.create(
             image,
             ["python", "-m", "harness.sandbox.inside", *arguments],
-            **_options(limits, cpus, gpu),
+            **_options(limits, cpus, gpu, label),
             mounts=staging.bind(mounts),
         )
     except docker.errors.APIError as error:
@@ -133,7 +134,7 @@ def remove_all(label: str) -> None:
             container.remove(force=True, v=True)
 
 
-def _options(limits: Limits, cpus: float, gpu: str) -> dict[str, Any]:
+def _options(limits: Limits, cpus: float, gpu: str, label: str) -> dict[str, Any]:
     from docker.types import DeviceRequest, LogConfig, Ulimit
 
     return {
@@ -165,7 +166,7 @@ def _options(limits: Limits, cpus: float, gpu: str) -> dict[str, Any]:
         },
         "working_dir": "/tmp",
         "hostname": "sandbox",
-        "labels": {LABEL: os.environ.get("EQUITY_SANDBOX_RUN", "")},
+        "labels": {LABEL: label},
         "device_requests": [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu else [],
     }
 

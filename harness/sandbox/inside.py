@@ -64,6 +64,7 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     from harness.cohorts.cohort import Cohort
     from harness.plugin import discovery
     from harness.protocol import BackboneSpec, Recipe
+    from harness.store import names
     from harness.training.train import Inputs, Setting, train_and_predict
     from harness.training.validate import validator
 
@@ -81,19 +82,19 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
         publish_images=False,
         images=np.load(ROOT / "cohort/images.npy", mmap_mode="r"),
         masks=np.load(ROOT / "cohort/masks.npy", mmap_mode="r"),
-        subjects=pd.read_parquet(ROOT / "cohort/subjects.parquet"),
+        subjects=pd.read_parquet(ROOT / "cohort" / names.SUBJECTS),
         groups={name: tuple(groups) for name, groups in job["groups"].items()},
         digest="",
     )
     maps = [np.load(ROOT / f"maps/map{i}.npy", mmap_mode="r") for i in range(job["maps"])]
     checkpoint = ROOT / "checkpoint" if job["checkpoint"] else None
-    origin = ROOT / "origin.safetensors" if setting.finetunes else None
+    origin = ROOT / f"origin{names.WEIGHTS}" if setting.finetunes else None
     WORK.mkdir(exist_ok=True)
     inputs, device = Inputs(cohort, maps, checkpoint, origin), torch.device(job["device"])
     structures = [tuple(classes) for classes in job["structures"]]
     validate = validator(setting, cohort, maps, structures, device)
     trained = train_and_predict(
-        setting, method, inputs, device, WORK / "checkpoint.pt", lambda *_: None, validate
+        setting, method, inputs, device, WORK / names.CHECKPOINT, lambda *_: None, validate
     )
     header = {
         "curve": trained.curve,

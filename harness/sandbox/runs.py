@@ -28,10 +28,10 @@ from harness.running.trial import Fitted, Paths
 from harness.sandbox import container, engine, results, staging
 from harness.sandbox.limits import Limits
 from harness.sandbox.wire import BadResult, decode
-from harness.store import Cost
+from harness.store import Cost, files
 from harness.training.device import device_name, resolve_device
 from harness.training.fit import trained_state
-from harness.training.train import Inputs, build_backbone
+from harness.training.train import Inputs, build_backbone, load_origin
 
 _DESCRIBE_SECONDS = 120
 _DESCRIBE_BYTES = 2 * results.SMALL_HEADER
@@ -85,14 +85,16 @@ class Sandbox:
             protocol.backbone, protocol.n_classes, protocol.cohort.size, one.seed, inputs.checkpoint
         )
         expected = trained_state(backbone)
-        os.environ["EQUITY_SANDBOX_RUN"] = self.label
+        if inputs.origin is not None:
+            load_origin(backbone, inputs.origin)  # here, because what is damaged is not the method's fault
         with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
             # The container's one GPU is the first that it sees.
             inside = name.split(":")[0]
             mounts = staging.stage_trial(one, inputs, self.cache, inside, Path(folder))
             most = results.most_bytes(one, inputs.cohort, expected)
             threads = one.protocol.recipe.threads
-            ended = container.execute(["run"], mounts, image, self.limits, most, threads, gpu_of(name))
+            gpu = gpu_of(name)
+            ended = container.execute(["run"], mounts, image, self.limits, most, threads, gpu, self.label)
         print(ended.log, flush=True)  # noqa: T201 - this process's output is the trial's log
         where = f"{one.plugin.file.name}, in the sandbox"
         try:
@@ -117,24 +119,24 @@ class Sandbox:
             return image
         try:
             path = self.cache / "sandbox" / f"about-{_key(plugin, image)}.json"
-            if path.is_file():
-                return _about(json.loads(path.read_text(encoding="utf-8")))
+            known = _known(path)
+            if known is not None:
+                return known
             said = self._ask(plugin, image)
             about = _about(said)
         except (SyntaxError, OSError, BadResult, HarnessError) as error:
             return Broken(plugin, discovery.describe_error(error, plugin.file), "")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{os.getpid()}.{plugin.name}")
-        aside.write_text(json.dumps(said), encoding="utf-8")
-        aside.replace(path)
+        files.make(path.parent)
+        files.write(path, json.dumps(said).encode())
         return about
 
     def _ask(self, plugin: Plugin, image: str) -> object:
-        os.environ["EQUITY_SANDBOX_RUN"] = self.label
         limits = Limits(memory=self.limits.memory, seconds=min(self.limits.seconds, _DESCRIBE_SECONDS))
         with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
             mounts, file = staging.stage_plugin(plugin, Path(folder))
-            ended = container.execute(["describe", file], mounts, image, limits, _DESCRIBE_BYTES, 1)
+            ended = container.execute(
+                ["describe", file], mounts, image, limits, _DESCRIBE_BYTES, 1, label=self.label
+            )
         if ended.reason:
             raise TrialError(f"{plugin.file.name}, in the sandbox: {ended.reason}.")
         if error := results.error_of(ended.out, results.SMALL_HEADER):
@@ -210,6 +212,16 @@ def _about(said: object) -> About:
     except ValueError as error:
         raise BadResult(f"what it says of itself does not fit: search: {error}") from None
     return About(**(found.model_dump() | {"card": Card(**found.card.model_dump()), "search": search}))
+
+
+def _known(path: Path) -> About | None:
+    """Return what a plugin said before; None where that is not there or damaged: it is asked again."""
+    if not path.is_file():
+        return None
+    try:
+        return _about(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _key(plugin: Plugin, image: str) -> str:

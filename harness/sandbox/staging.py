@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +17,7 @@ from harness.cohorts.cohort import Cohort
 from harness.plugin.discovery import Plugin
 from harness.running.plan import Trial
 from harness.running.trial import setting
+from harness.store import files, formats, names
 from harness.training.train import Inputs
 
 INSIDE = "/job"
@@ -52,7 +51,7 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: 
     """
     mounts, file = stage_plugin(trial.plugin, folder)
     cohort = inputs.cohort
-    _subjects(cohort).to_parquet(folder / "subjects.parquet", index=False)
+    _subjects(cohort).to_parquet(folder / names.SUBJECTS, index=False)
     told = asdict(setting(trial))
     for part in ("backbone", "recipe"):
         told[part] = getattr(trial.protocol, part).model_dump(mode="json")
@@ -68,7 +67,7 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: 
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     mounts |= {
         "job.json": folder / "job.json",
-        "cohort/subjects.parquet": folder / "subjects.parquet",
+        f"cohort/{names.SUBJECTS}": folder / names.SUBJECTS,
         "cohort/images.npy": _file(cohort.images),
         "cohort/masks.npy": _blank_copy(cohort, cache),
     }
@@ -76,7 +75,7 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: 
     if inputs.checkpoint is not None:
         mounts["checkpoint"] = inputs.checkpoint
     if inputs.origin is not None:
-        mounts["origin.safetensors"] = inputs.origin
+        mounts[f"origin{names.WEIGHTS}"] = inputs.origin
     _readable(folder)
     return mounts
 
@@ -97,11 +96,11 @@ def inside_digest() -> str:
 
 @functools.cache
 def _inside() -> list[Path]:
-    files = set(identity.local_files(_HARNESS / "sandbox/inside.py"))
+    found = set(identity.local_files(_HARNESS / "sandbox/inside.py"))
     cohorts = _HARNESS / "cohorts"
     # Without its __init__, which imports every source, the folder is a namespace that holds the type alone.
-    files = {path for path in files if cohorts not in path.parents} | {cohorts / "cohort.py"}
-    return sorted(files | set(_HARNESS.glob("backbones/*.py")))
+    found = {path for path in found if cohorts not in path.parents} | {cohorts / "cohort.py"}
+    return sorted(found | set(_HARNESS.glob("backbones/*.py")))
 
 
 def _subjects(cohort: Cohort) -> Any:
@@ -117,16 +116,21 @@ def _subjects(cohort: Cohort) -> Any:
 
 def _blank_copy(cohort: Cohort, cache: Path) -> Path:
     path = cache / "sandbox" / f"{cohort.digest}.npy"
-    if not path.is_file():
+    if not _is_whole(path, cohort):
         masks = np.array(cohort.masks)
         masks[cohort.rows("test")] = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".npy")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, masks)
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
+        files.make(path.parent)
+        files.write(path, formats.array_bytes(masks))
     return path
+
+
+def _is_whole(path: Path, cohort: Cohort) -> bool:
+    """Tell whether a copy of the masks is there, and not cut off."""
+    try:
+        masks = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return bool(masks.dtype == cohort.masks.dtype and masks.shape == cohort.masks.shape)
 
 
 def _file(array: np.ndarray) -> Path:

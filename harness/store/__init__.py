@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.store.files import write_json, writing
+from harness.store.formats import Damaged
 from harness.store.schema import (
     CURVE,
     SCHEMA_VERSION,
@@ -26,6 +27,7 @@ __all__ = [
     "SCORES",
     "BrokenPlugin",
     "Cost",
+    "Damaged",
     "MethodInfo",
     "Obtained",
     "PlanRow",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import identity
-from harness.store import files
+from harness.store import files, formats
 
 FOLDER = "digests"
 """Below the cache: one file an array that was digested, `identity.sample_digests` as .npy."""
@@ -33,8 +33,8 @@ def digests(array: np.ndarray, cache: Path) -> np.ndarray:
     except (OSError, ValueError):
         pass
     found = identity.sample_digests(array)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    files.write_array(kept, found)
+    files.make(kept.parent)
+    files.write(kept, formats.array_bytes(found))
     return found
 
 

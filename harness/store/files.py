@@ -1,93 +1,315 @@
-"""How a file or a folder appears whole, or not at all."""
+"""How a file or a folder appears whole, or not at all: written aside, synced, renamed, for all who write."""
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
+import contextlib
 import os
+import re
+import secrets
 import shutil
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+PART = ".part"
+"""How the name of a folder ends that is being filled; no reader looks into one."""
+
+_PLACE = re.compile(rf"\..*\.[0-9a-f]{{8}}\{PART}")
+_LOCK, _NEW, _OLD = "lock", "new", "old"
 
 _SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
+
+# One after the other, 3,000 pages of a site take ten seconds to sync: a journal is written for each. Asked
+# for at the same time they share it, and take one.
+_SYNCS_AT_ONCE = 16
+
+_LOCKLESS = 60.0
+"""Seconds after which a place without a lock is nobody's: its process died between two system calls."""
 
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Keep other processes out until the block ends; a process that dies lets go."""
-    with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Keep other processes out until the block ends; a process that dies lets go. For local disks."""
+    # Here and not above: most who import the store only read, and the library takes a tenth of a second.
+    from filelock import FileLock
+
+    make(file.parent)
+    with FileLock(file):
         yield
 
 
 @contextmanager
+def claimed(file: Path) -> Iterator[bool]:
+    """Tell, without waiting, whether this process alone has the file until the block ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    with contextlib.suppress(Timeout):
+        lock.acquire(timeout=0)
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
+@contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """Give a folder to fill; it takes `target`'s place whole, or not at all.
+    """Give a folder to fill; it takes `target`'s place whole when the block ends, or not at all.
 
     Every file is synced before the two folders swap names, so a crash leaves the old one or the new one.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    make(target.parent)
+    with _place(target) as aside:
+        aside.mkdir()
         yield aside
-        for file in aside.iterdir():
-            _sync(file)
-        _sync(aside)
-        if target.exists():
-            _swap(aside, target)
-        else:
-            aside.rename(target)
+        _sync_tree(aside)
+        _put_in_place(aside, target)
         _sync(target.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that appears whole."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(aside, path)
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give a path to write a file to; it takes `target`'s place when the block ends without an error."""
+    with _place(target) as aside:
+        yield aside
+        _sync(aside)
+        _rename(aside, target)
+        _sync(target.parent)
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as .npy; the file appears whole."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".npy")
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, array)
-    os.replace(aside, path)
+def write(target: Path, data: bytes | memoryview) -> None:
+    """Write a file whole or not at all; one that is there is replaced."""
+    with replacing(target) as aside:
+        put(aside, data)
+
+
+def note(target: Path, data: bytes) -> None:
+    """Write a file that only this process writes: whole for all who read it, but not after a power cut.
+
+    Nothing waits for the disk: for what is written a few times a second and is of no use to a later process.
+    """
+    aside = target.with_name(f".{target.name}{PART}")
+    aside.write_bytes(data)
+    _rename(aside, target)
+
+
+def create(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises FileExistsError where one is there."""
+    with _place(target) as aside:
+        put(aside, data)
+        _sync(aside)
+        _link(aside, target)
+        _sync(target.parent)
+
+
+def put(path: Path, data: bytes | memoryview) -> None:
+    """Write a file in a folder that is still aside; who puts the folder in its place syncs it."""
+    with stream(path) as file:
+        file.write(data)
+
+
+def stream(path: Path) -> BinaryIO:
+    """Open a new file for writing in a folder that is still aside."""
+    _check_aside(path)
+    return path.open("wb")
+
+
+def _check_aside(path: Path) -> None:
+    if not any(folder.name.endswith(PART) for folder in path.parents):
+        raise RuntimeError(f"{path}: no folder that `writing` gave; a file in its place is `write`'s")
+
+
+def mapped(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Lay out an empty .npy array in a folder that is still aside, memory-mapped."""
+    _check_aside(path)
+    return np.lib.format.open_memmap(path, "w+", kind, shape)
 
 
 def write_json(path: Path, model: BaseModel) -> None:
-    """Write a model as indented JSON with a final newline."""
-    path.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Write a model, in a folder that is still aside, as indented JSON with a final newline."""
+    put(path, as_json(model))
 
 
-def _swap(one: Path, other: Path) -> None:
-    """Let two folders take each other's name, in one step where the file system can."""
-    libc = ctypes.CDLL(None)
-    names = os.fsencode(one), os.fsencode(other)
-    if sys.platform == "darwin":
-        swapped = hasattr(libc, "renamex_np") and libc.renamex_np(*names, _SWAP) == 0
-    else:
-        here = ctypes.c_int(-100)  # AT_FDCWD
-        swapped = hasattr(libc, "renameat2") and libc.renameat2(here, names[0], here, names[1], _SWAP) == 0
-    if not swapped:
-        between = one.with_name(one.name + ".old")
-        other.rename(between)
-        one.rename(other)
-        between.rename(one)
+def as_json(model: BaseModel) -> bytes:
+    """Return a model as indented JSON with a final newline."""
+    return (model.model_dump_json(indent=2) + "\n").encode()
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a folder that is whole another place, in one step."""
+    make(target.parent)
+    _rename(source, target)
+    _sync(target.parent)
+    _sync(source.parent)
+
+
+def publish(part: Path, target: Path) -> None:
+    """Put a folder that several processes filled, named with `PART`, where no folder is yet."""
+    _sync_tree(part)
+    _rename(part, target)
+    _sync(target.parent)
+
+
+def append(path: Path) -> int:
+    """Open a log for as long as a process lives; return the descriptor. It alone grows where it lies."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+
+def make(folder: Path) -> None:
+    """Make a folder and those above it, so that they are there after a power cut too."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(made):
+        _sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, there or not; what the system does not let go stays."""
+    _remove(path)
+
+
+def flush(array: np.memmap[Any, Any]) -> None:
+    """Bring what was written to a memory-mapped array to the disk."""
+    _flush(array)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that died have left aside; what one held back while it swapped is put back."""
+    with os.scandir(folder) as entries:
+        left = [Path(entry.path) for entry in entries if _PLACE.fullmatch(entry.name)]
+    for place in left:
+        # It may be gone at any moment: who is alive removes its own.
+        with contextlib.suppress(OSError):
+            if not (place / _LOCK).exists():
+                if time.time() - place.stat().st_mtime > _LOCKLESS:
+                    _remove(place)
+                continue
+            with claimed(place / _LOCK) as nobodys:
+                if nobodys:
+                    _put_back(place)
+                    _remove(place)
+
+
+@contextmanager
+def _place(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` that is this process's own; what is left of it in the end is removed.
+
+    It is PLACE/new/NAME, and PLACE/lock is held: a process that dies lets go, and the next that writes
+    beside it knows that nobody will come back.
+    """
+    from filelock import FileLock
+
+    sweep(target.parent)
+    while True:
+        place = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}{PART}")
+        place.mkdir()
+        lock = FileLock(place / _LOCK)
+        with contextlib.suppress(FileNotFoundError):
+            lock.acquire()
+        # Another process may have taken the lock first, in the moment that it was nobody's, and swept it.
+        if lock.is_locked and (place / _LOCK).exists():
+            break
+        lock.release()
+    try:
+        (place / _NEW).mkdir()
+        yield place / _NEW / target.name
+    finally:
+        _remove(place)
+        lock.release()
+
+
+def _put_in_place(aside: Path, target: Path) -> None:
+    """Let a folder take `target`'s place; whatever was there is then at `aside`."""
+    try:
+        _rename(aside, target)
+    except OSError:
+        if not os.path.lexists(target):
+            raise
+        if not _swap(aside, target):
+            held = aside.parents[1] / _OLD / target.name
+            held.parent.mkdir()
+            _rename(target, held)
+            _rename(aside, target)
+
+
+def _put_back(place: Path) -> None:
+    """Undo half a swap: what was held back returns where nothing has taken its place."""
+    held = place / _OLD
+    for old in held.iterdir() if held.is_dir() else ():
+        if not os.path.lexists(place.with_name(old.name)):
+            _rename(old, place.with_name(old.name))
+            _sync(place.parent)
+
+
+def _sync_tree(folder: Path) -> None:
+    inside = list(folder.rglob("*"))
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+        list(pool.map(_sync, [path for path in inside if not path.is_dir()]))
+        list(pool.map(_sync, [path for path in inside if path.is_dir()]))
+    _sync(folder)
+
+
+# All that changes what lies on the disk for good goes through the functions below: a test cuts the power
+# before and after each call of each.
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folder, and writes its names in order.
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _flush(array: np.memmap[Any, Any]) -> None:
+    array.flush()
+
+
+def _rename(one: Path, other: Path) -> None:
+    os.replace(one, other)
+
+
+def _link(aside: Path, target: Path) -> None:
+    """Give a file its name unless that is taken. Raises FileExistsError."""
+    try:
+        os.link(aside, target)
+    except FileExistsError:
+        raise
+    except OSError as error:  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(error.errno, "File exists", str(target)) from None
+        os.replace(aside, target)
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Let two folders take each other's name in one step; return whether the file system can."""
+    if os.name == "nt":
+        return False
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin":
+        return hasattr(libc, "renamex_np") and libc.renamex_np(*names, _SWAP) == 0
+    here = ctypes.c_int(-100)  # AT_FDCWD
+    return hasattr(libc, "renameat2") and libc.renameat2(here, names[0], here, names[1], _SWAP) == 0
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -127,6 +127,12 @@ class Tuned(_Json):
     chosen: int
     """Position in `tries`."""
 
+    @model_validator(mode="after")
+    def _chosen_among_tries(self) -> Tuned:
+        if not 0 <= self.chosen < len(self.tries):
+            raise ValueError("what was chosen is none of the tries")
+        return self
+
     @property
     def values(self) -> dict[str, Any]:
         """The hyper-parameters chosen."""
@@ -171,3 +177,10 @@ class ProtocolRecord(_Json):
     """Method to how its hyper-parameters were chosen; the others have those of the protocol or their own."""
     withdrawn: tuple[Withdrawal, ...] = ()
     """Rows that were taken off, in their order."""
+
+    @model_validator(mode="after")
+    def _of_a_protocol(self) -> ProtocolRecord:
+        for key in ("title", "cohort", "structures", "ranked_by", "attributes", "backbone", "seeds"):
+            if key not in self.protocol:
+                raise ValueError(f"protocol.{key} is missing")
+        return self

@@ -7,27 +7,37 @@
     ROOT/parts/DIGEST     what identities are made of, to say what changed
     ROOT/work/ID/         checkpoints of trials that are not finished
 
-The leaderboard reads the first two and nothing else.
+The leaderboard reads the first two and nothing else. A name that begins with a dot is being written, or
+was when its process died, and is on no list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+import numpy as np
 
-from harness.errors import HarnessError
-from harness.store import files
-from harness.store.schema import SCHEMA_VERSION, ProtocolRecord, Record
+from harness.errors import HarnessError, plain
+from harness.store import files, formats, names
+from harness.store.formats import Damaged
+from harness.store.schema import SCORES, ProtocolRecord, Record
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
-Model = TypeVar("Model", bound=BaseModel)
+Found = TypeVar("Found")
+Status = Literal["done", "failed", "damaged", "none"]
+
+_LOG = logging.getLogger(__name__)
+
+_RUN_AGAIN = "harness run trains this trial again, or delete its folder"
+_PLAN_AGAIN = "harness run of the board's methods writes it anew and trains nothing twice"
 
 
 class Store:
@@ -37,6 +47,7 @@ class Store:
         self.root = Path(root)
         if self.root.is_file():
             raise HarnessError(f"--runs {root}: a file; give the folder of the records.")
+        self._told: set[str] = set()
 
     def path(self, trial: str) -> Path:
         """Return the folder of a trial's record, there or not."""
@@ -44,56 +55,114 @@ class Store:
 
     def work(self, trial: str) -> Path:
         """Return the folder for the checkpoints of an unfinished trial, made if need be."""
-        folder = self.root / "work" / trial
+        folder = self._work(trial)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def progress(self, trial: str) -> Path:
+        """Return the file in which a trial under way says how far it is."""
+        return self._work(trial) / names.PROGRESS
+
+    def clear_work(self, trial: str) -> None:
+        """Remove what a trial left behind when it was not finished."""
+        if self._work(trial).is_dir():
+            files.remove(self._work(trial))
+
+    def _work(self, trial: str) -> Path:
+        return self.root / "work" / trial
+
+    @contextmanager
+    def claimed(self, trial: str) -> Iterator[bool]:
+        """Tell whether this process alone runs a trial until the block ends; a process that dies lets go."""
+        with files.claimed(self.work(trial) / names.CLAIM) as own:
+            yield own
+
     def weights(self, trial: str) -> Path:
         """Return the file of a finished trial's trained weights."""
-        return self.root / "weights" / f"{trial}.safetensors"
+        return self.root / "weights" / f"{trial}{names.WEIGHTS}"
 
     def has(self, trial: str) -> bool:
-        """Tell whether a trial has left a record, done or failed."""
-        return (self.path(trial) / "record.json").is_file()
+        """Tell whether a trial has left a record, done or failed, whatever became of it."""
+        return (self.path(trial) / names.RECORD).is_file()
+
+    def status(self, trial: str) -> Status:
+        """Return how a trial ended, "none" where it has no record, "damaged" where that cannot be read."""
+        if not self.has(trial):
+            return "none"
+        record = self.spared(self.record, trial)
+        return "damaged" if record is None else record.status
 
     def is_done(self, trial: str) -> bool:
         """Tell whether a trial has left a record, and not of a failure."""
-        return self.has(trial) and self.record(trial).status == "done"
+        return self.status(trial) == "done"
 
     def ids(self) -> list[str]:
         """Return the ids of all records, sorted."""
-        return sorted(p.parent.name for p in self.root.glob("records/*/record.json"))
+        return _listed(self.root / "records", names.RECORD)
+
+    def records(self) -> list[Record]:
+        """Return the records that can be read, in the order of `ids`; a warning names each that cannot."""
+        found = (self.spared(self.record, trial) for trial in self.ids())
+        return [record for record in found if record is not None]
 
     def record(self, trial: str) -> Record:
-        """Read record.json. Raises HarnessError if it is missing or does not fit the schema."""
-        return _read(self.path(trial) / "record.json", Record)
+        """Read record.json. Raises Damaged if it is missing or does not fit the schema."""
+        path = self.path(trial) / names.RECORD
+        record = formats.parse_json(_text(path), path, Record, _RUN_AGAIN)
+        if record.id != trial:
+            raise Damaged(f"{path}: is of the trial {plain(record.id[:40])}; {_RUN_AGAIN}.")
+        return record
 
     def scores(self, trial: str) -> pd.DataFrame:
-        """Read scores.parquet; columns are `SCORES`."""
-        import pandas as pd
+        """Read scores.parquet; columns are `SCORES`. Raises Damaged."""
+        frame: pd.DataFrame = self.score_table(self.record(trial)).to_pandas()
+        return frame
 
-        return pd.read_parquet(self.path(trial) / "scores.parquet")
+    def score_table(self, record: Record, columns: Iterable[str] = SCORES) -> pa.Table:
+        """Read some columns of a record's scores.parquet. Raises Damaged."""
+        return self._read(record, names.SCORES, lambda data: formats.parse_scores(data, columns))
 
     def curve(self, trial: str) -> pd.DataFrame:
-        """Read curve.csv; columns are `CURVE`."""
-        import pandas as pd
-
-        return pd.read_csv(self.path(trial) / "curve.csv", keep_default_na=False)
+        """Read curve.csv; columns are `CURVE`. Raises Damaged."""
+        return self._read(self.record(trial), names.CURVE, formats.parse_curve)
 
     def log(self, trial: str) -> str:
-        """Read log.txt."""
-        return (self.path(trial) / "log.txt").read_text(encoding="utf-8", errors="replace")
+        """Read log.txt, "" where there is none."""
+        path = self.path(trial) / names.LOG
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
     def predictions(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return sample names [N] and predicted class indices, uint8 [N, H, W]."""
-        import numpy as np
+        """Return sample names [N] and predicted class indices, uint8 [N, H, W]. Raises Damaged."""
 
-        with np.load(self.path(trial) / "predictions.npz", allow_pickle=False) as data:
-            return data["samples"], data["labels"]
+        def parse(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+            samples, labels = formats.parse_arrays(data, "samples", "labels")
+            if labels.dtype != np.uint8 or labels.ndim != 3:
+                raise ValueError(f"its labels are {labels.dtype} {labels.shape}")
+            return samples, labels
+
+        return self._read(self.record(trial), names.PREDICTIONS, parse)
+
+    def _read(self, record: Record, name: str, parse: Callable[[bytes], Found]) -> Found:
+        """Return what a file of a record holds, which must be the one that its record.json hashes."""
+        path = self.path(record.id) / name
+        mend = f"delete {path.parent} and run the trial again"
+        if record.obtained != "run":
+            mend = f"delete {path.parent} and submit its file again"
+        with formats.reading(path, mend):
+            data = path.read_bytes()
+            found = parse(data)
+            # A bit that changed where a library does not look would be a score like any other.
+            if name in record.files and record.files[name] != hashlib.sha256(data).hexdigest():
+                raise ValueError("it is not the file that its record.json hashes")
+            return found
 
     def protocols(self) -> list[str]:
         """Return the keys of the boards that are here, sorted: a protocol's name, or name@digest."""
-        return sorted(p.parent.name for p in self.root.glob("protocols/*/protocol.json"))
+        return _listed(self.root / "protocols", names.PROTOCOL)
+
+    def protocol_file(self, key: str) -> Path:
+        """Return the file of a board's description and its plan, there or not."""
+        return self.board_folder(key) / names.PROTOCOL
 
     def boards_of(self, name: str) -> list[str]:
         """Return the keys of the boards under a protocol's name: the plain one first."""
@@ -106,9 +175,13 @@ class Store:
         another one `name@` and the start of its digest.
         """
         keys = self.boards_of(name)
-        for key in keys:
-            if self.protocol(key).digest == digest:
+        found = {key: self.spared(self.protocol, key) for key in keys}
+        for key, board in found.items():
+            if board is not None and board.digest == digest:
                 return key
+        # One that nobody can read is written anew in its place, rather than beside it.
+        if name in keys and found[name] is None:
+            return name
         return f"{name}@{digest[:8]}" if name in keys else name
 
     def board_folder(self, key: str) -> Path:
@@ -120,37 +193,57 @@ class Store:
         return self.root / "archive" / key
 
     def protocol(self, name: str) -> ProtocolRecord:
-        """Read a protocol's description and its plan."""
-        return _read(self.root / "protocols" / name / "protocol.json", ProtocolRecord)
+        """Read a protocol's description and its plan. Raises Damaged."""
+        path = self.protocol_file(name)
+        return formats.parse_json(_text(path), path, ProtocolRecord, _PLAN_AGAIN)
 
-    def subjects(self, name: str) -> pd.DataFrame:
-        """Read subjects.parquet: sample, patient, split and a column of groups per attribute."""
-        import pandas as pd
+    def subjects(self, name: str, attributes: Iterable[str] = ()) -> pd.DataFrame:
+        """Read subjects.parquet: sample, patient, split and a column of groups per attribute.
 
-        return pd.read_parquet(self.root / "protocols" / name / "subjects.parquet")
+        Raises Damaged, where one of `attributes` is not there too.
+        """
+        path = self.protocol_file(name).with_name(names.SUBJECTS)
+        with formats.reading(path, _PLAN_AGAIN):
+            return formats.parse_frame(path.read_bytes(), "sample", "patient", "split", *attributes)
 
     def sizes(self, name: str) -> pd.DataFrame | None:
         """Return `sample` and a column for each structure, its true size in pixels, of the test samples.
 
-        None for a protocol recorded without.
+        None for a protocol recorded without. Raises Damaged.
         """
-        import pandas as pd
-
-        path = self.root / "protocols" / name / "sizes.parquet"
-        return pd.read_parquet(path) if path.is_file() else None
+        path = self.protocol_file(name).with_name(names.SIZES)
+        if not path.is_file():
+            return None
+        with formats.reading(path, _PLAN_AGAIN):
+            return formats.parse_frame(path.read_bytes(), "sample")
 
     def cases(self, name: str) -> dict[str, np.ndarray] | None:
         """Return test images and truths where the cohort allows showing them, else None.
 
-        samples: str [N]; images: uint8 [N, H, W, 3]; masks: uint8 class indices [N, H, W].
+        samples: str [N]; images: uint8 [N, H, W, 3]; masks: uint8 class indices [N, H, W]. Raises Damaged.
         """
-        path = self.root / "protocols" / name / "cases.npz"
+        path = self.protocol_file(name).with_name(names.CASES)
         if not path.is_file():
             return None
-        import numpy as np
+        with formats.reading(path, _PLAN_AGAIN):
+            samples, images, masks = formats.parse_arrays(path.read_bytes(), "samples", "images", "masks")
+            if images.shape != (*masks.shape, 3) or {images.dtype, masks.dtype} != {np.dtype(np.uint8)}:
+                raise ValueError(f"its images are {images.dtype} {images.shape}")
+            return {"samples": samples, "images": images, "masks": masks}
 
-        with np.load(path, allow_pickle=False) as data:
-            return {key: data[key] for key in ("samples", "images", "masks")}
+    def spared(self, read: Callable[..., Found | None], *args: Any) -> Found | None:
+        """Return `read(*args)`; None, with a warning that says so once, where what it reads is damaged."""
+        try:
+            return read(*args)
+        except Damaged as error:
+            self.tell(error)
+            return None
+
+    def tell(self, error: HarnessError) -> None:
+        """Warn of what costs only itself, once however often it is met."""
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            _LOG.warning("%s", error)
 
     def part(self, digest: str) -> bytes | None:
         """Return what an identity was made of, kept under its digest; None where nothing is."""
@@ -162,25 +255,26 @@ class Store:
         path = self.root / "parts" / digest
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_bytes(path, content)
+            files.write(path, content)
 
     @contextmanager
     def locked(self, protocol: str) -> Iterator[None]:
         """Keep other processes from changing a protocol's description between reading and writing it."""
         folder = self.root / "protocols"
-        folder.mkdir(parents=True, exist_ok=True)
         with files.locked(folder / f".{protocol}.lock"):
+            # What one that died had taken out of its place is to be read, not overwritten.
+            files.sweep(folder)
             yield
 
 
-def _read(path: Path, model: type[Model]) -> Model:
+def _listed(folder: Path, name: str) -> list[str]:
+    """Return the folders that hold such a file, but for those that are being written."""
+    return sorted(p.parent.name for p in folder.glob(f"*/{name}") if not p.parent.name.startswith("."))
+
+
+def _text(path: Path) -> bytes:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
-        raise HarnessError(
-            f"{path}: {error.strerror}; is --runs the folder that harness run wrote?"
-        ) from None
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        raise HarnessError(f"{path}: not a record of schema {SCHEMA_VERSION}: {error}") from None
+        kind = Damaged if isinstance(error, FileNotFoundError) else HarnessError
+        raise kind(f"{path}: {error.strerror}; is --runs the folder that harness run wrote?") from None

@@ -17,12 +17,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.errors import HarnessError
-from harness.store import PlanRow, Tuned
+from harness.store import PlanRow, Tuned, names
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-PROTOCOL = "protocol.json"
-RECORD_FILES = ("record.json", "scores.parquet", "predictions.npz", "curve.csv", "log.txt")
+PROTOCOL = names.PROTOCOL
 
 MOST_BYTES = 1 << 30
 """Of the whole file. Members are stored, not compressed, so nothing in it can be larger than it."""
@@ -30,7 +29,7 @@ MOST_MEMBERS = 20_000
 MOST_JSON = 8 << 20
 
 _SOURCE = re.compile(r"source(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,8}")
-_RECORD = re.compile(rf"records/[0-9a-f]{{20}}/({'|'.join(map(re.escape, RECORD_FILES))})")
+_RECORD = re.compile(rf"records/[0-9a-f]{{20}}/({'|'.join(map(re.escape, names.RECORD_FILES))})")
 # The format's own earliest date: the time of packing is in no byte.
 _DATE = (1980, 1, 1, 0, 0, 0)
 

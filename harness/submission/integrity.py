@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from harness import identity
 from harness.errors import HarnessError
+from harness.store import names
 from harness.submission import archive, contents
-from harness.submission.archive import PROTOCOL, RECORD_FILES
+from harness.submission.archive import PROTOCOL
 from harness.submission.findings import Case, Finding, Parsed
 from harness.submission.yardstick import Yardstick
 
@@ -94,28 +95,28 @@ def schema(case: Case) -> Iterator[Finding]:
 
 
 def _parse(trial: str, files: dict[str, bytes], yardstick: Yardstick) -> Parsed:
-    absent = [name for name in RECORD_FILES if name not in files]
+    absent = [name for name in names.RECORD_FILES if name not in files]
     if absent:
         raise HarnessError(f"{absent[0]} is missing.")
     protocol = yardstick.protocol
-    record = contents.parse_record(files["record.json"])
+    record = contents.parse_record(files[names.RECORD])
     if (record.id, record.status) != (trial, "done"):
         raise HarnessError("record.json: is of another trial, or of a failed trial.")
     return Parsed(
         record,
         contents.parse_predictions(
-            files["predictions.npz"], yardstick.samples, protocol.cohort.size, protocol.n_classes
+            files[names.PREDICTIONS], yardstick.samples, protocol.cohort.size, protocol.n_classes
         ),
-        contents.parse_scores(files["scores.parquet"], yardstick.samples, list(protocol.structures)),
-        contents.parse_curve(files["curve.csv"]),
-        contents.parse_log(files["log.txt"]),
+        contents.parse_scores(files[names.SCORES], yardstick.samples, list(protocol.structures)),
+        contents.parse_curve(files[names.CURVE]),
+        contents.parse_log(files[names.LOG]),
     )
 
 
 def files(case: Case) -> Iterator[Finding]:
     """Each record's files are the ones that its record.json hashes."""
     for trial, files in case.submission.records.items():
-        found = {n: hashlib.sha256(d).hexdigest() for n, d in files.items() if n != "record.json"}
+        found = {n: hashlib.sha256(d).hexdigest() for n, d in files.items() if n != names.RECORD}
         stated = case.parsed[trial].record.files
         changed = [name for name in found if stated.get(name) != found[name]]
         if changed or stated.keys() != found.keys():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import harness
@@ -13,8 +12,8 @@ from harness.plugin.discovery import Plugin
 from harness.running import provenance
 from harness.running.board import protocol_digest
 from harness.running.prepare import Prepared
-from harness.store import Store
-from harness.submission.archive import PROTOCOL, RECORD_FILES, Manifest, digests, encode, has_place
+from harness.store import Store, files, names
+from harness.submission.archive import PROTOCOL, Manifest, digests, encode, has_place
 
 
 def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
@@ -46,10 +45,8 @@ def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
 
 def write(data: bytes, out: Path) -> None:
     """Write the file whole or not at all. Raises HarnessError where it cannot be written."""
-    aside = out.with_name(f".{out.name}.part")
     try:
-        aside.write_bytes(data)
-        os.replace(aside, out)
+        files.write(out, data)
     except OSError as error:
         raise HarnessError(f"{out}: {error.strerror}; choose another place with --out.") from None
 
@@ -102,4 +99,4 @@ def _record(store: Store, trial: str) -> dict[str, bytes]:
         raise HarnessError(
             f"{folder}: its files changed since the trial ran; delete the folder and run again."
         )
-    return {f"records/{trial}/{name}": (folder / name).read_bytes() for name in RECORD_FILES}
+    return {f"records/{trial}/{name}": (folder / name).read_bytes() for name in names.RECORD_FILES}

@@ -18,7 +18,7 @@ from harness.running.prepare import Prepared, prepare
 from harness.running.schedule import embed_cohort, execute
 from harness.running.trial import Paths, run_logged
 from harness.sandbox.runs import Sandbox
-from harness.store import Record
+from harness.store import Record, names
 from harness.submission.archive import Submission
 from harness.submission.contents import parse_curve
 from harness.submission.findings import Finding, Parsed, Report
@@ -123,4 +123,4 @@ def _other_method(stated: Record, here: Record) -> str:
 
 
 def _curve(prepared: Prepared, trial: str) -> pd.DataFrame:
-    return parse_curve((prepared.store.path(trial) / "curve.csv").read_bytes())
+    return parse_curve((prepared.store.path(trial) / names.CURVE).read_bytes())

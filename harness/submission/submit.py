@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
+import hashlib
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.errors import HarnessError
-from harness.metrics.score import write_scores
-from harness.running import provenance
 from harness.running.board import write_protocol
 from harness.running.paths import Paths
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
 from harness.running.scoring import scoring_identity
-from harness.store import CURVE, Obtained, ProtocolRecord, Store, write_json, writing
+from harness.store import Obtained, Store, files, formats, names
 from harness.submission.agreement import recompute
 from harness.submission.archive import Manifest
 from harness.submission.findings import Parsed, Report
@@ -43,8 +39,9 @@ def submit(manifest: Manifest, report: Report, yardstick: Yardstick, paths: Path
         if not _is_there(store, trial, parsed, yardstick, obtained)
     }
     for trial, parsed in todo.items():
-        with writing(store.path(trial)) as folder:
-            _fill(folder, parsed, yardstick, obtained)
+        with files.writing(store.path(trial)) as folder:
+            for name, data in _record_files(parsed, yardstick, obtained).items():
+                files.put(folder / name, data)
     _add_cells(store, manifest, yardstick, paths)
     return obtained
 
@@ -73,36 +70,30 @@ def _is_there(store: Store, trial: str, parsed: Parsed, yardstick: Yardstick, ob
     """Tell whether an interrupted submission has left this very record; HarnessError for any other."""
     if not store.has(trial):
         return False
-    with tempfile.TemporaryDirectory(prefix="harness-submit-") as name:
-        folder = Path(name)
-        _fill(folder, parsed, yardstick, obtained)
-        if any(_bytes(store.path(trial) / one.name) != one.read_bytes() for one in folder.iterdir()):
-            raise HarnessError(
-                f"{store.path(trial)}: this trial has a record, and a submission overwrites none; "
-                "delete that folder first if the submission is to replace it."
-            )
+    folder = store.path(trial)
+    due = _record_files(parsed, yardstick, obtained)
+    if any(not (folder / name).is_file() or (folder / name).read_bytes() != due[name] for name in due):
+        raise HarnessError(
+            f"{folder}: this trial has a record, and a submission overwrites none; "
+            "delete that folder first if the submission is to replace it."
+        )
     return True
 
 
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
-
-
-def _fill(folder: Path, parsed: Parsed, yardstick: Yardstick, obtained: Obtained) -> None:
-    """Write a record's files; the same submission gives the same bytes."""
+def _record_files(parsed: Parsed, yardstick: Yardstick, obtained: Obtained) -> dict[str, bytes]:
+    """Return a record's files, name to bytes; the same submission gives the same bytes."""
     scores = parsed.scores if yardstick.cohort is None else recompute(parsed.labels, yardstick)
-    write_scores(scores, folder / "scores.parquet")
-    np.savez_compressed(folder / "predictions.npz", samples=np.array(yardstick.samples), labels=parsed.labels)
-    pd.DataFrame(parsed.curve, columns=list(CURVE)).to_csv(folder / "curve.csv", index=False)
-    (folder / "log.txt").write_text(parsed.log, encoding="utf-8")
-    update = {
-        "protocol": yardstick.protocol.name,
-        "obtained": obtained,
-        "files": provenance.digests(folder),
+    found = {
+        names.SCORES: formats.scores_bytes(scores),
+        names.PREDICTIONS: formats.arrays_bytes(samples=np.array(yardstick.samples), labels=parsed.labels),
+        names.CURVE: formats.curve_bytes(parsed.curve),
+        names.LOG: parsed.log.encode(),
     }
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(found.items())}
+    update: dict[str, Any] = {"protocol": yardstick.protocol.name, "obtained": obtained, "files": digests}
     if yardstick.cohort is not None:
         update["scoring"] = scoring_identity(yardstick.basis("cpu"))
-    write_json(folder / "record.json", parsed.record.model_copy(update=update))
+    return found | {names.RECORD: files.as_json(parsed.record.model_copy(update=update))}
 
 
 def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Paths) -> None:
@@ -123,10 +114,4 @@ def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Pa
             "protocol": board.protocol | {"seeds": seeds},
             "tuned": board.tuned | tuned,
         }
-        _replace(store.board_folder(key) / "protocol.json", board.model_copy(update=changed))
-
-
-def _replace(path: Path, board: ProtocolRecord) -> None:
-    aside = path.with_suffix(".part")
-    write_json(aside, board)
-    os.replace(aside, path)
+        files.write(store.protocol_file(key), files.as_json(board.model_copy(update=changed)))

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from harness.store import files
+
 KEEP_SECONDS = 1.0
 """So much training at least lies between two epochs that are kept in memory."""
 
@@ -47,11 +49,22 @@ class Checkpoint:
             signal.signal(signal.SIGTERM, self._handler)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return what was written last, None where nothing was."""
+        """Return what was written last, None where nothing was or it cannot be read, which the log says."""
         if not self.file.is_file():
             return None
-        content: dict[str, Any] = torch.load(self.file, map_location=device, weights_only=True)
+        try:
+            packed = io.BytesIO(self.file.read_bytes())
+            content: dict[str, Any] = torch.load(packed, map_location=device, weights_only=True)
+        except Exception as error:  # noqa: BLE001 - torch raises a dozen types over damaged bytes
+            self.refuse(error)
+            return None
         return content
+
+    def refuse(self, error: Exception) -> None:
+        """Say in the trial's log that the file resumes nothing."""
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        said = f"{self.file}: cannot be read ({why[:200]}); the training starts again."
+        print(said, flush=True)  # noqa: T201 - this process's output is the trial's log
 
     def keep(self, content: Callable[[], dict[str, Any]], seconds: float) -> None:
         """Take a finished epoch in; write it once more than `seconds` of training are in no file.
@@ -75,12 +88,7 @@ class Checkpoint:
         """Write the epoch that was kept last, whole or not at all, unless the file holds it."""
         if self._packed is None:
             return
-        aside = self.file.with_suffix(".part")
-        with aside.open("wb") as file:
-            file.write(self._packed)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.file)
+        files.write(self.file, self._packed)
         self._packed, self._written = None, time.monotonic()
 
     def _end(self, number: int, frame: FrameType | None) -> None:

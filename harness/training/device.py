@@ -52,7 +52,9 @@ def peak_memory(device: torch.device) -> int:
     """Return the bytes that this process held at most: of the GPU where it trains on one, else of all."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    import resource  # POSIX alone has it
-
+    try:
+        import resource
+    except ImportError:  # Windows has none, and does not tell
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

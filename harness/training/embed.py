@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,25 +15,34 @@ from harness.backbones.backbone import Backbone
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import BackboneSpec, Protocol
-from harness.store import contents
+from harness.store import contents, files
 from harness.training import encode
 from harness.training.augment import VARIANTS
 
 
 def are_cached(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> bool:
     """Tell whether the embeddings of a protocol's cohort, as a type of device gives them, are complete."""
-    return _folder(protocol, cohort, cache, device).is_dir()
+    return bool(_maps(_folder(protocol, cohort, cache, device), protocol, cohort))
 
 
 def open_embeddings(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> list[np.ndarray]:
     """Return one memory-mapped array a map: float16 [V, N, d, s, s], V dihedral variants.
 
-    Raises HarnessError where `embed_shard` and `finish` have not run.
+    Raises HarnessError where `embed_shard` and `finish` have not run, or a map is damaged.
     """
     folder = _folder(protocol, cohort, cache, device)
-    if not folder.is_dir():
+    maps = _maps(folder, protocol, cohort)
+    if not maps:
         raise HarnessError(f"{folder}: the embeddings are gone; run again.")
-    return encode.open_maps(folder)
+    return maps
+
+
+def _maps(folder: Path, protocol: Protocol, cohort: Cohort) -> list[np.ndarray]:
+    return encode.open_maps(folder, cohort.images, VARIANTS[protocol.recipe.augmentation])
+
+
+def _done(folder: Path, protocol: Protocol, cohort: Cohort) -> np.ndarray | None:
+    return encode.done(folder, cohort.images, VARIANTS[protocol.recipe.augmentation])
 
 
 def code_files(spec: BackboneSpec) -> list[Path]:
@@ -47,20 +53,18 @@ def code_files(spec: BackboneSpec) -> list[Path]:
 @contextmanager
 def locked(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Iterator[None]:
     """Keep other processes from computing the same embeddings; a process that dies lets go."""
-    lock = _folder(protocol, cohort, cache, device).with_suffix(".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with files.locked(_folder(protocol, cohort, cache, device).with_suffix(".lock")):
         yield
 
 
 def prepare(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None:
     """Lay out the empty arrays that the shards fill; those of an interrupted run are kept."""
     part = _part(protocol, cohort, cache, device)
-    if (part / "done.npy").is_file():
+    if _done(part, protocol, cohort) is not None and _maps(part, protocol, cohort):
         return
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    for damaged in (part, _folder(protocol, cohort, cache, device)):
+        files.remove(damaged)
+    files.make(part)
     encode.lay_out(part, _encoder(protocol, cache), cohort.images, VARIANTS[protocol.recipe.augmentation])
 
 
@@ -77,11 +81,12 @@ def embed_shard(
 def finish(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None:
     """Put complete embeddings in their place. Raises RuntimeError if a batch is missing."""
     part, folder = (place(protocol, cohort, cache, device) for place in (_part, _folder))
-    if not np.load(part / "done.npy").all():
+    done = _done(part, protocol, cohort)
+    if done is None or not done.all():
         raise RuntimeError(f"{part}: not every batch was embedded")
     # In this order a kill between the two costs nothing: without the table all would be embedded again.
-    os.replace(part, folder)
-    (folder / "done.npy").unlink()
+    files.publish(part, folder)
+    files.remove(folder / encode.DONE)
 
 
 def _encoder(protocol: Protocol, cache: Path) -> Backbone:
@@ -93,7 +98,7 @@ def _encoder(protocol: Protocol, cache: Path) -> Backbone:
 def _folder(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
     """Return the folder named by the hash of all that the embeddings depend on."""
     name = weights.required(protocol.backbone)
-    files = code_files(protocol.backbone)
+    reached = code_files(protocol.backbone)
     content = {
         "images": identity.data_digest(contents.digests(cohort.images, cache)),
         "backbone": protocol.backbone.model_dump(exclude={"rank"}),
@@ -102,12 +107,12 @@ def _folder(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Pat
         "precision": protocol.recipe.precision,
         "threads": protocol.recipe.threads,
         "device": device,
-        "code": identity.code(files),
-        "libraries": identity.libraries(files),
+        "code": identity.code(reached),
+        "libraries": identity.libraries(reached),
     }
     return cache / "embeddings" / identity.trial_id(content)
 
 
 def _part(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
     folder = _folder(protocol, cohort, cache, device)
-    return folder.with_name(folder.name + ".part")
+    return folder.with_name(folder.name + files.PART)

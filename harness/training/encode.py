@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from harness.backbones.backbone import Backbone
+from harness.store import files, formats
 from harness.training.augment import dihedral
 
 # Fixed, because the last bits of a batched product depend on it; small, because an allocation
 # above 32 MiB costs a page fault for every 4 KiB of it, every time.
 BATCH = 4
+
+DONE = "done.npy"
+"""The table of the batches that are filled, in a folder that is not whole yet."""
 
 
 def encode(
@@ -33,10 +36,14 @@ def lay_out(folder: Path, encoder: Backbone, images: np.ndarray, variants: int) 
     """Write the empty arrays that `fill` fills, and which batches of which variant are done: none."""
     for i, one in enumerate(encode(encoder, np.array(images[:1]), 0, False, torch.device("cpu"))):
         shape = (variants, len(images), *one.shape[1:])
-        np.lib.format.open_memmap(folder / f"map{i}.npy", "w+", np.float16, shape=shape).flush()
+        files.flush(files.mapped(folder / f"map{i}.npy", np.float16, shape))
     # Last, so that its presence says that the others are there.
-    np.save(folder / "done.part.npy", np.zeros((variants, -(-len(images) // BATCH)), bool))
-    os.replace(folder / "done.part.npy", folder / "done.npy")
+    files.write(folder / DONE, formats.array_bytes(np.zeros((variants, batches(images)), bool)))
+
+
+def batches(images: np.ndarray) -> int:
+    """Return the number of batches that images are encoded in."""
+    return -(-len(images) // BATCH)
 
 
 def fill(
@@ -53,17 +60,35 @@ def fill(
     Batches are the same whatever the number of shards, so the bits do not depend on it.
     """
     maps = [np.load(path, mmap_mode="r+") for path in sorted(folder.glob("map*.npy"))]
-    done = np.load(folder / "done.npy", mmap_mode="r+")
+    done = np.load(folder / DONE, mmap_mode="r+")
     for batch in range(shard, done.shape[1], shards):
         rows = np.arange(batch * BATCH, min((batch + 1) * BATCH, len(images)))
         for variant in np.flatnonzero(~done[:, batch]):
             encoded = encode(encoder, images[rows], int(variant), bfloat16, device)
             for target, source in zip(maps, encoded, strict=True):
                 target[variant, rows] = source
-                target.flush()
+                files.flush(target)
             done[variant, batch] = True
 
 
-def open_maps(folder: Path) -> list[np.ndarray]:
-    """Return one memory-mapped array a map: float16 [V, N, d, s, s], V dihedral variants."""
-    return [np.load(path, mmap_mode="r") for path in sorted(folder.glob("map*.npy"))]
+def open_maps(folder: Path, images: np.ndarray, variants: int) -> list[np.ndarray]:
+    """Return one memory-mapped array a map: float16 [V, N, d, s, s], V dihedral variants.
+
+    Empty where they are not there, cut off or garbled.
+    """
+    try:
+        maps = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("map*.npy"))]
+    except (OSError, ValueError, EOFError):
+        return []
+    whole = all(one.dtype == np.float16 and one.shape[:2] == (variants, len(images)) for one in maps)
+    return maps if whole else []
+
+
+def done(folder: Path, images: np.ndarray, variants: int) -> np.ndarray | None:
+    """Return which batches are filled, bool [V, batches]; None where no table says so."""
+    try:
+        table: np.ndarray = np.load(folder / DONE)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = table.dtype == bool and table.shape == (variants, batches(images))
+    return table if fits and table.view(np.uint8).max(initial=0) <= 1 else None

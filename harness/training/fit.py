@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -94,8 +95,8 @@ class _State:
 def fit(job: Job) -> tuple[list[CurveRow], float]:
     """Train in place; return the learning curve and the seconds it took, interruptions left out.
 
-    Resumes from the checkpoint if there is one, and ends with the same bits as without the
-    interruption: every epoch draws its order, its augmentation and its global random state from
+    Resumes from the checkpoint if there is one that can be read, and ends with the same bits as without
+    the interruption: every epoch draws its order, its augmentation and its global random state from
     the trial's seed and the epoch's number. Raises TrialError for a loss that is not a finite
     scalar with a gradient.
     """
@@ -260,23 +261,39 @@ def _curve_rows(job: Job, epoch: int, picks: np.ndarray, losses: np.ndarray) -> 
 
 def _keep(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> None:
     """Give a finished epoch to the checkpoint; the last one, too, which predicting may be stopped after."""
+    job.checkpoint.keep(lambda: _content(job, optimizer, state), CHECKPOINT_SECONDS)
 
-    def content() -> dict[str, Any]:
-        return {
-            "state": vars(state),
-            "backbone": trained_state(job.backbone),
-            "method": job.method.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
 
-    job.checkpoint.keep(content, CHECKPOINT_SECONDS)
+def _content(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> dict[str, Any]:
+    return {
+        "state": vars(state),
+        "backbone": trained_state(job.backbone),
+        "method": job.method.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
 
 
 def _restore(job: Job, optimizer: torch.optim.Optimizer) -> _State:
     content = job.checkpoint.load(job.feed.device)
     if content is None:
         return _State()
+    beginning = copy.deepcopy(_content(job, optimizer, _State()))
+    try:
+        return _take_up(job, optimizer, content)
+    except Exception as error:  # noqa: BLE001 - torch raises a dozen types over what does not fit
+        job.checkpoint.refuse(error)
+        return _take_up(job, optimizer, beginning)
+
+
+def _take_up(job: Job, optimizer: torch.optim.Optimizer, content: dict[str, Any]) -> _State:
+    """Put everything back as it was saved. Raises whatever comes of what was not."""
     load_trained(job.backbone, content["backbone"])
     job.method.load_state_dict(content["method"])
     optimizer.load_state_dict(content["optimizer"])
-    return _State(**content["state"])
+    for parameter, moments in optimizer.state.items():
+        if any(one.ndim and one.shape != parameter.shape for one in moments.values() if torch.is_tensor(one)):
+            raise ValueError("its optimiser is of other weights")
+    state = _State(**content["state"])
+    if (type(state.epoch), type(state.curve), type(state.best)) != (int, list, dict):
+        raise ValueError("its state is not a training's")
+    return state

@@ -16,6 +16,7 @@ from harness import backbones
 from harness.backbones.backbone import Backbone
 from harness.plugin.method import Method, Sampler, Task
 from harness.seeds import generator, seed_everything
+from harness.store import formats
 from harness.training.checkpoint import Checkpoint
 from harness.training.device import peak_memory, prepare_torch
 from harness.training.feed import Feed
@@ -96,6 +97,12 @@ def build_backbone(spec: BackboneSpec, n_classes: int, size: int, seed: int, fil
     return backbones.build(spec, n_classes, size, file)
 
 
+def load_origin(backbone: Backbone, file: Path) -> None:
+    """Load the weights that a training starts from. Raises Damaged where they are not of its network."""
+    with formats.reading(file, f"delete the record of trial {file.stem} and run it again"):
+        load_trained(backbone, load_file(file))
+
+
 def train_and_predict(
     setting: Setting,
     method: type[Method],
@@ -114,7 +121,7 @@ def train_and_predict(
         setting.backbone, setting.n_classes, setting.size, setting.seed, inputs.checkpoint
     ).to(device)
     if inputs.origin is not None:
-        load_trained(backbone, load_file(inputs.origin))
+        load_origin(backbone, inputs.origin)
     with Checkpoint(checkpoint) as kept:
         job = _job(setting, method, inputs, backbone, device, kept, progress, validate)
         curve, fit_seconds = fit(job)

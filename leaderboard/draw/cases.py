@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from harness.equity import MIN_PATIENTS
-from harness.store import Record, Store
+from harness.errors import HarnessError
+from harness.store import Record, Store, names
 from leaderboard.read.boards import Board
 
 SIDE = 256
@@ -50,11 +51,15 @@ class Gallery:
     prefix: str
     """Folder of the pictures, from the root of the site."""
     _cases: dict[str, np.ndarray] = field(default_factory=dict)
-    _labels: dict[str, tuple[dict[str, int], np.ndarray]] = field(default_factory=dict)
+    _labels: dict[str, tuple[dict[str, int], np.ndarray] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._cases = self.store.cases(self.board.name) or {}
+        self._cases = self.store.spared(self.store.cases, self.board.name) or {}
         self._position = {str(s): i for i, s in enumerate(self._cases.get("samples", []))}
+        if self._cases and not self._are_all_in(self._position):
+            path = self.store.protocol_file(self.board.name).with_name(names.CASES)
+            self.store.tell(HarnessError(f"{path}: its samples are not the board's; no case is shown."))
+            self._cases = {}
 
     @property
     def allowed(self) -> bool:
@@ -63,19 +68,20 @@ class Gallery:
 
     def of_method(self, method: str, attribute: str) -> dict[str, list[Case]]:
         """Return group -> the worst, median and best case of the method's first finished seed."""
-        done = self.board.entries[method].done(attribute)
-        if not self.allowed or not done:
+        first = self._first(self.board.entries[method].done(attribute))
+        if first is None:
             return {}
-        dice = self._dice(done[0])
+        dice = self._dice(first)
         return {
-            group: [self._case(done[0], row, place, dice[row]) for place, row in _places(rows, dice)]
+            group: [self._case(first, row, place, dice[row]) for place, row in _places(rows, dice)]
             for group, rows in self._groups(attribute).items()
         }
 
     def across_methods(self, attribute: str) -> dict[str, list[Strip]]:
         """Return group -> the cases worst, median and best on average, each as every method did it."""
-        first = {name: done[0] for name, e in self.board.entries.items() if (done := e.done(attribute))}
-        if not self.allowed or not first:
+        found = {name: self._first(entry.done(attribute)) for name, entry in self.board.entries.items()}
+        first = {name: record for name, record in found.items() if record is not None}
+        if not first:
             return {}
         dice = {name: self._dice(record) for name, record in first.items()}
         average = np.mean(list(dice.values()), axis=0)
@@ -83,6 +89,25 @@ class Gallery:
             group: [self._strip(first, dice, place, row) for place, row in _places(rows, average)]
             for group, rows in self._groups(attribute).items()
         }
+
+    def _first(self, done: list[Record]) -> Record | None:
+        """Return the first record whose predictions can be drawn; None without any, or where none may be."""
+        return next((record for record in done if self.allowed and self._predicted(record)), None)
+
+    def _predicted(self, record: Record) -> tuple[dict[str, int], np.ndarray] | None:
+        """Return the position of each sample and the label maps of a trial, read once; None where damaged."""
+        if record.id not in self._labels:
+            found = self.store.spared(self.store.predictions, record.id)
+            position = {} if found is None else {str(s): i for i, s in enumerate(found[0])}
+            if found is not None and not self._are_all_in(position):
+                path = self.store.path(record.id) / names.PREDICTIONS
+                self.store.tell(HarnessError(f"{path}: its samples are not the board's; none is shown."))
+                found = None
+            self._labels[record.id] = None if found is None else (position, found[1])
+        return self._labels[record.id]
+
+    def _are_all_in(self, position: dict[str, int]) -> bool:
+        return set(self.board.test["sample"].astype(str)) <= position.keys()
 
     def _strip(self, first: dict[str, Record], dice: dict[str, np.ndarray], place: str, row: int) -> Strip:
         cases = [
@@ -116,11 +141,9 @@ class Gallery:
         return Case(place, sample, float(dice), url)
 
     def _draw(self, record: Record, sample: str) -> Image.Image:
-        case = self._position[sample]
-        if record.id not in self._labels:
-            samples, labels = self.store.predictions(record.id)
-            self._labels[record.id] = {str(s): i for i, s in enumerate(samples)}, labels
-        position, labels = self._labels[record.id]
+        case, predicted = self._position[sample], self._predicted(record)
+        assert predicted is not None, "cases are of records whose predictions can be drawn"
+        position, labels = predicted
         return picture(self._cases["images"][case], self._cases["masks"][case], labels[position[sample]])
 
 

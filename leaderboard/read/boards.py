@@ -11,11 +11,11 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from harness import equity
 from harness.errors import HarnessError
 from harness.store import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
+from harness.store.names import SCORES as SCORES_FILE
 from leaderboard.parallel import mapped, shared
 
 _SHARDS = 8
@@ -209,18 +209,23 @@ def of_store(store: Store) -> list[Board]:
         raise HarnessError(
             f"{store.root}: there are no records here; run `harness run --all` first, or give --runs."
         )
-    return [_board(store, name) for name in names]
+    boards = [board for name in names if (board := store.spared(_board, store, name)) is not None]
+    if not boards:
+        raise HarnessError(f"{store.root}: no board here can be read; run its methods again.")
+    return boards
 
 
 def _board(store: Store, name: str) -> Board:
-    record, subjects = store.protocol(name), store.subjects(name)
-    board = Board(record, subjects, {}, {}, sizes=store.sizes(name))
+    record = store.protocol(name)
+    subjects = store.subjects(name, record.groups)
+    board = Board(record, subjects, {}, {}, sizes=store.spared(store.sizes, name))
+    cells = {row.trial: row for row in record.plan}
     trials = [trial for trial in dict.fromkeys(row.trial for row in record.plan) if store.has(trial)]
     values = shared((len(trials), len(board.structures), len(METRICS), len(board.test)))
 
     def read(shard: int) -> list[Record]:
         reader = _Reader(store, board)
-        return [reader.read(trials[i], values[i]) for i in range(shard, len(trials), _SHARDS)]
+        return [reader.read(cells[trials[i]], values[i]) for i in range(shard, len(trials), _SHARDS)]
 
     records = {found.id: found for part in mapped(read, _SHARDS, len(trials)) for found in part}
     done = {trial: i for i, trial in enumerate(trials) if records[trial].status == "done"}
@@ -250,11 +255,33 @@ class _Reader:
         self.board = board
         self.order: tuple[pa.Table, np.ndarray, np.ndarray] | None = None
 
-    def read(self, trial: str, values: np.ndarray) -> Record:
-        """Return a trial's record and fill in its scores: float64 [structures, metrics, test samples]."""
+    def read(self, cell: PlanRow, values: np.ndarray) -> Record:
+        """Return a trial's record and fill in its scores: float64 [structures, metrics, test samples].
+
+        One that cannot be read is as one that failed: it costs itself only.
+        """
+        try:
+            return self._read(cell.trial, values)
+        except HarnessError as error:
+            self.store.tell(error)
+            why = str(error).replace(f"{self.store.root}/", "")
+            method = MethodInfo(name=cell.method, title=cell.method)
+            return Record(
+                id=cell.trial,
+                status="failed",
+                protocol=self.board.name,
+                method=method,
+                attribute=cell.attribute,
+                groups=(),
+                seed=cell.seed,
+                identity={},
+                error=why,
+            )
+
+    def _read(self, trial: str, values: np.ndarray) -> Record:
         record = self.store.record(trial)
         if record.status == "done":
-            table = _read_scores(self.store, trial)
+            table = self.store.score_table(record, ["sample", "structure", *METRICS])
             names = table.select(["sample", "structure"])
             if self.order is None or not self.order[0].equals(names):
                 self.order = (names, *self._positions(trial, names.to_pandas()))
@@ -267,22 +294,10 @@ class _Reader:
         board = self.board
         rows = pd.Index(board.test["sample"]).get_indexer(pd.Index(names["sample"]))
         columns = pd.Index(board.structures).get_indexer(pd.Index(names["structure"]))
-        complete = len(names) == len(board.test) * len(board.structures)
+        complete = len(names.drop_duplicates()) == len(names) == len(board.test) * len(board.structures)
         if not complete or min(rows.min(), columns.min()) < 0:
             raise HarnessError(
-                f"{self.store.path(trial) / 'scores.parquet'}: its samples and structures are not those of "
+                f"{self.store.path(trial) / SCORES_FILE}: its samples and structures are not those of "
                 f"protocol '{board.name}'; run `harness run` again so that the plan and its records agree."
             )
         return columns, rows
-
-
-def _read_scores(store: Store, trial: str) -> pa.Table:
-    path = store.path(trial) / "scores.parquet"
-    try:
-        # Read whole: opened by its path, each of very many small files takes twice as long.
-        with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
-            return file.read(["sample", "structure", *METRICS], use_threads=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise HarnessError(
-            f"{path}: cannot be read ({error}); delete this record's folder and run the trial again."
-        ) from None

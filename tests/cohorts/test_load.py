@@ -163,25 +163,27 @@ def test_a_damaged_cache_is_built_anew(damage: str, cache: Path):
 def test_a_killed_build_leaves_no_half_cohort(share: float, cache: Path):
     building = start(cache, size=256)
     deadline, whole = time.monotonic() + 60, 60 * 256 * 256 * 3
-    while not any(f.stat().st_size >= share * whole for f in cache.glob("cohorts/.building-*/images.npy")):
+    while not any(f.stat().st_size >= share * whole for f in cache.glob("cohorts/.*.part/new/*/images.npy")):
         assert building.poll() is None, building.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.002)
     building.send_signal(signal.SIGKILL)
     building.communicate()
-    assert not [path for path in (cache / "cohorts").iterdir() if not path.name.startswith(".building-")]
+    assert not [path for path in (cache / "cohorts").iterdir() if not path.name.startswith(".")]
     wanted = make_protocol(size=256, samples=60)
     assert load(wanted, None, cache).digest == load(wanted, None, cache.with_name("clean")).digest
+    # What it left is gone too: nobody held it any more.
+    assert len(list((cache / "cohorts").iterdir())) == 1
 
 
-def test_what_a_killed_build_left_is_swept_away_after_a_day(cache: Path):
-    left, fresh = cache / "cohorts" / ".building-old", cache / "cohorts" / ".building-new"
-    for path, age in ((left, 25 * 3600), (fresh, 3600)):
-        path.mkdir(parents=True)
-        os.utime(path, (time.time() - age,) * 2)
+def test_a_build_that_goes_on_is_not_swept_away_by_another(cache: Path):
+    building = start(cache, size=256)
+    while not list(cache.glob("cohorts/.*.part/lock")):
+        assert building.poll() is None, building.communicate()
+        time.sleep(0.002)
     load(make_protocol(**SMALL), None, cache)
-    assert not left.exists()
-    assert fresh.exists()
+    assert len(building.communicate(timeout=100)[0].strip()) == 64
+    assert len(list((cache / "cohorts").iterdir())) == 2
 
 
 def test_two_processes_at_once_share_one_cohort(cache: Path):

@@ -165,21 +165,31 @@ def test_a_folder_that_is_no_site_is_never_replaced(small, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_scores_of_other_samples_are_refused_by_name(tmp_path):
+def failures(site):
+    """Every sentence on the site's first board about a trial that cannot be shown."""
+    (board,) = json.loads((site / "leaderboard.json").read_text())["protocols"]
+    return {error for one in board["sections"][0]["methods"] for error in one["errors"].values()}
+
+
+def test_scores_of_other_samples_are_refused_by_name(tmp_path, caplog):
     store = make_store(tmp_path / "runs", World(attributes=("race",), structures=("cup",), samples=40))
     trial = store.ids()[0]
     store.scores(trial).iloc[:-1].to_parquet(store.path(trial) / "scores.parquet")
-    with pytest.raises(HarnessError, match=trial):
-        leaderboard.build(store.root, tmp_path / "site")
-    assert not (tmp_path / "site").exists()
+    leaderboard.build(store.root, tmp_path / "site")
+    (said,) = failures(tmp_path / "site")
+    assert said.startswith(f"records/{trial}/scores.parquet: its samples and structures are not those of")
+    assert caplog.messages == [f"{store.root}/{said}"]
 
 
-def test_a_record_without_its_scores_is_named(tmp_path):
+def test_a_record_without_its_scores_is_named(tmp_path, caplog):
     store = make_store(tmp_path / "runs", World(attributes=("race",), structures=("cup",), samples=40))
     trial = store.ids()[0]
     (store.path(trial) / "scores.parquet").write_bytes(b"PAR1 cut off")
-    with pytest.raises(HarnessError, match=f"{trial}/scores.parquet"):
-        leaderboard.build(store.root, tmp_path / "site")
+    leaderboard.build(store.root, tmp_path / "site")
+    (said,) = failures(tmp_path / "site")
+    assert said.startswith(f"records/{trial}/scores.parquet: cannot be read (")
+    assert said.endswith(f"delete records/{trial} and run the trial again.")
+    assert caplog.messages == [said.replace(f"records/{trial}", f"{store.root}/records/{trial}")]
 
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>‮drol'

@@ -13,8 +13,8 @@ from harness.errors import HarnessError
 from harness.plugin import discovery
 from harness.running import trial
 from harness.running.trial import Paths
-from harness.store import Store
-from harness.submission import archive, pack
+from harness.store import Store, names
+from harness.submission import pack
 
 
 def packed(world, runs):
@@ -38,7 +38,7 @@ def test_it_holds_source_helpers_protocol_and_every_file_of_every_record(world):
     assert submission.source["source/my_method.py"] == world.plugin.file.read_bytes()
     assert submission.records.keys() == world.prepared.plan.trials.keys()
     assert {tuple(sorted(files)) for files in submission.records.values()} == {
-        tuple(sorted(archive.RECORD_FILES))
+        tuple(sorted(names.RECORD_FILES))
     }
     assert json.loads(submission.members["protocol.json"])["name"] == "tiny"
 
