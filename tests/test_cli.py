@@ -82,7 +82,7 @@ def test_dry_run_lists_the_trials_and_writes_nothing(folder):
     # A line a trial, also where it is piped on: none is broken at some width.
     *lines, total, outlook = done.stdout.splitlines()
     assert total == f"{len(lines)} trials: {len(lines)} to run."
-    assert outlook.startswith("No estimate of the time: no trial with this cohort")
+    assert outlook.startswith("No estimate of the time: no trial of this protocol")
     started = [line for line in lines if "febs race seed 0" in line]
     assert [line.partition("  starts from ")[2] for line in started] == [lines[0][:8]]
     assert not (folder / "runs").exists()

@@ -49,7 +49,7 @@ class Manifest(BaseModel):
     """The member that is the method's own file; the others under `source/` are what it imports."""
     protocol: str
     protocol_digest: str
-    """`harness.running.run.protocol_digest` of protocol and cohort where it was packed."""
+    """`harness.running.board.protocol_digest` of protocol and cohort where it was packed."""
     harness: str
     plan: tuple[PlanRow, ...]
     tuned: dict[str, Tuned] = {}
@@ -161,7 +161,8 @@ def _manifest(data: bytes, file: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         raise HarnessError(
-            f"{file}: {MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}; pack it again with "
+            f"{file}: {MANIFEST}: {'.'.join(map(str, first['loc']))}: "
+            f"{first['msg'].removeprefix('Value error, ')}; pack it again with "
             "this version of the harness."
         ) from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,8 +76,6 @@ def test_a_changed_metric_scores_again_and_trains_nothing(ran, monkeypatch):
 
 
 def test_other_true_masks_of_the_test_samples_are_another_scoring_and_the_same_trial(tmp_path, monkeypatch):
-    from dataclasses import replace
-
     from harness import cohorts
 
     real = cohorts.load
@@ -104,12 +104,9 @@ def test_a_renamed_structure_is_another_scoring_and_the_same_trial(tmp_path):
 
 def test_predictions_of_other_samples_are_refused_by_their_folder(ran):
     (name,) = ran.plan.trials
-    folder = ran.store.path(name)
-    with np.load(folder / "predictions.npz") as data:
-        labels, samples = data["labels"], data["samples"]
-    np.savez_compressed(folder / "predictions.npz", samples=samples[::-1], labels=labels)
+    renamed = ran.cohort.subjects.assign(sample="other " + ran.cohort.subjects["sample"].astype(str))
     with pytest.raises(HarnessError, match=rf"{name}: its predictions are of other samples"):
-        scoring.rescore(ran.store, name, ran.protocol, ran.cohort, {"code": {}})
+        scoring.rescore(ran.store, name, ran.protocol, replace(ran.cohort, subjects=renamed), {"code": {}})
 
 
 def test_scores_made_again_are_the_scores_that_were(ran):
