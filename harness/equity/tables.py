@@ -9,7 +9,7 @@ import pandas as pd
 from harness.equity import many
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.noise import noise_floor
-from harness.equity.ranking import RANKING, pairwise, rank
+from harness.equity.ranking import MARGIN, PAIRS, RANKING, pairwise, rank
 from harness.equity.resampling import RESAMPLES, resample
 from harness.equity.scores import Scores
 from harness.equity.summary import SUMMARY, summarise
@@ -39,15 +39,17 @@ comparison's low_adjusted and high_adjusted."""
 
 @dataclass(frozen=True)
 class Tables:
-    """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING` and `COMPARISON`.
+    """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING`, `COMPARISON`, `PAIRS`.
 
-    Without rows are the ranking of what is not ranked, and the comparison where nothing is compared.
+    Without rows are the ranking of what is not ranked, the comparison where nothing is compared, and the
+    pairs of very many methods.
     """
 
     summary: pd.DataFrame
     noise: pd.DataFrame
     ranking: pd.DataFrame
     comparison: pd.DataFrame
+    pairs: pd.DataFrame
 
     @property
     def tidy(self) -> pd.DataFrame:
@@ -66,12 +68,20 @@ class Tables:
         return frame
 
 
-def tables(scores: Scores, baseline: str, *, ranked: bool = True, least_seeds: int = LEAST_SEEDS) -> Tables:
+def tables(
+    scores: Scores,
+    baseline: str,
+    *,
+    ranked: bool = True,
+    least_seeds: int = LEAST_SEEDS,
+    margin: float = MARGIN,
+) -> Tables:
     """Return all that a board says of these scores; the same input gives the same tables.
 
     More than `many.MANY` methods get normal errors instead of resampled ones. `ranked`: whether methods are
     put in order by es_sum, tested against one another and compared with the `baseline`, where it is one of
-    several; with fewer than `least_seeds` in common no two are told apart. ES against the baseline stands
+    several; with fewer than `least_seeds` in common no two are told apart. `margin`: of es_sum, within which
+    two are equally fair. ES against the baseline stands
     under the same adjustment as ranks and letters: adjusted over the comparisons with the baseline alone, a
     method would now and then be better than it and share its letter.
     """
@@ -79,13 +89,13 @@ def tables(scores: Scores, baseline: str, *, ranked: bool = True, least_seeds: i
         return _approximate(scores, baseline, ranked, least_seeds)
     draws = resample(scores, resamples=RESAMPLES if ranked else FEWER)
     summary, noise = summarise(draws), noise_floor(draws)
-    ranking, comparison = _nothing(RANKING), _nothing(COMPARISON)
+    ranking, comparison, tested = _nothing(RANKING), _nothing(COMPARISON), _nothing(PAIRS)
     if ranked:
-        tested = pairwise(draws, least_seeds=least_seeds)
+        tested = pairwise(draws, least_seeds=least_seeds, margin=margin)
         ranking = rank(draws, tested=tested)
         if baseline in scores.methods and len(scores.methods) > 1:
             comparison = compare(draws, baseline=baseline, least_seeds=least_seeds)
-    return Tables(summary, noise, ranking, comparison)
+    return Tables(summary, noise, ranking, comparison, tested)
 
 
 def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int) -> Tables:
@@ -97,7 +107,7 @@ def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int) 
         ranking = many.rank(source, tested=tested)
         if baseline in scores.methods:
             comparison = many.compare(source, baseline, least_seeds)
-    return Tables(summary, noise, ranking, comparison)
+    return Tables(summary, noise, ranking, comparison, _nothing(PAIRS))
 
 
 def _nothing(columns: tuple[str, ...]) -> pd.DataFrame:

@@ -38,8 +38,8 @@ COLUMNS: tuple[Column, ...] = (
             160,
             "1 + methods that beat it, to number of methods − methods that it beats",
             "The ranks that cannot be excluded. One method beats another in a paired test over the same "
-            "patients and seeds, at 5% for all pairs together; with few seeds, the least stable method's seeds "
-            "set what can be told, and with fewer than three in common no two methods are told apart.",
+            "patients and seeds, at 5% for all pairs together; with few seeds, the least stable method's "
+            "seeds set what can be told, and with fewer than three in common no two methods are told apart.",
             "Mogstad et al., Rev. Econ. Stud. 2024",
         ),
     ),
@@ -165,8 +165,8 @@ COLUMNS: tuple[Column, ...] = (
             180,
             "ES-Dice (sum) of the method minus that of ERM, same patients and seeds",
             "Interval and p-value are those of ranks and letters, for all pairs together: the interval "
-            "excludes 0 where the two are told apart. What became of the gap is told at 5% for all methods of "
-            "the table. Levelling down: the gap closed because the best group got worse, and "
+            "excludes 0 where the two are told apart. What became of the gap is told at 5% for all methods "
+            "of the table. Levelling down: the gap closed because the best group got worse, and "
             "not because the worst got better.",
         ),
         facts=(
@@ -258,8 +258,8 @@ BESIDE = (
         "sizes",
         "What this test set shows where there is nothing to find. Beside it stands the "
         "larger of two p-values: the share of these relabellings with at least the observed gap, by Holm's "
-        "correction over the methods, and that two groups differ by more than patients and seeds make, for all "
-        "methods together. Neither is corrected for the number of tables.",
+        "correction over the methods, and that two groups differ by more than patients and seeds make, for "
+        "all methods together. Neither is corrected for the number of tables.",
         "permutation test",
         name="Noise floor",
     ),

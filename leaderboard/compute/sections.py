@@ -107,7 +107,10 @@ def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
 def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tables | None:
     values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
     scores = board.equity_scores(values, attribute, metric.higher_is_better)
-    return None if scores is None else equity.tables(scores, BASELINE, ranked=metric is METRICS[0])
+    claims = board.record.protocol.get("claims", {})
+    margin = float(claims.get("equivalence_margin", equity.MARGIN))
+    ranked = metric is METRICS[0]
+    return None if scores is None else equity.tables(scores, BASELINE, ranked=ranked, margin=margin)
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
