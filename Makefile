@@ -47,3 +47,4 @@ format: install
 bench: install
 	$(BIN)/python -m pytest -s tests/benchmarks
 	$(BIN)/python tests/benchmarks/calibration.py
+	$(BIN)/python tests/benchmarks/claims.py

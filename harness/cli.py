@@ -13,6 +13,7 @@ from harness.commands import (
     cohort,
     interrupts,
     plugin,
+    power,
     records,
     report,
     run,
@@ -34,6 +35,7 @@ def cli() -> None:
 
 for _command in (
     run.run_command,
+    power.plan_command,
     records.list_command,
     records.show_command,
     cohort.cohort_command,

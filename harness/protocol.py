@@ -114,6 +114,13 @@ class Recipe(_Table):
     finetune: FinetuneSpec = FinetuneSpec()
 
 
+class ClaimsSpec(_Table):
+    """`[claims]`: what the board's words mean. Nothing in it changes a trial."""
+
+    equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """ES-Dice by which two methods may differ and still be called equally fair."""
+
+
 class Protocol(_Table):
     """Everything held fixed: cohort, split, structures, attributes, backbone, recipe, seeds."""
 
@@ -132,6 +139,7 @@ class Protocol(_Table):
     methods: dict[str, dict[str, Any]] = {}
     """Hyper-parameters by method, where they differ from the method's own defaults."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    claims: ClaimsSpec = ClaimsSpec()
 
     @model_validator(mode="after")
     def _consistent(self) -> Protocol:

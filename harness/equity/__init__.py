@@ -11,6 +11,7 @@ Needs numpy, pandas and scipy alone. docs/equity.md has a worked example and the
 from harness.equity.across import ACROSS, across
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.noise import NOISE, noise_floor
+from harness.equity.power import POWER, enough
 from harness.equity.quantities import (
     es_penalty,
     es_std,
@@ -20,7 +21,7 @@ from harness.equity.quantities import (
     spread,
     sum_gap,
 )
-from harness.equity.ranking import PAIRS, RANKING, pairwise, rank
+from harness.equity.ranking import MARGIN, PAIRS, RANKING, pairwise, rank
 from harness.equity.resampling import RESAMPLES, Draws, resample
 from harness.equity.scores import MIN_PATIENTS, Scores, from_frame
 from harness.equity.summary import SUMMARY, summarise
@@ -31,9 +32,11 @@ __all__ = [
     "COMPARISON",
     "FEWER",
     "LEAST_SEEDS",
+    "MARGIN",
     "MIN_PATIENTS",
     "NOISE",
     "PAIRS",
+    "POWER",
     "RANKING",
     "RESAMPLES",
     "SUMMARY",
@@ -43,6 +46,7 @@ __all__ = [
     "Tables",
     "across",
     "compare",
+    "enough",
     "es_penalty",
     "es_std",
     "es_sum",

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import pandas as pd
 
 from harness.equity import many
-from harness.equity.many import Linear
+from harness.equity.contrasts import (
+    Contrasts,
+    apart,
+    fill,
+    layout,
+    shared,
+    slopes_of,
+    together,
+    unknown,
+)
 from harness.equity.quantities import BOUNDED, Quantity, quantities
 from harness.equity.ranking import grouped_by_letter
 from harness.equity.scores import Scores
@@ -29,28 +39,27 @@ def across(views: Sequence[Scores], by: str = "es_sum", least_seeds: int = 1) ->
     test: Friedman's and Nemenyi's take the views for independent, and views of one test set share
     every patient and seed. Here each patient's and each seed's contribution is averaged over the views
     before it is squared, so the more the views agree, the less is gained by their number. Pairs are
-    tested on the mean's difference with Holm's adjustment, by Student's t as in `harness.equity.many`.
+    tested on the mean's difference, adjusted over all of them as in `harness.equity.many`.
     Raises HarnessError for views of other methods or patients, and for an unknown quantity.
     """
     known = quantities(True)
     if by not in known:
         raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, known)}")
     _check(views)
-    parts = [_of_patients(view, known[by]) for view in views]
-    mean, sources = _mean([linear for linear, _ in parts]), [errors for _, errors in parts]
-    higher, common = by not in BOUNDED, np.min([source.common for source in sources], axis=0)
-    values = mean.estimates if higher else -mean.estimates
-    beats = many.beaten(values, many.adjusted(mean, common, least_seeds))
+    levels = np.array([_levels(view, known[by]) for view in views])
+    estimates, higher = levels.mean(axis=0), by not in BOUNDED
+    values = estimates if higher else -estimates
+    found = _contrasts(views, known[by])
+    beats = many.beaten(values, many.adjusted(found, least_seeds))
     order = np.argsort(-values, kind="stable")
     letters = grouped_by_letter(beats | beats.T, order)
-    each = pd.DataFrame([linear.estimates for linear, _ in parts])
-    ranks = each.rank(axis=1, ascending=not higher).mean()
+    ranks = pd.DataFrame(levels).rank(axis=1, ascending=not higher).mean()
     frame = pd.DataFrame(
         {
             "method": views[0].methods,
             "quantity": by,
             "views": len(views),
-            "estimate": mean.estimates,
+            "estimate": estimates,
             "mean_rank": ranks,
             "rank_low": 1 + beats.sum(axis=0),
             "rank_high": len(letters) - beats.sum(axis=1),
@@ -71,22 +80,40 @@ def _check(views: Sequence[Scores]) -> None:
             raise HarnessError("A view has fewer than two groups with enough patients; leave it out.")
 
 
-def _of_patients(view: Scores, quantity: Quantity) -> tuple[Linear, many.Errors]:
-    """Return a view's quantity with a patient's contributions in all its groups summed."""
-    source = many.errors(view)
-    linear = source.linear(quantity)
-    patient = view.units.patient
-    by_patient = np.zeros((len(linear.by_patient), patient.max() + 1))
-    np.add.at(by_patient.T, patient, linear.by_patient.T)
-    return Linear(linear.estimates, by_patient, linear.by_seed, linear.freedom), source
+def _levels(view: Scores, quantity: Quantity) -> np.ndarray:
+    units, n = view.units, len(view.kept) + 1
+    samples = np.bincount(units.stratum, units.samples, n)
+    totals = np.stack([np.bincount(units.stratum, sums.mean(axis=0), n) for sums in units.sums])
+    means = totals / np.maximum(samples, 1)
+    return quantity(means @ (samples / samples.sum()), means[:, :-1])
 
 
-def _mean(parts: Sequence[Linear]) -> Linear:
-    seeds = max(part.by_seed.shape[1] for part in parts)
-    by_seed = [np.pad(part.by_seed, ((0, 0), (0, seeds - part.by_seed.shape[1]))) for part in parts]
-    return Linear(
-        np.mean([part.estimates for part in parts], axis=0),
-        np.mean([part.by_patient for part in parts], axis=0),
-        np.mean(by_seed, axis=0),
-        parts[0].freedom,
-    )
+def _contrasts(views: Sequence[Scores], quantity: Quantity) -> Contrasts:
+    """Return the contrasts of the mean over views, on the seeds that two methods have in all of them."""
+    seeds = [
+        reduce(np.intersect1d, (view.units.seeds[method] for view in views))
+        for method in range(len(views[0].methods))
+    ]
+    found = unknown(len(seeds))
+    for common, methods, exact in shared(seeds):
+        parts = [_of_view(view, methods, list(common), quantity) for view in views]
+        estimates, errors, single, by_seed = (np.mean(part, axis=0) for part in zip(*parts, strict=True))
+        patients = apart(errors @ errors.T - sum(one @ one.T for one in single))
+        part = together(estimates, patients, patients**2 / max(errors.shape[1] - 1, 1), by_seed)
+        fill(found, part, methods, exact)
+    return found
+
+
+def _of_view(
+    view: Scores, methods: np.ndarray, common: list[int], quantity: Quantity
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return estimates [M], patients' errors [M, P], single pairs' [S, M, P], values by seed [M, S]."""
+    some = layout(view, methods, common)
+    weights = np.bincount(view.units.stratum, view.units.samples, len(some.units)) / view.units.samples.sum()
+    slopes = slopes_of(quantity, weights, some.means)
+    by_unit, patient = slopes[:, some.stratum], view.units.patient
+    member = np.zeros((len(patient), patient.max() + 1))
+    member[np.arange(len(patient)), patient] = 1
+    estimates = quantity(some.means @ weights, some.means[:, :-1])
+    values = np.einsum("mk,msk->ms", slopes, some.by_seed)
+    return estimates, (by_unit * some.errors) @ member, (by_unit * some.single) @ member, values

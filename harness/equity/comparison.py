@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.equity.pairs import Difference, Pair, difference, pairs
+from harness.equity.contrasts import Contrasts, unknown
+from harness.equity.pairs import between
 from harness.equity.quantities import Quantity, quantities
+from harness.equity.reference import ALPHA as ALPHA
 from harness.equity.resampling import Draws
-from harness.equity.summary import TOO_FEW, singles
+from harness.equity.summary import TOO_FEW
 from harness.errors import HarnessError, did_you_mean
-from harness.multiplicity import holm
+
+RANKED = "es_sum"
+"""The quantity that ranks: methods are compared in it under the adjustment of their ranks and letters."""
 
 COMPARISON = (
-    *("method", "baseline", "quantity", "group"),
-    *("difference", "low", "high", "p", "p_holm", "better", "verdict", "note"),
+    *("method", "baseline", "quantity", "group", "difference", "low", "high", "p"),
+    *("low_adjusted", "high_adjusted", "p_adjusted", "better", "verdict", "note"),
 )
-"""Columns of `compare`: difference is method minus baseline with its 95% interval; p: two-sided, unadjusted;
-p_holm: adjusted over the methods of this table, within each quantity; better: True or False where p_holm is
-at most 0.05, else None; verdict: on the rows of `gap`, what became of it in words."""
-
-ALPHA = 0.05
+"""Columns of `compare`: difference is method minus baseline; low, high, p: 95% interval and two-sided
+p-value of this difference read by itself; low_adjusted, high_adjusted, p_adjusted: the same adjusted over
+the methods of this table, within each quantity, and of es_sum over all pairs of them; better: True or False
+where p_adjusted is at most 0.05, which is where the adjusted interval excludes 0, else None; verdict: on the
+rows of `gap`, what became of it in words."""
 
 
 def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.DataFrame:
     """Return the differences of every other method from the baseline; columns are `COMPARISON`.
 
-    Paired by patient and seed. The p-value exchanges the two methods' scores at random for each patient
-    (a permutation test) and adds the deviations by seeds, so it speaks of the methods and not of
-    these trainings alone; with one seed in common it can speak of these trainings only, and the note
-    says so. With fewer than `least_seeds` in common the difference has neither interval nor p-value. Raises
-    HarnessError for an unknown baseline.
+    Paired by patient and seed. Test and interval are one (`harness.equity.reference`), and speak of
+    the methods and not of these trainings alone; with one seed in common they can speak of these trainings
+    only, and the note says so. With fewer than `least_seeds` in common the difference has neither interval
+    nor p-value. Raises HarnessError for an unknown baseline.
     """
     methods = draws.scores.methods
     if baseline not in methods:
@@ -42,45 +45,36 @@ def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.Dat
             f"There is no method '{baseline}' to compare with.{did_you_mean(baseline, methods)}"
         )
     base = methods.index(baseline)
-    others = [i for i in range(len(methods)) if i != base]
-    paired = [i for i in others if _common(draws, i, base)]
-    prepared = dict(zip(paired, pairs(draws, [(i, base) for i in paired]), strict=True)) if paired else {}
-    rows = [row for i in others for row in _rows(draws, i, base, prepared.get(i), least_seeds)]
-    frame = pd.DataFrame(rows, columns=list(COMPARISON))
-    if frame.empty:
-        return frame
-    frame["p_holm"] = frame.groupby(["quantity", "group"])["p"].transform(lambda p: holm(p))
-    frame["better"] = [_better(draws, row) for row in frame.itertuples()]
-    return _with_verdicts(frame)
-
-
-def _common(draws: Draws, one: int, other: int) -> bool:
-    seeds = draws.scores.units.seeds
-    return bool(np.isin(seeds[one], seeds[other]).any())
-
-
-def _rows(
-    draws: Draws, method: int, base: int, pair: Pair | None, least_seeds: int
-) -> Iterator[dict[str, object]]:
-    scores = draws.scores
-    note = _note(draws, method, base, pair, least_seeds)
+    tables = []
     for name, group, quantity in _measured(draws):
-        result = Difference(math.nan, math.nan, math.nan, math.nan)
-        if quantity is not None and pair is not None:
-            result = difference(draws, pair, quantity, singles(draws, method, base, name))
-            if pair.seeds < least_seeds:
-                result = Difference(result.estimate, math.nan, math.nan, math.nan)
-        yield {
-            "method": scores.methods[method],
-            "baseline": scores.methods[base],
-            "quantity": name,
-            "group": group,
-            "difference": result.estimate,
-            "low": result.low,
-            "high": result.high,
-            "p": result.p,
-            "note": note if quantity is not None else TOO_FEW,
-        }
+        found = unknown(len(methods)) if quantity is None else between(draws, name, quantity, base)
+        tables.append(against(found, methods, base, least_seeds, all_pairs=name == RANKED))
+        tables[-1] = tables[-1].assign(quantity=name, group=group)
+        tables[-1]["note"] = [
+            TOO_FEW if quantity is None else _note(draws, methods.index(m), base, least_seeds)
+            for m in tables[-1]["method"]
+        ]
+    frame = pd.concat(tables, ignore_index=True)
+    frame["better"] = sides(frame, draws.scores.higher_is_better)
+    place = {method: i for i, method in enumerate(methods)}
+    frame = frame.sort_values("method", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+    return _with_verdicts(frame)[list(COMPARISON)]
+
+
+def against(
+    found: Contrasts, methods: Sequence[str], base: int, least_seeds: int, *, all_pairs: bool
+) -> pd.DataFrame:
+    """Return every other method's difference from one, alone and adjusted over these or over all pairs."""
+    others = [i for i in range(len(methods)) if i != base]
+    enough = found.common >= max(least_seeds, 1)
+    tested = enough[others, base]
+    number = int(np.triu(enough, 1).sum()) if all_pairs else int(tested.sum())
+    columns = {"difference": found.difference[others, base]}
+    for tests, ending in ((found.alone, ""), (found.together(number), "_adjusted")):
+        ends = tests.interval()
+        for name, values in (("low", ends[0]), ("high", ends[1]), ("p", tests.p)):
+            columns[name + ending] = np.where(tested, values[others, base], np.nan)
+    return pd.DataFrame({"method": [methods[i] for i in others], "baseline": methods[base]} | columns)
 
 
 def _measured(draws: Draws) -> Iterator[tuple[str, str, Quantity | None]]:
@@ -96,16 +90,17 @@ def _one(group: int) -> Quantity:
     return lambda overall, groups: groups[..., group]
 
 
-def _note(draws: Draws, method: int, base: int, pair: Pair | None, least_seeds: int) -> str:
+def _note(draws: Draws, method: int, base: int, least_seeds: int) -> str:
     seeds = draws.scores.units.seeds
-    if pair is None:
+    common = int(np.isin(seeds[method], seeds[base]).sum())
+    if common == 0:
         return "no seed in common"
     parts = []
-    if pair.seeds < max(len(seeds[method]), len(seeds[base])):
-        parts.append(f"on the {pair.seeds} seeds that both have")
-    if pair.seeds < 2:
+    if common < max(len(seeds[method]), len(seeds[base])):
+        parts.append(f"on the {common} seeds that both have")
+    if common < 2:
         parts.append("one seed: says nothing about another training")
-    elif pair.seeds < least_seeds:
+    elif common < least_seeds:
         parts.append(f"fewer than {least_seeds} seeds: nothing is told apart")
     return "; ".join(parts)
 
@@ -113,12 +108,15 @@ def _note(draws: Draws, method: int, base: int, pair: Pair | None, least_seeds: 
 _LOWER_IS_FAIRER = ("gap", "sum_gap", "spread", "skewed_error_ratio")
 
 
-def _better(draws: Draws, row: object) -> bool | None:
-    p, name, change = (getattr(row, key) for key in ("p_holm", "quantity", "difference"))
-    if math.isnan(p) or p > ALPHA:
-        return None
-    higher = draws.scores.higher_is_better and name not in _LOWER_IS_FAIRER
-    return bool((change > 0) == higher)
+def sides(frame: pd.DataFrame, higher_is_better: bool) -> pd.Series:
+    """Return whether each row is better, by the side of 0 where the adjusted interval lies, else None."""
+    higher = higher_is_better & ~frame["quantity"].isin(_LOWER_IS_FAIRER)
+    sure = frame["p_adjusted"] <= ALPHA
+    found = [
+        bool((low > 0) == up) if told else None
+        for low, up, told in zip(frame["low_adjusted"], higher, sure, strict=True)
+    ]
+    return pd.Series(found, index=frame.index, dtype=object)
 
 
 def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -89,9 +89,9 @@ def invert(
     lower, upper = _tails(simulated, stretch, bounded)
     resolution = 0.5 / simulated.shape[2]
     score = ndtri(np.clip(below, resolution, 1 - resolution))
-    low = _crossing(score - ndtri(upper), values)
-    high = _crossing(score - ndtri(np.maximum(lower, resolution)), values)
-    return low, high, _crossing(score, values)
+    low = crossing(score - ndtri(upper), values)
+    high = crossing(score - ndtri(np.maximum(lower, resolution)), values)
+    return low, high, crossing(score, values)
 
 
 def _line(
@@ -159,7 +159,7 @@ def _tails(simulated: np.ndarray, stretch: np.ndarray, bounded: bool) -> tuple[n
     return lower, LEVEL + lower
 
 
-def _crossing(falling: np.ndarray, values: np.ndarray) -> np.ndarray:
+def crossing(falling: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the value where each function of the steps, positive before and negative after, crosses 0.
 
     falling and values: float [M, steps] -> [M]; the first value or the last where it never crosses.

@@ -9,19 +9,25 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.equity.comparison import ALPHA, COMPARISON
+from harness.equity.comparison import COMPARISON, RANKED, against, sides
+from harness.equity.contrasts import Contrasts, contrasts, slopes_of
 from harness.equity.intervals import extreme_levels, invert
-from harness.equity.noise import NOISE, p_value, relabelled
+from harness.equity.noise import NOISE, above_chance, relabelled, share_above
+from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
 from harness.equity.ranking import RANKING
+from harness.equity.reference import ALPHA
 from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
 from harness.equity.summary import CAUTION, SUMMARY
-from harness.multiplicity import holm
 
 MANY = 20
 """Boards of more methods than this take these tables: pairwise tests by permutation grow with the square of
 the methods, and need 20 resamples a pair to reach p = 0.05 after Holm's adjustment."""
+
+DRAWN = 100
+"""Boards of more methods have pairwise tests that are linear in the groups' means, which see less of a
+difference."""
 
 RESAMPLES = 500
 STEPS = np.linspace(-4.5, 4.5, 10)
@@ -73,12 +79,6 @@ class Errors:
         """How many seeds each method has, int [M]."""
         return np.asarray(self.there.sum(axis=1))
 
-    @property
-    def common(self) -> np.ndarray:
-        """How many seeds each pair of methods has in common, int [M, M]."""
-        there = self.there.astype(int)
-        return np.asarray(there @ there.T)
-
     @cached_property
     def around(self) -> np.ndarray:
         """Deviations of every method's strata means, float32 [K, M, R], normal.
@@ -95,10 +95,7 @@ class Errors:
     def linear(self, quantity: Quantity) -> Linear:
         """Return the quantity of every method, linear in the strata's means about the estimate."""
         means, weights = self.draws.means, self.draws.weights
-        step = 1e-5 * np.eye(means.shape[1])
-        up, down = means[:, None] + step, means[:, None] - step
-        rise = quantity(up @ weights, up[..., :-1]) - quantity(down @ weights, down[..., :-1])
-        slopes = rise / 2e-5
+        slopes = slopes_of(quantity, weights, means)
         by_patient = slopes[:, self.draws.scores.units.stratum] * self.by_patient
         by_seed = np.einsum("mk,msk->ms", slopes, self.by_seed)
         freedom = freedom_of(by_patient, by_seed, self.seeds)
@@ -176,25 +173,31 @@ def noise_floor(source: Errors) -> pd.DataFrame:
     """Return the columns of `harness.equity.noise_floor` for the gap; `detectable` stays unknown."""
     draws = source.draws
     frame = _frame(source, "gap", "").assign(
-        observed=np.nan, floor=np.nan, floor_95=np.nan, p=np.nan, detectable=np.nan, note="too few"
-    )
+        observed=np.nan, floor=np.nan, floor_95=np.nan, p=np.nan, low_adjusted=np.nan, p_adjusted=np.nan,
+        above=None, detectable=np.nan, note="too few",
+    )  # fmt: skip
     if draws.n_groups > 1:
         null = gap(np.array(0.0), relabelled(draws))
         observed = gap(np.array(0.0), draws.means[:, :-1])
         frame["observed"], frame["note"] = observed, ""
         frame["floor"], frame["floor_95"] = np.quantile(null, [0.5, 0.95], axis=0)
-        frame["p"] = [p_value(column, float(seen)) for column, seen in zip(null.T, observed, strict=True)]
+        frame["p"] = [share_above(column, float(seen)) for column, seen in zip(null.T, observed, strict=True)]
+        found = above_chance(draws.scores, frame["p"].to_numpy(float))
+        frame[list(found.columns)] = found
     return frame[list(NOISE)]
 
 
 def pairwise(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> np.ndarray:
-    """Return the p-values of all pairs of methods after Holm's adjustment over all: float [M, M], symmetric.
+    """Return the p-values of all pairs of methods, adjusted over all of them: float [M, M], symmetric.
 
     NaN where a pair has fewer than `least_seeds` seeds and everywhere if there are fewer than two groups.
     """
     if source.draws.n_groups < 2:
         return np.full((len(source.seeds),) * 2, np.nan)
-    return adjusted(source.linear(quantities(True)[by]), source.common, least_seeds)
+    quantity = quantities(True)[by]
+    if len(source.seeds) <= DRAWN:
+        return adjusted(between(source.draws, by, quantity), least_seeds)
+    return adjusted(contrasts(source.draws.scores, source.draws.layouts, quantity), least_seeds)
 
 
 def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -> pd.DataFrame:
@@ -217,37 +220,17 @@ def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -
 
 def compare(source: Errors, baseline: str, least_seeds: int = 1) -> pd.DataFrame:
     """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts."""
-    base = source.draws.scores.methods.index(baseline)
-    parts = []
-    few = source.common[base] < least_seeds
+    scores, parts = source.draws.scores, []
+    base = scores.methods.index(baseline)
     for name in ("es_sum", "gap"):
-        linear = source.linear(quantities(True)[name])
-        difference = linear.estimates - linear.estimates[base]
-        error, freedom = _apart(source, linear, base)
-        ratio = np.divide(np.abs(difference), error, out=np.zeros_like(error), where=error > 0)
-        half = np.where(few, np.nan, stats.t.ppf(0.975, freedom) * error)
-        frame = _frame(source, name, "").assign(
-            baseline=baseline, difference=difference, low=difference - half, high=difference + half,
-            p=np.where(few, np.nan, 2 * stats.t.sf(ratio, freedom)), verdict="", note=APPROXIMATE,
-        )  # fmt: skip
-        frame.loc[few, "note"] = f"fewer than {least_seeds} seeds: nothing is told apart"
-        frame = frame.drop(index=base)
-        frame["p_holm"] = holm(frame["p"])
-        lower = name in BOUNDED
-        better = [
-            None if not p <= ALPHA else (d > 0) != lower
-            for p, d in zip(frame["p_holm"], frame["difference"], strict=True)
-        ]
-        parts.append(frame.assign(better=pd.Series(better, index=frame.index, dtype=object)))
-    return pd.concat(parts, ignore_index=True)[list(COMPARISON)]
-
-
-def _apart(source: Errors, linear: Linear, base: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return each method's standard error and degrees of freedom of its difference from one of them."""
-    patients = ((linear.by_patient - linear.by_patient[base]) ** 2).sum(axis=1)
-    seeds = ((linear.by_seed - linear.by_seed[base]) ** 2).sum(axis=1)
-    few = source.common[base]
-    return np.sqrt(patients + seeds), _freedom(patients, seeds, source.by_patient.shape[1], few)
+        found = between(source.draws, name, quantities(True)[name], base)
+        frame = against(found, scores.methods, base, least_seeds, all_pairs=name == RANKED)
+        frame = frame.assign(quantity=name, group="", verdict="", note=APPROXIMATE)
+        frame.loc[frame["p"].isna(), "note"] = f"fewer than {least_seeds} seeds: nothing is told apart"
+        parts.append(frame)
+    frame = pd.concat(parts, ignore_index=True)
+    frame["better"] = sides(frame, higher_is_better=True)
+    return frame[list(COMPARISON)]
 
 
 def freedom_of(by_patient: np.ndarray, by_seed: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -266,34 +249,13 @@ def _freedom(
     return np.asarray(ratio)
 
 
-def adjusted(linear: Linear, common: np.ndarray, least_seeds: int = 1) -> np.ndarray:
-    """Return Holm-adjusted p-values of all pairs of methods: float [M, M], symmetric.
+def adjusted(found: Contrasts, least_seeds: int = 1) -> np.ndarray:
+    """Return p-values adjusted over all pairs of methods: float [M, M], symmetric.
 
-    common: int [M, M], seeds of each pair; with fewer than `least_seeds` it is not tested: NaN.
+    A pair with fewer than `least_seeds` seeds in common is not tested: NaN.
     """
-    of_patients, of_seeds = _squares(linear.by_patient), _squares(linear.by_seed)
-    rows, columns = np.triu_indices(len(linear.estimates), 1)
-    enough = common[rows, columns] >= least_seeds
-    rows, columns = rows[enough], columns[enough]
-    difference = linear.estimates[rows] - linear.estimates[columns]
-    variance = of_patients[rows, columns] + of_seeds[rows, columns]
-    ratio = np.divide(np.abs(difference), np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0)
-    # Below 1.96 no pair can be told apart, whatever the degrees of freedom.
-    near = np.flatnonzero(ratio > 1.96)
-    freedom = _freedom(
-        of_patients[rows[near], columns[near]],
-        of_seeds[rows[near], columns[near]],
-        linear.by_patient.shape[1],
-        common[rows[near], columns[near]],
-    )
-    p = 2 * stats.t.sf(ratio[near], freedom)
-    order = np.argsort(p, kind="stable")
-    steps = p[order] * (len(rows) - np.arange(len(order)))
-    found = np.full((len(linear.estimates),) * 2, np.nan)
-    found[rows, columns] = found[columns, rows] = 1.0
-    at, values = near[order], np.minimum(np.maximum.accumulate(steps), 1)
-    found[rows[at], columns[at]] = found[columns[at], rows[at]] = values
-    return found
+    enough = (found.common >= max(least_seeds, 1)) & ~np.eye(len(found.common), dtype=bool)
+    return np.where(enough, found.together(int(enough.sum()) // 2).p, np.nan)
 
 
 def beaten(values: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -301,19 +263,13 @@ def beaten(values: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.asarray((p <= ALPHA) & (values[:, None] > values))
 
 
-def _squares(parts: np.ndarray) -> np.ndarray:
-    """Return the sums of squared differences of all pairs of rows."""
-    products = parts @ parts.T
-    own = np.diag(products)
-    return np.asarray(np.maximum(own[:, None] + own - 2 * products, 0))
-
-
 def _first(source: Errors, linear: Linear) -> np.ndarray:
     rng = source.draws.random(6)
     shape = (2 * RESAMPLES, linear.by_patient.shape[1] + linear.by_seed.shape[1])
     parts = np.concatenate([linear.by_patient, linear.by_seed], axis=1)
     drawn = linear.estimates + rng.standard_normal(shape) @ parts.T
-    return np.bincount(drawn.argmax(axis=1), minlength=len(parts)) / shape[0]
+    won = drawn >= drawn.max(axis=1, keepdims=True) - 1e-12
+    return np.asarray((won / won.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
 def _frame(source: Errors, quantity: str, group: str) -> pd.DataFrame:

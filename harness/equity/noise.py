@@ -8,18 +8,24 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from harness.equity.contrasts import Layout, layout
 from harness.equity.quantities import es_penalty, gap, sum_gap
+from harness.equity.reference import ALPHA, Family, p_value, set_aside, threshold
 from harness.equity.resampling import Draws
+from harness.equity.scores import Scores
 from harness.equity.summary import TOO_FEW
+from harness.multiplicity import holm
 
 NOISE = (
     *("method", "quantity", "group", "patients"),
-    *("observed", "floor", "floor_95", "p", "detectable", "note"),
+    *("observed", "floor", "floor_95", "p", "low_adjusted", "p_adjusted", "above", "detectable", "note"),
 )
 """Columns of `noise_floor`: floor and floor_95 are the median and the 95th percentile under random
-relabelling; p: share of relabellings with at least the observed value; detectable: smallest true gap of one
-group from all others that this test set shows above floor_95 with probability 0.8, for each group and
-(group "") for whichever group is hardest to see."""
+relabelling; p: share of relabellings with at least the observed value; on the rows of the gap of all groups,
+low_adjusted: what the gap is at the least, p_adjusted: the larger of p by Holm's method and of the p-value
+of that bound, both over all methods of the table, above: whether it is at most 0.05 ("above chance");
+detectable: smallest true gap of one group from all others that this test set shows above floor_95 with
+probability 0.8, for each group and (group "") for whichever group is hardest to see."""
 
 POWER = 0.8
 _CHUNK_CELLS = 4_000_000
@@ -32,15 +38,70 @@ def noise_floor(draws: Draws) -> pd.DataFrame:
     there are resamples, the same deals for all methods. The models stay as trained: the p-value says whether
     they treat these groups differently, not whether another seed would.
     """
-    scores = draws.scores
     if draws.n_groups < 2:
-        rows: Iterator[dict[str, object]] = (_too_few(draws, method) for method in range(len(scores.methods)))
-    else:
-        dealt = relabelled(draws)
-        rows = (
-            row for method in range(len(scores.methods)) for row in _rows(draws, method, dealt[:, method])
+        rows: Iterator[dict[str, object]] = (
+            _too_few(draws, method) for method in range(len(draws.scores.methods))
         )
-    return pd.DataFrame(rows, columns=list(NOISE))
+        return pd.DataFrame(rows, columns=list(NOISE))
+    dealt = relabelled(draws)
+    each = range(len(draws.scores.methods))
+    frame = pd.DataFrame(
+        [row for method in each for row in _rows(draws, method, dealt[:, method])], columns=list(NOISE)
+    )
+    whole = (frame["quantity"] == "gap") & (frame["group"] == "")
+    found = above_chance(draws.scores, frame.loc[whole, "p"].to_numpy(float))
+    for column in found:
+        frame[column] = frame[column].astype(found[column].dtype if column != "above" else object)
+        frame.loc[whole, column] = found[column].to_numpy()
+    return frame
+
+
+def above_chance(scores: Scores, p: np.ndarray) -> pd.DataFrame:
+    """Return low_adjusted, p_adjusted and above of each method's gap, given its p-value by relabelling.
+
+    A gap is above chance where relabelling says so, Holm-adjusted over the methods, and where two groups'
+    scores differ beyond what patients and seeds make: the largest over all pairs of groups and all methods,
+    with the threshold of `harness.equity.reference`. Relabelling alone knows these trainings only.
+    """
+    low, by_groups = np.zeros(len(p)), np.ones(len(p))
+    seeds = [tuple(own) for own in scores.units.seeds]
+    for own in set(seeds):
+        methods = np.array([i for i, mine in enumerate(seeds) if mine == own])
+        low[methods], by_groups[methods] = _between_groups(layout(scores, methods, list(own)), len(p))
+    adjusted = np.maximum(holm(p), by_groups)
+    return pd.DataFrame({"low_adjusted": low, "p_adjusted": adjusted, "above": adjusted <= ALPHA})
+
+
+def _between_groups(some: Layout, methods: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each method's gap is at the least, and the p-value of that: float [M'] each."""
+    groups = some.means.shape[1] - 1
+    one, other = np.triu_indices(groups, 1)
+    own = np.maximum(np.einsum("kmm->mk", some.products)[:, :-1], 0)
+    patients = own[:, one] + own[:, other]
+    squares = own**2 / np.maximum(some.units[:-1] - 1, 1)
+    squares = squares[:, one] + squares[:, other]
+    freedom = np.divide(patients**2, squares, out=np.full_like(patients, np.inf), where=squares > 0)
+    seeds, aside = _largest_by_group(some.by_seed[..., :-1])
+    family = Family(methods * len(one), methods * groups, some.by_seed.shape[1], aside)
+    by_seeds = np.broadcast_to(seeds[:, None], patients.shape)
+    apart = np.abs(some.means[:, one] - some.means[:, other])
+    low = (apart - threshold(ALPHA, family, patients, freedom, by_seeds)).max(axis=1)
+    return np.maximum(low, 0), p_value(apart, family, patients, freedom, by_seeds).min(axis=1)
+
+
+def _largest_by_group(by_seed: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the largest variance by seeds of two groups' difference, for each method: float [M].
+
+    by_seed: float [M, S, G]. As `reference.largest` does for differences of methods.
+    """
+    methods, seeds, groups = by_seed.shape
+    if seeds < 2:
+        return np.zeros(methods), 0
+    centred = by_seed - by_seed.mean(axis=2, keepdims=True)
+    own = centred.var(axis=1, ddof=1).max(axis=1) * (groups / (groups - 1)) ** 2 / seeds
+    aside = set_aside(own)
+    most = own[~aside].max()
+    return np.where(aside, np.maximum(own, most), most), int(aside.sum())
 
 
 def relabelled(draws: Draws) -> np.ndarray:
@@ -61,7 +122,7 @@ def relabelled(draws: Draws) -> np.ndarray:
     return np.asarray(np.concatenate(blocks).astype(float) + middle[:, None])
 
 
-def p_value(null: np.ndarray, observed: float) -> float:
+def share_above(null: np.ndarray, observed: float) -> float:
     """Return the share of the null draws, the observed one among them, at least as large as observed."""
     return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 
@@ -98,7 +159,7 @@ def _rows(draws: Draws, method: int, dealt: np.ndarray) -> Iterator[dict[str, ob
             "observed": observed,
             "floor": float(np.median(floor)),
             "floor_95": float(np.quantile(floor, 0.95)),
-            "p": p_value(floor, observed),
+            "p": share_above(floor, observed),
             "detectable": max(by_group.values()) if name == "gap" else math.nan,
         }
     for group in scores.order:
@@ -122,6 +183,9 @@ def _row(draws: Draws, method: int, quantity: str, group: str = "") -> dict[str,
         "floor": math.nan,
         "floor_95": math.nan,
         "p": math.nan,
+        "low_adjusted": math.nan,
+        "p_adjusted": math.nan,
+        "above": None,
         "detectable": math.nan,
         "note": "" if group else left_out,
     }

@@ -1,155 +1,99 @@
-"""Two methods on the same patients and seeds: what differs, how surely, and by chance how often."""
+"""Differences of gaps and ES between two methods: what noise would make of them if the methods were alike.
+
+Gaps and ES are not linear in the groups' scores, so how much noise moves a difference depends on where the
+groups lie. Were two methods alike, they would lie at their mean and noise apart, and their difference be
+what an exchange of the two makes. So the patients' part of the threshold of `harness.equity.reference` is the
+95th percentile of such differences, as much larger as more tests ask for; the seeds' part is linear, as few
+seeds span too few directions to be drawn from. The interval reaches the threshold on either side of the
+estimate, and further on the side away from 0 by what noise hides of the difference (`corrected`): so the test
+is the interval that excludes 0.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtri
 
-from harness.equity.intervals import Interval
-from harness.equity.noise import p_value
-from harness.equity.quantities import Quantity
-from harness.equity.resampling import Draws, Parts, spread_of_seeds, tails, take_apart
-from harness.equity.summary import freedom, gradient
+from harness.equity.contrasts import Contrasts, Layout, Tests, contrasts
+from harness.equity.quantities import Quantity, quantities
+from harness.equity.reference import ALPHA, Family
+from harness.equity.resampling import Draws
+from harness.equity.summary import attribute_level
 
-_CHUNK_CELLS = 4_000_000
+_DRAWS = 1000
+_AT_ONCE = 64
+_NORMAL = float(ndtri(1 - ALPHA / 2))
+
+
+def between(draws: Draws, name: str, quantity: Quantity, base: int | None = None) -> Contrasts:
+    """Return all pairs' differences in a quantity, by the name that `quantities` gives it or any other.
+
+    A mean's differences (`overall`, a group) are linear; those of gaps and ES are shaped by noise, those of
+    `base` alone where it is given.
+    """
+    found = contrasts(draws.scores, draws.layouts, quantity)
+    if name not in quantities(draws.scores.higher_is_better):
+        return found
+    return replace(found, bend=_Alike(draws, name, quantity, base))
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Method `one` against method `other` on the seeds that both have.
+class _Alike:
+    """Draws what pairs of methods would differ by if they were alike."""
 
-    centre, difference: float [K], mean of and difference between the two methods' strata means;
-    part: variance of the difference; drawn: float [R, K], its deviations over resamples; around: two
-    floats [R, K], those of each method;
-    swapped: float [R, K], differences when the two methods' scores are exchanged at random for each
-    patient, with the deviations by seeds on top.
-    """
+    draws: Draws
+    name: str
+    quantity: Quantity
+    base: int | None
 
-    seeds: int
-    centre: np.ndarray
-    difference: np.ndarray
-    part: Parts
-    drawn: np.ndarray
-    around: tuple[np.ndarray, np.ndarray]
-    swapped: np.ndarray
+    def passed(self, tests: Tests) -> np.ndarray:
+        """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
+        by_patients = np.full(tests.of.difference.shape, np.nan)
+        by_seeds = by_patients.copy()
+        for some, family in tests.families():
+            a, b = family.critical(ALPHA, tests.of.freedom)
+            alone, _ = Family(1, 2, family.seeds).critical(ALPHA, tests.of.freedom)
+            by_seeds[some] = b * np.sqrt(tests.seeds[some])
+            for layout, exact in self.draws.layouts:
+                if layout.by_seed.shape[1] == family.seeds:
+                    self._pass(layout, exact, alone / _NORMAL, by_patients)
+            by_patients[some] *= (a / alone)[some]
+        # Where noise is large beside the gap of the two together, no exchange makes more than what is seen.
+        return np.asarray(np.hypot(by_patients, by_seeds) * (1 + 1e-9))
 
+    def hidden(self) -> np.ndarray:
+        """Return by how much more each two methods differ than is seen; nothing without resamples."""
+        methods = range(len(self.draws.means))
+        if not len(self.draws.plain):
+            return np.zeros((len(methods),) * 2)
+        levels = [attribute_level(self.draws, method, self.name) for method in methods]
+        more = np.array([level.corrected - level.estimate for level in levels])
+        return np.asarray(more[:, None] - more)
 
-@dataclass(frozen=True)
-class Difference:
-    """A quantity's difference between two methods: 95% interval and p-value, two-sided."""
+    def _pass(self, layout: Layout, exact: np.ndarray, wider: np.ndarray, found: np.ndarray) -> None:
+        """Write what the size of a difference must pass that patients make in pairs alike, as much wider."""
+        for one, other in self._chosen(exact, layout.methods):
+            at = layout.methods[one], layout.methods[other]
+            patients = np.sqrt(layout.apart(one, other)) * wider[at][:, None]
+            middle = ((layout.means[one] + layout.means[other]) / 2)[:, None]
+            wide = patients[:, None] * self._normal(patients.shape[1])
+            first, second = (self._value(middle + side * wide / 2) for side in (1, -1))
+            found[at] = found[at[::-1]] = np.quantile(np.abs(first - second), 1 - ALPHA, axis=1)
 
-    estimate: float
-    low: float
-    high: float
-    p: float
+    def _value(self, means: np.ndarray) -> np.ndarray:
+        means = np.asfortranarray(means)
+        return self.quantity(means @ self.draws.weights, means[..., :-1])
 
+    def _chosen(self, exact: np.ndarray, methods: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        one, other = np.nonzero(np.triu(exact, 1))
+        if self.base is not None:
+            mine = (methods[one] == self.base) | (methods[other] == self.base)
+            one, other = one[mine], other[mine]
+        for start in range(0, len(one), _AT_ONCE):
+            yield one[start : start + _AT_ONCE], other[start : start + _AT_ONCE]
 
-def pairs(draws: Draws, which: Sequence[tuple[int, int]]) -> list[Pair]:
-    """Prepare pairs of methods, given by position, with one set of swaps shared by all of them."""
-    units = draws.scores.units
-    apart = [_differences(draws, one, other) for one, other in which]
-    swaps = _swaps(draws, np.stack([sums.mean(axis=0) for sums, _ in apart], axis=1))
-    result = []
-    for i, (one, other) in enumerate(which):
-        sums, common = apart[i]
-        part = take_apart(sums, units.stratum, units.samples, len(draws.weights))
-        by_seeds = spread_of_seeds(part.by_seed, draws.seeds_normal[:, common])
-        mean_one, mean_other = _mean(draws, one, common), _mean(draws, other, common)
-        result.append(
-            Pair(
-                len(common),
-                (mean_one + mean_other) / 2,
-                mean_one - mean_other,
-                part,
-                (draws.plain[:, one] - draws.plain[:, other]) * part.share + by_seeds,
-                (_around(draws, one, common), _around(draws, other, common)),
-                swaps[:, i] * part.share + by_seeds,
-            )
-        )
-    return result
-
-
-def difference(
-    draws: Draws, pair: Pair, quantity: Quantity, singles: tuple[Interval, Interval] | None = None
-) -> Difference:
-    """Return one quantity's difference; `quantity` takes the overall score and the groups' scores.
-
-    `singles`: the intervals of both methods by themselves, for a quantity that noise moves (gaps, ES). The
-    difference's is put together from them and the correlation of the two over the resamples (MOVER, Zou
-    and Donner, Stat. Med. 2008): noise moves each by what it is, and by more where there is no gap.
-    """
-
-    def value(centre: np.ndarray, apart: np.ndarray) -> np.ndarray:
-        one, other = (np.asfortranarray(centre + side * apart / 2) for side in (1, -1))
-        return quantity(one @ draws.weights, one[..., :-1]) - quantity(other @ draws.weights, other[..., :-1])
-
-    wide = tails(_freedom(draws, pair, quantity), draws.resamples, draws.random(5))[:, None]
-    estimate = float(value(pair.centre, pair.difference))
-    null = value(pair.centre, wide * pair.swapped)
-    if singles is None:
-        low, high = estimate - np.quantile(value(pair.centre, wide * pair.drawn), [0.975, 0.025])
-    else:
-        low, high = _together(singles, _correlation(draws, pair, quantity))
-    return Difference(estimate, float(low), float(high), p_value(np.abs(null), abs(estimate)))
-
-
-def _together(singles: tuple[Interval, Interval], correlation: float) -> tuple[float, float]:
-    one, other = singles
-    centre = one.corrected - other.corrected
-
-    def distance(mine: float, yours: float) -> float:
-        return math.sqrt(max(mine**2 + yours**2 - 2 * correlation * mine * yours, 0))
-
-    down = distance(one.corrected - one.low, other.high - other.corrected)
-    return centre - down, centre + distance(one.high - one.corrected, other.corrected - other.low)
-
-
-def _correlation(draws: Draws, pair: Pair, quantity: Quantity) -> float:
-    sides = []
-    for sign, around in zip((1, -1), pair.around, strict=True):
-        means = np.asfortranarray(pair.centre + sign * pair.difference / 2 + around)
-        sides.append(quantity(means @ draws.weights, means[..., :-1]))
-    return float(np.corrcoef(sides)[0, 1]) if all(side.std() > 0 for side in sides) else 0.0
-
-
-def _freedom(draws: Draws, pair: Pair, quantity: Quantity) -> float:
-    """Return the degrees of freedom of the difference, along the mean of both methods' slopes."""
-    sides = [gradient(quantity, draws.weights, pair.centre + sign * pair.difference / 2) for sign in (1, -1)]
-    return freedom((sides[0] + sides[1]) / 2, pair.part, draws.patients)
-
-
-def _differences(draws: Draws, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the units' differences under each seed that both methods have, and these seeds."""
-    units = draws.scores.units
-    common, mine, yours = np.intersect1d(units.seeds[one], units.seeds[other], return_indices=True)
-    return units.sums[one][mine] - units.sums[other][yours], common
-
-
-def _around(draws: Draws, method: int, seeds: np.ndarray) -> np.ndarray:
-    return np.asarray(draws.plain[:, method] * draws.parts[method].share + draws.by_seeds(method, seeds))
-
-
-def _mean(draws: Draws, method: int, seeds: np.ndarray) -> np.ndarray:
-    rows = np.isin(draws.scores.units.seeds[method], seeds)
-    return np.asarray(draws.parts[method].by_seed[rows].mean(axis=0))
-
-
-def _swaps(draws: Draws, apart: np.ndarray) -> np.ndarray:
-    """Return differences of strata means, float [R, P, K], with random signs for each unit of `apart`."""
-    stratum, samples = draws.scores.units.stratum, draws.scores.units.samples
-    rng = draws.random(4)
-    n_strata = len(draws.weights)
-    size = np.maximum(np.bincount(stratum, samples, n_strata), 1)
-    columns = (apart / size[stratum][:, None]).astype(np.float32)
-    blocks = []
-    for start in range(0, draws.resamples, step := max(1, _CHUNK_CELLS // len(stratum))):
-        rows = min(step, draws.resamples - start)
-        bits = rng.integers(0, 2, (rows, len(stratum)), dtype=np.int8)
-        signs = (2 * bits - 1).astype(np.float32)
-        blocks.append(
-            np.stack([signs[:, stratum == k] @ columns[stratum == k] for k in range(n_strata)], axis=-1)
-        )
-    return np.asarray(np.concatenate(blocks).astype(float))
+    def _normal(self, columns: int) -> np.ndarray:
+        return self.draws.random(4).standard_normal((_DRAWS, columns))

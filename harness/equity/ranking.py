@@ -2,54 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from string import ascii_letters
 
 import numpy as np
 import pandas as pd
 
-from harness.equity.comparison import ALPHA
-from harness.equity.pairs import difference, pairs
+from harness.equity.contrasts import Contrasts
+from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, quantities
+from harness.equity.reference import ALPHA
 from harness.equity.resampling import Draws
-from harness.equity.summary import singles
 from harness.errors import HarnessError, did_you_mean
-from harness.multiplicity import holm
 
 RANKING = ("method", "quantity", "estimate", "rank", "rank_low", "rank_high", "p_best", "letters", "note")
 """Columns of `rank`: rank 1 is best; rank_low, rank_high: the ranks that cannot be excluded; p_best: share of
 resamples in which the method is first; letters: methods that share one cannot be told apart."""
 
 
-PAIRS = ("one", "other", "quantity", "difference", "low", "high", "p", "p_holm", "better")
-"""Columns of `pairwise`: difference is one minus other with its 95% interval, not adjusted; p_holm: adjusted
-over all pairs of the table; better: the method that is better where p_holm is at most 0.05, else ""."""
+MARGIN = 0.01
+"""ES-Dice by which two methods may differ and still be equally fair, unless the protocol says otherwise."""
+
+PAIRS = (
+    *("one", "other", "quantity", "difference", "low", "high", "p"),
+    *("low_adjusted", "high_adjusted", "p_adjusted", "better", "verdict"),
+)
+"""Columns of `pairwise`: difference is one minus other; low, high, p: 95% interval and p-value of this pair
+read by itself; low_adjusted, high_adjusted, p_adjusted: the same adjusted over all pairs of the table;
+better: the method that is better where p_adjusted is at most 0.05, else ""; verdict: `one` is "better" or
+"worse", the two are "equivalent" (the adjusted 90% interval lies within the margin), or "cannot tell"."""
 
 
-def pairwise(draws: Draws, by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
+def pairwise(draws: Draws, by: str = "es_sum", least_seeds: int = 1, margin: float = MARGIN) -> pd.DataFrame:
     """Return the tests of every pair of methods with at least `least_seeds` in common; columns are `PAIRS`.
 
-    Each is tested as in `compare`, with Holm's adjustment over all pairs. A p-value cannot be below
-    1 / (resamples + 1), so take at least 20 resamples a pair. Raises HarnessError for an unknown quantity.
+    Test and interval are one and adjusted over all pairs (`harness.equity.reference`). Two methods are
+    equivalent by two one-sided tests at 5% (Schuirmann, J. Pharmacokinet. Biopharm. 1987), adjusted alike.
+    Raises HarnessError for an unknown quantity.
     """
-    scores = draws.scores
-    quantity, seeds = _quantity(draws, by), scores.units.seeds
-    least, methods = max(least_seeds, 1), range(len(seeds))
-    which = [(i, j) for i, j in combinations(methods, 2) if np.isin(seeds[i], seeds[j]).sum() >= least]
-    if not which or (draws.n_groups < 2 and by != "overall"):
+    quantity = _quantity(draws, by)
+    if draws.n_groups < 2 and by != "overall":
         return pd.DataFrame(columns=list(PAIRS))
-    found = [
-        difference(draws, pair, quantity, singles(draws, i, j, by))
-        for (i, j), pair in zip(which, pairs(draws, which), strict=True)
-    ]
-    adjusted = holm(np.array([each.p for each in found]))
-    rows = []
-    for (i, j), each, p in zip(which, found, adjusted, strict=True):
-        first = (each.estimate > 0) == _higher(draws, by)
-        better = scores.methods[i if first else j] if p <= ALPHA else ""
-        names = (scores.methods[i], scores.methods[j], by)
-        rows.append((*names, each.estimate, each.low, each.high, each.p, p, better))
-    return pd.DataFrame(rows, columns=list(PAIRS))
+    found = between(draws, by, quantity)
+    return of_pairs(found, draws.scores.methods, by, _higher(draws, by), least_seeds, margin)
+
+
+def of_pairs(
+    found: Contrasts, methods: Sequence[str], by: str, higher: bool, least_seeds: int, margin: float
+) -> pd.DataFrame:
+    """Return the contrasts of all pairs with enough seeds in common as `PAIRS`."""
+    one, other = np.triu_indices(len(methods), 1)
+    enough = found.common[one, other] >= max(least_seeds, 1)
+    one, other = one[enough], other[enough]
+    if not len(one):
+        return pd.DataFrame(columns=list(PAIRS))
+    alone, all_pairs = found.alone, found.together(len(one))
+    columns = {"difference": found.difference[one, other]}
+    for tests, ending in ((alone, ""), (all_pairs, "_adjusted")):
+        ends = tests.interval()
+        for name, values in (("low", ends[0]), ("high", ends[1]), ("p", tests.p)):
+            columns[name + ending] = values[one, other]
+    within_low, within_high = (end[one, other] for end in all_pairs.interval(2 * ALPHA))
+    names = np.array(methods, dtype=object)
+    frame = pd.DataFrame({"one": names[one], "other": names[other], "quantity": by} | columns)
+    sure = frame["p_adjusted"] <= ALPHA
+    first = (frame["low_adjusted"] > 0) == higher
+    frame["better"] = np.where(sure, np.where(first, frame["one"], frame["other"]), "")
+    same = (within_low > -margin) & (within_high < margin)
+    unsure = np.where(same, "equivalent", "cannot tell")
+    frame["verdict"] = np.where(sure, np.where(first, "better", "worse"), unsure)
+    return frame[list(PAIRS)]
 
 
 def rank(draws: Draws, by: str = "es_sum", tested: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -81,7 +104,7 @@ def rank(draws: Draws, by: str = "es_sum", tested: pd.DataFrame | None = None) -
             "rank": place,
             "rank_low": 1 + int(beats[:, i].sum()),
             "rank_high": len(order) - int(beats[i].sum()),
-            "p_best": float((first == i).mean()),
+            "p_best": float(first[i]),
             "letters": letters[i],
             "note": "",
         }
@@ -113,12 +136,11 @@ def _beats(draws: Draws, tested: pd.DataFrame) -> np.ndarray:
 
 
 def _first(draws: Draws, quantity: Quantity, higher: bool) -> np.ndarray:
-    """Return the position of the best method in each resample: int [R]."""
-    means = np.stack(
-        [draws.means[m] + draws.plain[:, m] + draws.by_seeds(m) for m in range(len(draws.means))], axis=1
-    )
-    values = quantity(means @ draws.weights, means[..., :-1])
-    return np.asarray(values.argmax(axis=1) if higher else values.argmin(axis=1))
+    """Return the share of resamples in which each method is best, float [M]; those that tie share theirs."""
+    values = draws.values(quantity)
+    best = values.max(axis=1, keepdims=True) if higher else values.min(axis=1, keepdims=True)
+    won = np.abs(values - best) <= 1e-12
+    return np.asarray((won / won.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
 def grouped_by_letter(apart: np.ndarray, order: np.ndarray) -> list[str]:

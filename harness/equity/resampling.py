@@ -16,10 +16,15 @@ from functools import cached_property
 
 import numpy as np
 
+from harness.equity.contrasts import Layout, layouts
 from harness.equity.intervals import Interval
+from harness.equity.quantities import Quantity
 from harness.equity.scores import Scores
+from harness.errors import HarnessError
 
 RESAMPLES = 10_000
+LEAST_RESAMPLES = 40
+"""With fewer, the 2.5% in either tail would be one draw."""
 _CHUNK_CELLS = 4_000_000
 _MOST_STRETCH = 4.0
 
@@ -46,6 +51,11 @@ class Draws:
     found: dict[tuple[int, str], Interval] = field(default_factory=dict, repr=False, compare=False)
     """Intervals by method and quantity, each found once."""
 
+    @cached_property
+    def layouts(self) -> tuple[tuple[Layout, np.ndarray], ...]:
+        """What differences between methods are made of, for each set of seeds in common."""
+        return layouts(self.scores)
+
     @property
     def n_groups(self) -> int:
         """Number of groups with enough patients."""
@@ -71,6 +81,13 @@ class Draws:
         """Return a method's deviations by patients and seeds, float [R, K], for intervals."""
         return np.asarray(self.studentised[:, method] * self.parts[method].share + self.by_seeds(method))
 
+    def values(self, quantity: Quantity) -> np.ndarray:
+        """Return a quantity of every method in each resample: float [R, M]."""
+        each = range(len(self.means))
+        shifts = [self.plain[:, m] * self.parts[m].share + self.by_seeds(m) for m in each]
+        means = np.stack([self.means[m] + shifts[m] for m in each], axis=1)
+        return quantity(means @ self.weights, np.asfortranarray(means)[..., :-1])
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -90,8 +107,12 @@ def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Dr
     """Draw patients within group and seeds, once for all methods, so that differences are paired.
 
     The same input and seed give the same draws. 2,000 patients, 20 methods, 5 seeds and 10,000
-    resamples take about a second on one core.
+    resamples take about a second on one core. Raises HarnessError for fewer than `LEAST_RESAMPLES`.
     """
+    if resamples < LEAST_RESAMPLES:
+        raise HarnessError(
+            f"resample was given resamples={resamples}; give {LEAST_RESAMPLES} or more for an interval."
+        )
     units = scores.units
     n_strata = len(scores.kept) + 1
     average = np.stack([sums.mean(axis=0) for sums in units.sums], axis=1)

@@ -56,7 +56,7 @@ class Scores:
         known = np.array([None if pd.isna(group) else str(group) for group in self.groups], dtype=object)
         object.__setattr__(self, "groups", known)
         object.__setattr__(self, "patients", np.asarray(self.patients))
-        rows = {name: np.atleast_2d(np.asarray(s, dtype=float)) for name, s in self.by_method.items()}
+        rows = {name: _numbers(name, s) for name, s in self.by_method.items()}
         object.__setattr__(self, "by_method", rows)
         object.__setattr__(
             self, "order", tuple(self.order) or tuple(sorted({g for g in known if g is not None}))
@@ -128,6 +128,10 @@ def from_frame(
     for name, value in ((method, "method"), (seed, 0), (patient, frame[sample])):
         if name not in frame.columns:
             frame[name] = value
+    if not pd.api.types.is_numeric_dtype(frame[score]):
+        raise HarnessError(
+            f"Column '{score}' holds {frame[score].dtype} and not numbers; convert the scores to fractions."
+        )
     twice = frame.duplicated([method, seed, sample])
     if twice.any():
         row = frame[twice].iloc[0]
@@ -142,8 +146,24 @@ def from_frame(
     by_method = {}
     for name in frame[method].unique():
         table = frame[frame[method] == name].pivot(index=seed, columns=sample, values=score)
-        by_method[str(name)] = table.reindex(index=seeds, columns=about.index).to_numpy(float)
+        table = table.reindex(index=seeds, columns=about.index)
+        for which, row in table[table.isna().any(axis=1) & table.notna().any(axis=1)].iterrows():
+            raise HarnessError(
+                f"Method '{name}', seed {which} has no score for {int(row.isna().sum())} of {len(row)} "
+                f"samples ('{row.index[row.isna()][0]}' first); score each under every seed, a miss as 0."
+            )
+        by_method[str(name)] = table.to_numpy(float)
     return Scores(by_method, about[group].to_numpy(object), about[patient].to_numpy(), **options)
+
+
+def _numbers(name: str, scores: object) -> np.ndarray:
+    try:
+        return np.atleast_2d(np.asarray(scores, dtype=float))
+    except (TypeError, ValueError):
+        raise HarnessError(
+            f"Method '{name}' has scores that are not numbers or rows of different lengths; "
+            "give an array of numbers [seeds, samples]."
+        ) from None
 
 
 def _check(scores: Scores) -> None:
@@ -173,7 +193,8 @@ def _check_rows(name: str, rows: np.ndarray, n: int, fractions: bool) -> None:
     gaps = np.isnan(rows)
     if (gaps.any(axis=1) != gaps.all(axis=1)).any() or gaps.all():
         raise HarnessError(
-            f"Method '{name}' has NaN scores; a seed scores every sample or is NaN throughout."
+            f"Method '{name}' has NaN scores, of samples that were not scored; give every sample "
+            "a score under each of its seeds, or leave the seed out (NaN throughout)."
         )
     values = rows[~gaps]
     if not np.isfinite(values).all():

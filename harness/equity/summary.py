@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from harness.equity.contrasts import slopes_of
 from harness.equity.intervals import Interval, extreme, invert, linear
-from harness.equity.quantities import BOUNDED, Quantity, quantities
+from harness.equity.quantities import BOUNDED, quantities
 from harness.equity.resampling import Draws, Parts, tails
 
 SUMMARY = (
@@ -47,36 +48,19 @@ def summarise(draws: Draws) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SUMMARY))
 
 
-def singles(draws: Draws, one: int, other: int, name: str) -> tuple[Interval, Interval] | None:
-    """Return two methods' intervals of an attribute-level quantity, None if their seeds are not the same."""
-    seeds = draws.scores.units.seeds
-    if name not in quantities(draws.scores.higher_is_better) or not np.array_equal(seeds[one], seeds[other]):
-        return None
-    return _attribute_level(draws, one, name), _attribute_level(draws, other, name)
-
-
-def gradient(quantity: Quantity, weights: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Return the derivative of a quantity by each stratum's mean, float [K]."""
-    step = 1e-5 * np.eye(len(means))
-    moved = np.stack([means + step, means - step])
-    values = quantity(moved @ weights, moved[..., :-1])
-    return np.asarray((values[0] - values[1]) / 2e-5)
-
-
-def freedom(slopes: np.ndarray, part: Parts, patients: np.ndarray | None = None) -> float:
-    """Return degrees of freedom for the variance of a sum over strata; `slopes`: float [K].
+def freedom(slopes: np.ndarray, part: Parts) -> float:
+    """Return degrees of freedom for one method's variance of a sum over strata; `slopes`: float [K].
 
     Satterthwaite's formula with the seeds' share counted 2.5 times: as it stands, it takes a seeds'
     variance that came out small for a sure one, and intervals from 3 seeds cover 92.2% at worst; so they
-    cover 94.3% to 95.9% whatever the share (docs/equity.md). `patients`: int [K], numbers of patients,
-    where the uncertainty of their variance counts too (studentised draws have it in them).
+    cover 94.3% to 95.9% whatever the share (docs/equity.md). Right at 95% and not in the tail: where tests
+    are many, `harness.equity.reference` stands in its place. Studentised draws have the patients' own in
+    them.
     """
     n = len(part.by_seed)
     by_patient = slopes**2 * part.patients
     seeds = CAUTION * float(np.var(part.by_seed @ slopes, ddof=1)) / n if n > 1 else 0.0
     squares = seeds**2 / max(n - 1, 1)
-    if patients is not None:
-        squares += float((by_patient**2 / np.maximum(patients - 1, 1)).sum())
     return (float(by_patient.sum()) + seeds) ** 2 / squares if squares > 0 else math.inf
 
 
@@ -95,7 +79,7 @@ def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
         if draws.n_groups < 2:
             yield _row(draws, method, name, "", None, TOO_FEW)
         else:
-            yield _row(draws, method, name, "", _attribute_level(draws, method, name), note)
+            yield _row(draws, method, name, "", attribute_level(draws, method, name), note)
 
 
 def _mean(draws: Draws, method: int, weights: np.ndarray) -> Interval:
@@ -105,7 +89,8 @@ def _mean(draws: Draws, method: int, weights: np.ndarray) -> Interval:
     return linear(float(draws.means[method] @ weights), deviations * wide)
 
 
-def _attribute_level(draws: Draws, method: int, name: str) -> Interval:
+def attribute_level(draws: Draws, method: int, name: str) -> Interval:
+    """Return a method's interval of a quantity of all groups, found once."""
     if (method, name) not in draws.found:
         draws.found[method, name] = _inverted(draws, method, name)
     return draws.found[method, name]
@@ -114,7 +99,7 @@ def _attribute_level(draws: Draws, method: int, name: str) -> Interval:
 def _inverted(draws: Draws, method: int, name: str) -> Interval:
     quantity = quantities(draws.scores.higher_is_better)[name]
     means, part = draws.means[method], draws.parts[method]
-    slopes = gradient(quantity, draws.weights, means)
+    slopes = slopes_of(quantity, draws.weights, means)
     wide = tails(freedom(slopes, part), draws.resamples, draws.random(2))
     around = draws.around(method) * wide[:, None]
     overall, deviations = means @ draws.weights, around @ draws.weights

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.equity import many
-from harness.equity.comparison import ALPHA, COMPARISON, compare
+from harness.equity.comparison import COMPARISON, compare
 from harness.equity.noise import noise_floor
-from harness.equity.ranking import RANKING, pairwise, rank
+from harness.equity.ranking import MARGIN, PAIRS, RANKING, pairwise, rank
 from harness.equity.resampling import RESAMPLES, resample
 from harness.equity.scores import Scores
 from harness.equity.summary import SUMMARY, summarise
@@ -23,7 +23,7 @@ how much a third would differ. On two seeds a null board called ERM better than 
 
 _KEYS = ("method", "quantity", "group")
 _FROM_NOISE = ("floor", "floor_95", "p", "detectable")
-_FROM_COMPARISON = ("difference", "difference_low", "difference_high", "p_holm", "better", "verdict")
+_FROM_COMPARISON = ("difference", "difference_low", "difference_high", "p_adjusted", "better", "verdict")
 _FROM_RANKING = ("rank", "rank_low", "rank_high", "p_best", "letters")
 
 TIDY = (
@@ -34,20 +34,22 @@ TIDY = (
     "note",
 )
 """Columns of `Tables.tidy`, as in the table that each is from; difference_low and difference_high are the
-comparison's low and high."""
+comparison's low_adjusted and high_adjusted."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING` and `COMPARISON`.
+    """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING`, `COMPARISON`, `PAIRS`.
 
-    Without rows are the ranking of what is not ranked, and the comparison where nothing is compared.
+    Without rows are the ranking of what is not ranked, the comparison where nothing is compared, and the
+    pairs of very many methods.
     """
 
     summary: pd.DataFrame
     noise: pd.DataFrame
     ranking: pd.DataFrame
     comparison: pd.DataFrame
+    pairs: pd.DataFrame
 
     @property
     def tidy(self) -> pd.DataFrame:
@@ -55,8 +57,10 @@ class Tables:
         keys = list(_KEYS)
         frame = self.summary.merge(self.noise[[*keys, *_FROM_NOISE]], on=keys, how="outer", sort=False)
         if len(self.comparison):
-            names = {"low": "difference_low", "high": "difference_high"}
-            compared = self.comparison.drop(columns=["baseline", "p", "note"]).rename(columns=names)
+            names = {"low_adjusted": "difference_low", "high_adjusted": "difference_high"}
+            compared = self.comparison.drop(columns=["baseline", "low", "high", "p", "note"]).rename(
+                columns=names
+            )
             frame = frame.merge(compared, on=keys, how="left", sort=False)
         if len(self.ranking):
             ranking = self.ranking.drop(columns=["estimate", "note"]).assign(group="")
@@ -64,12 +68,20 @@ class Tables:
         return frame
 
 
-def tables(scores: Scores, baseline: str, *, ranked: bool = True, least_seeds: int = LEAST_SEEDS) -> Tables:
+def tables(
+    scores: Scores,
+    baseline: str,
+    *,
+    ranked: bool = True,
+    least_seeds: int = LEAST_SEEDS,
+    margin: float = MARGIN,
+) -> Tables:
     """Return all that a board says of these scores; the same input gives the same tables.
 
     More than `many.MANY` methods get normal errors instead of resampled ones. `ranked`: whether methods are
     put in order by es_sum, tested against one another and compared with the `baseline`, where it is one of
-    several; with fewer than `least_seeds` in common no two are told apart. ES against the baseline stands
+    several; with fewer than `least_seeds` in common no two are told apart. `margin`: of es_sum, within which
+    two are equally fair. ES against the baseline stands
     under the same adjustment as ranks and letters: adjusted over the comparisons with the baseline alone, a
     method would now and then be better than it and share its letter.
     """
@@ -77,14 +89,13 @@ def tables(scores: Scores, baseline: str, *, ranked: bool = True, least_seeds: i
         return _approximate(scores, baseline, ranked, least_seeds)
     draws = resample(scores, resamples=RESAMPLES if ranked else FEWER)
     summary, noise = summarise(draws), noise_floor(draws)
-    ranking, comparison = _nothing(RANKING), _nothing(COMPARISON)
+    ranking, comparison, tested = _nothing(RANKING), _nothing(COMPARISON), _nothing(PAIRS)
     if ranked:
-        tested = pairwise(draws, least_seeds=least_seeds)
+        tested = pairwise(draws, least_seeds=least_seeds, margin=margin)
         ranking = rank(draws, tested=tested)
         if baseline in scores.methods and len(scores.methods) > 1:
-            compared = compare(draws, baseline=baseline, least_seeds=least_seeds)
-            comparison = _of_all_pairs(compared, _against(tested, baseline))
-    return Tables(summary, noise, ranking, comparison)
+            comparison = compare(draws, baseline=baseline, least_seeds=least_seeds)
+    return Tables(summary, noise, ranking, comparison, tested)
 
 
 def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int) -> Tables:
@@ -95,30 +106,9 @@ def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int) 
         tested = many.pairwise(source, least_seeds=least_seeds)
         ranking = many.rank(source, tested=tested)
         if baseline in scores.methods:
-            p = dict(zip(scores.methods, tested[scores.methods.index(baseline)], strict=True))
-            comparison = _of_all_pairs(many.compare(source, baseline, least_seeds), p)
-    return Tables(summary, noise, ranking, comparison)
+            comparison = many.compare(source, baseline, least_seeds)
+    return Tables(summary, noise, ranking, comparison, _nothing(PAIRS))
 
 
 def _nothing(columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
-
-
-def _against(tested: pd.DataFrame, baseline: str) -> dict[str, float]:
-    """Return each method's adjusted p-value against the baseline, from the tests of all pairs."""
-    found: dict[str, float] = {}
-    for method, other in (("one", "other"), ("other", "one")):
-        rows = tested[tested[other] == baseline]
-        found |= dict(zip(rows[method], rows["p_holm"], strict=True))
-    return found
-
-
-def _of_all_pairs(compared: pd.DataFrame, p: dict[str, float]) -> pd.DataFrame:
-    """Put ES-Dice against the baseline under the adjustment for all pairs."""
-    es = compared["quantity"] == "es_sum"
-    compared.loc[es, "p_holm"] = compared.loc[es, "method"].map(p).astype(float)
-    sure = es & (compared["p_holm"] <= ALPHA)
-    compared["better"] = compared["better"].astype(object)
-    compared.loc[es, "better"] = None
-    compared.loc[sure, "better"] = compared.loc[sure, "difference"] > 0
-    return compared

@@ -20,7 +20,7 @@ from harness.running.prepare import Prepared
 from harness.running.why import changes, keep_parts
 from harness.store import BrokenPlugin, PlanRow, ProtocolRecord, Store, Tuned, files, formats, names
 
-_LABELS = ("name", "title", "description", "seeds")
+_LABELS = ("name", "title", "description", "seeds", "claims")
 """Keys of a protocol under which two are still one board."""
 
 

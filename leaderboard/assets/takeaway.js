@@ -7,7 +7,7 @@
   const visible = () => [...document.querySelectorAll("section.board:not([hidden])")];
 
   // What a cell carries beside its value, and what that is called.
-  const MORE = { low: "low", high: "high", floor: "noise floor", p: "p, Holm", verdict: "verdict", gap: "gap", of: "of", bytes: "peak memory, bytes" };
+  const MORE = { low: "low", high: "high", floor: "noise floor", p: "p, adjusted", verdict: "verdict", gap: "gap", of: "of", bytes: "peak memory, bytes" };
 
   function columns(section) {
     return headsOf(section)
@@ -124,7 +124,7 @@
         "% \\usepackage{booktabs}",
         "\\begin{table}", "\\centering", `\\begin{tabular}{l${"r".repeat(table.columns.length)}}`, "\\toprule",
         ["Method", ...table.columns.map((column) => tex(column.shown))].join(" & ") + " \\\\", "\\midrule", ...lines, "\\bottomrule", "\\end{tabular}",
-        `\\caption{${tex(caption)}${lettered ? " Methods that share a letter cannot be told apart." : ""} In brackets 95\\% intervals, and p corrected by Holm.}`,
+        `\\caption{${tex(caption)}${lettered ? " Methods that share a letter cannot be told apart." : ""} In brackets 95\\% intervals, and adjusted p.}`,
         "\\end{table}", "",
       ].join("\n");
     }).join("\n");

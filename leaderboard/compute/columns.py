@@ -38,8 +38,8 @@ COLUMNS: tuple[Column, ...] = (
             160,
             "1 + methods that beat it, to number of methods − methods that it beats",
             "The ranks that cannot be excluded. One method beats another in a paired test over the same "
-            "patients and seeds, with Holm's correction for all pairs; with fewer than three seeds in common "
-            "no two methods are told apart.",
+            "patients and seeds, at 5% for all pairs together; with few seeds, the least stable method's "
+            "seeds set what can be told, and with fewer than three in common no two methods are told apart.",
             "Mogstad et al., Rev. Econ. Stud. 2024",
         ),
     ),
@@ -81,9 +81,9 @@ COLUMNS: tuple[Column, ...] = (
             ),
             Fact("gap_p", float | None, lambda row: _noise(row).p),
             Fact(
-                "gap_p_holm",
+                "gap_p_adjusted",
                 float | None,
-                lambda row: _noise(row).p_holm,
+                lambda row: _noise(row).p_adjusted,
                 "adjusted over the section's methods",
                 later=True,
             ),
@@ -164,8 +164,10 @@ COLUMNS: tuple[Column, ...] = (
         defined=Definition(
             180,
             "ES-Dice (sum) of the method minus that of ERM, same patients and seeds",
-            "p-value by permutation, Holm's correction over the methods. Levelling down: the gap closed "
-            "because the best group got worse, and not because the worst got better.",
+            "Interval and p-value are those of ranks and letters, for all pairs together: the interval "
+            "excludes 0 where the two are told apart. What became of the gap is told at 5% for all methods "
+            "of the table. Levelling down: the gap closed because the best group got worse, and "
+            "not because the worst got better.",
         ),
         facts=(
             Fact(
@@ -173,7 +175,7 @@ COLUMNS: tuple[Column, ...] = (
                 Number | None,
                 lambda row: row.versus.number if row.versus else None,
             ),
-            Fact("es_dice_p_holm", float | None, lambda row: row.versus.p if row.versus else None),
+            Fact("es_dice_p_adjusted", float | None, lambda row: row.versus.p if row.versus else None),
             Fact("gap_verdict", str, lambda row: row.versus.verdict if row.versus else ""),
         ),
     ),
@@ -254,9 +256,10 @@ BESIDE = (
         120,
         "95th percentile of the gap when group labels are dealt anew to the patients, in groups of the same "
         "sizes",
-        "What this test set shows where there is nothing to find. The p-value is the share of these "
-        "relabellings with at least the observed gap; it is not corrected for the number of methods and "
-        "tables.",
+        "What this test set shows where there is nothing to find. Beside it stands the "
+        "larger of two p-values: the share of these relabellings with at least the observed gap, by Holm's "
+        "correction over the methods, and that two groups differ by more than patients and seeds make, for "
+        "all methods together. Neither is corrected for the number of tables.",
         "permutation test",
         name="Noise floor",
     ),

@@ -43,8 +43,8 @@ class Noise:
     floor_95: float = math.nan
     p: float = math.nan
     detectable: float = math.nan
-    p_holm: float = math.nan
-    """Adjusted over the section's methods."""
+    p_adjusted: float = math.nan
+    """That the gap is chance's or the seeds', adjusted over the section's methods."""
 
 
 @dataclass(frozen=True)

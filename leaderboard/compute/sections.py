@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,6 @@ import pandas as pd
 
 from harness import equity
 from harness.equity import Tables
-from harness.multiplicity import holm
 from harness.protocol import BASELINE
 from harness.store import Obtained
 from leaderboard.compute.metrics import METRICS, Metric
@@ -80,7 +79,7 @@ def one(board: Board, attribute: str, structure: str) -> Section:
         if known.any() and (found := _tables(board, attribute, structure, metric)) is not None
     }
     lines = {metric: _Lines.of(found) for metric, found in tables.items()}
-    rows = _with_adjusted([_row(board, name, attribute, structure, lines) for name in board.entries])
+    rows = [_row(board, name, attribute, structure, lines) for name in board.entries]
     rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
     return Section(
         attribute,
@@ -91,16 +90,6 @@ def one(board: Board, attribute: str, structure: str) -> Section:
         tables,
         baseline=BASELINE if BASELINE in board.entries else None,
     )
-
-
-def _with_adjusted(rows: list[Row]) -> list[Row]:
-    p = [row.noise["dice"].p if "dice" in row.noise else math.nan for row in rows]
-    return [
-        row
-        if math.isnan(found)
-        else replace(row, noise=row.noise | {"dice": replace(row.noise["dice"], p_holm=found)})
-        for row, found in zip(rows, holm(np.array(p)), strict=True)
-    ]
 
 
 def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
@@ -118,7 +107,10 @@ def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
 def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tables | None:
     values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
     scores = board.equity_scores(values, attribute, metric.higher_is_better)
-    return None if scores is None else equity.tables(scores, BASELINE, ranked=metric is METRICS[0])
+    claims = board.record.protocol.get("claims", {})
+    margin = float(claims.get("equivalence_margin", equity.MARGIN))
+    ranked = metric is METRICS[0]
+    return None if scores is None else equity.tables(scores, BASELINE, ranked=ranked, margin=margin)
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
@@ -208,7 +200,7 @@ def _groups(summary: list[Line], metric: Metric) -> dict[str, Number]:
 
 def _noise(noise: list[Line]) -> Noise:
     (row,) = (row for row in noise if row["quantity"] == "gap" and row["group"] == "")
-    return Noise(*(float(row[key]) for key in ("floor", "floor_95", "p", "detectable")))
+    return Noise(*(float(row[key]) for key in ("floor", "floor_95", "p", "detectable", "p_adjusted")))
 
 
 def _versus(comparison: list[Line] | None) -> Difference | None:
@@ -217,4 +209,6 @@ def _versus(comparison: list[Line] | None) -> Difference | None:
     own = {row["quantity"]: row for row in comparison}
     es = own["es_sum"]
     better = bool(es["better"]) if isinstance(es["better"], bool | np.bool_) else None
-    return Difference(Number.of(es, "difference"), float(es["p_holm"]), better, str(own["gap"]["verdict"]))
+    # The interval that its p-value and the letters go with.
+    number = Number.of(es | {"low": es["low_adjusted"], "high": es["high_adjusted"]}, "difference")
+    return Difference(number, float(es["p_adjusted"]), better, str(own["gap"]["verdict"]))

@@ -157,8 +157,8 @@ def gap_finding(row: Row) -> str:
     noise, gap = row.noise.get("dice"), row.number("dice", "gap")
     if noise is None or not gap.there or math.isnan(noise.p):
         return ""
-    sure = noise.p_holm <= ALPHA and gap.low > 0
-    return f"{'above' if sure else 'within'} chance ({p_value(noise.p_holm)})"
+    sure = noise.p_adjusted <= ALPHA and gap.low > 0
+    return f"{'above' if sure else 'within'} chance ({p_value(noise.p_adjusted)})"
 
 
 def difference_finding(row: Row) -> str:

@@ -1,12 +1,12 @@
 """Measure whether the intervals cover and the tests reject as often as they say, on simulated cohorts.
 
     python tests/benchmarks/calibration.py [--cohorts 1000] [--resamples 1000]
-        [--only null|gap|differences|few|seeds]
+        [--only null|gap|few|seeds]
 
 Prints the tables of docs/equity.md. A patient's error is gamma distributed (mean 0.15, deviation 0.08, a long
 tail of bad cases), times log-normal factors of mean 1: the method's way with the patient (13%), the seed
-(3%), the seed's way with a group (0 or 3%) and the single trial's noise (20%). The methods are alike, but for
-the table of differences, where ERM alone has a gap.
+(3%), the seed's way with a group (0 or 3%) and the single trial's noise (20%). The methods are alike; claims
+about their differences are measured by `claims.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.equity import Scores, compare, many, noise_floor, resample, summarise
+from harness.equity import Scores, many, noise_floor, resample, summarise
 from harness.equity.quantities import quantities
 
 ERROR, DEVIATION = 0.15, 0.08
@@ -37,8 +37,6 @@ class Setting:
     seeds: int = 3
     by_seed: float = 0.03
     by_seed_and_group: float = 0.0
-    twin_lower: tuple[float, ...] | None = None
-    """The same of the other method, where it is not alike."""
 
 
 NULL = (
@@ -56,11 +54,6 @@ GAP = (
     Setting("40 / 60 / 400, gap 0.05", (40, 60, 400), (0.05, 0, 0)),
     Setting("40 / 60 / 400, gap 0.05, one between", (40, 60, 400), (0.05, 0.02, 0)),
 )
-DIFFERENT = (
-    Setting("250 / 250", (250, 250), (0.05, 0), twin_lower=(0, 0)),
-    Setting("40 / 60 / 400", (40, 60, 400), (0.05, 0, 0), twin_lower=(0, 0, 0)),
-    Setting("40 x 5", (40,) * 5, (0.05, 0, 0, 0, 0), twin_lower=(0,) * 5),
-)
 
 
 def main() -> None:
@@ -69,12 +62,11 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("null", "gap", "differences", "few", "seeds"))
+    parser.add_argument("--only", choices=("null", "gap", "few", "seeds"))
     asked = parser.parse_args()
     tables = {
         "null": null_table,
         "gap": gap_table,
-        "differences": difference_table,
         "few": few_table,
         "seeds": seeds_table,
     }
@@ -119,21 +111,6 @@ def gap_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows).T.map(
         lambda value: f"{value:.4f}" if isinstance(value, float) and value == value else value
     )
-
-
-def difference_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
-    """Differences from ERM, whose smallest group is 0.05 worse: truth, estimate, coverage, power."""
-    rows = {}
-    for setting in DIFFERENT:
-        found = simulate(setting, cohorts, resamples, seed)
-        for name in ("gap", "es_sum", "worst_group", "best_group"):
-            rows[f"{setting.name}: {name}"] = {
-                "truth": f"{difference(setting)[name]:.4f}",
-                "estimate, mean": f"{np.mean(found[f'difference {name}']):.4f}",
-                "coverage": f"{100 * np.mean(found[f'cover difference in {name}']):.1f}",
-                "rejected": f"{100 * np.mean(found[f'reject difference in {name}']):.1f}",
-            }
-    return pd.DataFrame(rows).T
 
 
 def few_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
@@ -192,30 +169,18 @@ def simulate(setting: Setting, cohorts: int, resamples: int, seed: int) -> dict[
             .itertuples()
         ):
             found[f"reject floor {row.quantity}"].append(row.p <= 0.05)
-        apart = difference(setting)
-        for name, hit in closed_form(draws.scores, true, apart):
+        for name, hit in closed_form(draws.scores, true):
             found[f"{name}, closed form"].append(hit)
-        for row in compare(draws).itertuples():
-            if row.group in ("", "g0"):
-                name = "smallest group" if row.group == "g0" else row.quantity
-                found[f"cover difference in {name}"].append(row.low <= apart[name] <= row.high)
-                found[f"reject difference in {name}"].append(row.p <= 0.05)
-                found[f"difference {name}"].append(row.difference)
     return dict(sorted(found.items()))
 
 
-def closed_form(
-    scores: Scores, true: dict[str, float], apart: dict[str, float]
-) -> Iterator[tuple[str, bool]]:
+def closed_form(scores: Scores, true: dict[str, float]) -> Iterator[tuple[str, bool]]:
     """Yield what holds of the tables for boards of very many methods."""
     source = many.errors(scores)
     for row in many.summarise(source).query("method == 'erm' and group == ''").itertuples():
         yield f"cover {row.quantity}", row.low - 1e-9 <= true[row.quantity] <= row.high + 1e-9
     for row in many.noise_floor(source).query("method == 'erm'").itertuples():
         yield "reject floor gap", row.p <= 0.05
-    for row in many.compare(source, "erm").itertuples():
-        yield f"cover difference in {row.quantity}", row.low <= apart[row.quantity] <= row.high
-        yield f"reject difference in {row.quantity}", row.p <= 0.05
 
 
 def draw(setting: Setting, rng: np.random.Generator) -> Scores:
@@ -224,8 +189,8 @@ def draw(setting: Setting, rng: np.random.Generator) -> Scores:
     common = rng.gamma((ERROR / DEVIATION) ** 2, DEVIATION**2 / ERROR, len(group))
     shape = (setting.seeds, len(group))
     by_method = {}
-    for method, lower in (("erm", setting.lower), ("twin", setting.twin_lower or setting.lower)):
-        error = common * (1 + np.array(lower or np.zeros(len(setting.sizes)))[group] / ERROR)
+    for method in ("erm", "twin"):
+        error = common * (1 + np.array(setting.lower or np.zeros(len(setting.sizes)))[group] / ERROR)
         unfair = _factor(rng, setting.by_seed_and_group, (setting.seeds, len(setting.sizes)))[:, group]
         seeds = _factor(rng, setting.by_seed, (setting.seeds, 1))
         errors = error * _factor(rng, 0.13, (1, len(group))) * seeds * unfair * _factor(rng, 0.2, shape)
@@ -239,12 +204,6 @@ def truth(setting: Setting) -> dict[str, float]:
     overall = np.array(groups @ setting.sizes / sum(setting.sizes))
     level = {name: float(quantity(overall, groups)) for name, quantity in quantities(True).items()}
     return level | {"overall": float(overall), "smallest group": float(groups[0])}
-
-
-def difference(setting: Setting) -> dict[str, float]:
-    """Return the true value of each quantity of the other method minus ERM's."""
-    twin = truth(replace(setting, lower=setting.twin_lower or setting.lower))
-    return {name: twin[name] - value for name, value in truth(setting).items()}
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -77,10 +77,14 @@ def test_holms_adjustment_is_the_textbooks():
 
 
 def test_p_values_are_adjusted_over_methods_within_each_quantity(make_scores):
-    found = table(make_scores([50, 50], methods=("erm", "adv", "groupdro", "febs")), resamples=500)
-    for name in ("overall", "es_sum", "gap"):
+    # One seed leaves patients alone, and Bonferroni: three methods against ERM, and six pairs for what ranks.
+    found = table(make_scores([50, 50], methods=("erm", "adv", "groupdro", "febs"), seeds=1), resamples=500)
+    for name, tests in (("overall", 3), ("gap", 3), ("es_sum", 6)):
         rows = found.xs((name, ""), level=("quantity", "group"))
-        np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
+        expected = np.minimum(tests * rows["p"].to_numpy(), 1)
+        if name == "overall":
+            np.testing.assert_allclose(rows["p_adjusted"], expected, rtol=0.04)
+        assert (rows["p_adjusted"] >= 0.9 * expected).all()
 
 
 @pytest.mark.parametrize(
@@ -153,4 +157,4 @@ def test_distances_are_better_when_smaller():
 
 def test_an_unknown_baseline_is_suggested(make_scores):
     with pytest.raises(HarnessError, match="Did you mean 'erm'"):
-        compare(resample(make_scores([20, 20]), resamples=10), baseline="emr")
+        compare(resample(make_scores([20, 20]), resamples=40), baseline="emr")

@@ -37,7 +37,7 @@ def test_a_frame_without_method_seed_or_patient_is_one_of_each():
 
 def test_groups_of_too_few_patients_say_so_and_stay_out_of_gaps(make_scores):
     scores = make_scores([60, 60, 9], shifts={"erm": {"g2": -0.5}}, methods=("erm",))
-    table = summarise(resample(scores, resamples=200)).set_index(["quantity", "group"])
+    table = summarise(resample(scores, resamples=400)).set_index(["quantity", "group"])
     assert table.loc[("group", "g2"), "note"] == "too few"
     assert table.loc[("group", "g2"), ["estimate", "low", "high"]].isna().all()
     assert table.loc[("gap", ""), "estimate"] < 0.1
@@ -48,13 +48,13 @@ def test_groups_of_too_few_patients_say_so_and_stay_out_of_gaps(make_scores):
 def test_many_samples_of_few_patients_are_few():
     scores = Scores({"erm": np.full(200, 0.8)}, ["a"] * 100 + ["b"] * 100, np.arange(200) // 20)
     assert scores.kept == ()
-    notes = summarise(resample(scores, resamples=20)).query("quantity == 'gap'")["note"]
+    notes = summarise(resample(scores, resamples=40)).query("quantity == 'gap'")["note"]
     assert set(notes) == {"too few"}
 
 
 def test_an_unknown_group_counts_overall_and_in_no_group():
     scores = Scores({"erm": [0.5, 0.7, 0.9]}, ["a", "b", float("nan")], [1, 2, 3], min_patients=1)
-    table = summarise(resample(scores, resamples=20)).set_index(["quantity", "group"])["estimate"]
+    table = summarise(resample(scores, resamples=40)).set_index(["quantity", "group"])["estimate"]
     assert table["overall", ""] == pytest.approx(0.7)
     assert set(table["group"].index) == {"a", "b"}
 
@@ -65,6 +65,8 @@ def test_an_unknown_group_counts_overall_and_in_no_group():
         ({"by_method": {"erm": [[0.1, 0.2]]}}, r"'erm' has scores of shape \(1, 2\).*\[seeds, 3\]"),
         ({"by_method": {"erm": [0.1, 0.2, np.nan]}}, "NaN scores"),
         ({"by_method": {"erm": [np.nan] * 3}}, "NaN scores"),
+        ({"by_method": {"erm": [0.1, "good", 0.3]}}, "'erm' has scores that are not numbers"),
+        ({"by_method": {"erm": [[0.1, 0.2, 0.3], [0.1, 0.2]]}}, "rows of different lengths"),
         ({"by_method": {"erm": [0.1, 0.2, np.inf]}}, "infinite"),
         ({"by_method": {"erm": [81.0, 85.0, 79.0]}}, "divide percentages by 100"),
         ({"by_method": {}}, "at least one method"),
@@ -85,6 +87,19 @@ def test_a_frame_that_does_not_fit_is_refused():
         from_frame(frame, score="dce", group="sex")
     with pytest.raises(HarnessError, match="'x' is there twice"):
         from_frame(frame, score="dice", group="sex")
+    with pytest.raises(HarnessError, match="Column 'dice' holds .* and not numbers"):
+        from_frame(frame.assign(dice=["good", "bad"], sample=["x", "y"]), score="dice", group="sex")
+    rows = [("erm", "x", 0.1), ("erm", "y", 0.2), ("adv", "x", 0.1)]
+    short = pd.DataFrame(rows, columns=["method", "sample", "dice"]).assign(sex=["F", "M", "F"])
+    with pytest.raises(HarnessError, match=r"'adv', seed 0 has no score for 1 of 2 samples \('y' first\)"):
+        from_frame(short, score="dice", group="sex")
+
+
+@pytest.mark.parametrize("resamples", [0, 1, 39])
+def test_too_few_resamples_for_an_interval_are_refused(resamples):
+    scores = Scores({"erm": [0.1, 0.2, 0.3]}, ["a", "b", "b"], np.arange(3))
+    with pytest.raises(HarnessError, match=f"resamples={resamples}; give 40 or more"):
+        resample(scores, resamples=resamples)
 
 
 def test_equity_needs_no_torch():

@@ -26,19 +26,20 @@ def row_with(gap: Number, noise: Noise) -> Row:
 
 
 @pytest.mark.parametrize(
-    ("low", "p_holm", "said"),
+    ("low", "p_adjusted", "said"),
     [(0.01, 0.01, "above chance"), (0.0, 0.01, "within chance"), (0.01, 0.2, "within chance")],
 )
-def test_a_gap_is_above_chance_where_relabelling_and_interval_agree(low, p_holm, said):
-    row = row_with(Number(0.05, low, 0.09), Noise(0.02, 0.04, 0.01, 0.06, p_holm))
+def test_a_gap_is_above_chance_where_relabelling_and_interval_agree(low, p_adjusted, said):
+    row = row_with(Number(0.05, low, 0.09), Noise(0.02, 0.04, 0.01, 0.06, p_adjusted))
     assert words.gap_finding(row).startswith(said)
 
 
 def test_gap_p_values_are_adjusted_over_the_methods_of_the_table(tmp_path):
     (board,) = boards.of_store(make_store(tmp_path, World(**CLEAR)))
     rows = sections.one(board, "race", "cup").rows
-    adjusted = [row.noise["dice"].p_holm for row in rows]
-    assert adjusted == pytest.approx(holm(np.array([row.noise["dice"].p for row in rows])))
+    adjusted = np.array([row.noise["dice"].p_adjusted for row in rows])
+    by_relabelling = holm(np.array([row.noise["dice"].p for row in rows]))
+    assert (adjusted >= by_relabelling - 1e-12).all()  # never below what relabelling alone says
 
 
 def test_nobody_is_best_on_their_own_word(tmp_path):
