@@ -56,6 +56,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         durations.long_files_first(items, config.cache.get(durations.KEY, {}))
 
 
+@pytest.fixture(scope="session")
+def server_of_processes() -> None:
+    """From here on, processes of tests are forked from one that has imported what they need."""
+    import forked
+
+    forked.start_server()
+
+
 @pytest.fixture
 def task() -> Task:
     return make_task()

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,14 +19,21 @@ from tiny import PROTOCOL
 HARNESS = Path(sys.executable).with_name("harness")
 
 
-def harness(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+pytestmark = pytest.mark.usefixtures("server_of_processes")
+
+
+def environment(cwd: Path, **env: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(cwd / "cache"), **env}
+
+
+def harness(*args: str, cwd: Path, **env: str) -> forked.Done:
+    return forked.command(*args, cwd=cwd, env=environment(cwd, **env))
+
+
+def installed(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command as it was installed, from its first import on."""
     return subprocess.run(
-        [str(HARNESS), *args],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(cwd / "cache"), **env},
+        [str(HARNESS), *args], cwd=cwd, capture_output=True, text=True, timeout=300, env=environment(cwd)
     )
 
 
@@ -49,7 +57,7 @@ def test_help_answers_without_torch_or_pandas(tmp_path):
 
 
 def test_from_a_protocol_to_a_site_and_the_second_run_does_nothing(folder):
-    first = harness("run", "erm", "groupdro", "--protocol", "tiny.toml", cwd=folder)
+    first = installed("run", "erm", "groupdro", "--protocol", "tiny.toml", cwd=folder)
     assert first.returncode == 0, first.stderr
     # ERM once for both attributes, GroupDRO once for each.
     assert "3 trials to run" in first.stdout
@@ -202,7 +210,7 @@ def test_interrupted_by_ctrl_c_says_how_to_go_on_and_leaves_no_half_record(folde
     import signal
 
     command = [str(HARNESS), "run", "erm", "adv", "--protocol", "tiny.toml"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(folder / "cache")}
+    env = environment(folder)
     # In the background of a shell, where CI may run, Ctrl-C is ignored by all that is started there.
     process = subprocess.Popen(
         command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True,
