@@ -67,12 +67,12 @@ def freedom(slopes: np.ndarray, part: Parts) -> float:
 def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
     scores = draws.scores
     note = _note(draws, method)
-    yield _row(draws, method, "overall", "", _mean(draws, method, draws.weights), note)
+    yield _row(draws, method, "overall", "", mean_interval(draws, method, draws.weights), note)
     for group in scores.order:
         if group in scores.kept:
             one = np.zeros(len(draws.weights))
             one[scores.kept.index(group)] = 1
-            yield _row(draws, method, "group", group, _mean(draws, method, one), note)
+            yield _row(draws, method, "group", group, mean_interval(draws, method, one), note)
         else:
             yield _row(draws, method, "group", group, None, TOO_FEW)
     for name in quantities(scores.higher_is_better):
@@ -82,7 +82,8 @@ def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
             yield _row(draws, method, name, "", attribute_level(draws, method, name), note)
 
 
-def _mean(draws: Draws, method: int, weights: np.ndarray) -> Interval:
+def mean_interval(draws: Draws, method: int, weights: np.ndarray) -> Interval:
+    """Return a method's mean over the strata, weighted, with its interval; `weights`: float [K]."""
     deviations = draws.around(method) @ weights
     part = draws.parts[method]
     wide = tails(freedom(weights, part), draws.resamples, draws.random(2))

@@ -62,7 +62,7 @@ class Column:
     @property
     def title(self) -> str:
         """The name, with the unit where the cells are bare numbers."""
-        bare = self.metric.unit if self.metric and self.cell == "number" else ""
+        bare = self.metric.unit if self.metric and self.cell in ("number", "group") else ""
         return f"{self.name}, {bare}" if bare else self.name
 
 

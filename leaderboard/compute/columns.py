@@ -116,6 +116,7 @@ COLUMNS: tuple[Column, ...] = (
         "Dice",
         "mean over the samples of one group",
         lambda row, group: row.group("dice", group),
+        cell="group",
         metric=DICE,
         style="group",
         menu="Dice of every group",
