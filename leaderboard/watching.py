@@ -30,7 +30,7 @@ def watch(runs: Path, out: Path, images: bool = True, seconds: float = 2.0) -> I
 def _fingerprint(runs: Path) -> frozenset[tuple[str, int]]:
     """Return name and time of every protocol and record: both appear whole, so these are enough."""
     store, found = Store(runs), []
-    files = [store.protocol_file(name) for name in store.protocols()]
+    files = [store.board_file(name) for name in store.protocols()]
     files += [store.path(trial) / names.RECORD for trial in store.ids()]
     for path in files:
         try:

@@ -24,18 +24,16 @@ def board_list(runs: Path) -> None:
     from harness.store import Store
 
     store = Store(runs)
-    for key in store.protocols():
-        board = store.spared(store.protocol, key)
-        if board is None:
-            continue
+    for board in store.boards():
+        key = board.name
         methods = len({row.method for row in board.plan if not row.control_of})
         done = sum(store.has(trial) for trial in {row.trial for row in board.plan})
         title = plain(str(board.protocol["title"]))
         click.echo(f"{key:24} {methods:3} methods, {done:4} records  {title}")
         for one in board.withdrawn:
             click.echo(f"{'':24} withdrawn {one.when[:10]}: {plain(one.method)}: {plain(one.why)}")
-    for path in sorted((store.root / "archive").glob("*/protocol.json")):
-        click.echo(f"{path.parent.name:24} set aside (harness board restore {path.parent.name})")
+    for key in store.set_aside():
+        click.echo(f"{key:24} set aside (harness board restore {key})")
     if said := said_of(on_no_board(store)):
         click.echo(said)
 

@@ -88,7 +88,7 @@ def _goes_on(prepared: Prepared, trial: Trial, sandboxed: bool) -> str:
     if sandboxed:
         return "a container keeps nothing: it starts at step 0 again"
     epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.starts_from is not None).epochs
-    kept = epochs_in(prepared.store.root / "work" / trial.id / "checkpoint.pt")
+    kept = epochs_in(prepared.store.checkpoint(trial.id))
     if not kept:
         return "nothing was saved yet: it starts at step 0 again"
     if kept == epochs:

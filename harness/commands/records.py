@@ -122,8 +122,7 @@ def _list_trials(runs: Path, as_json: bool) -> int:
     with waiting("Reading the records ..."):
         store = Store(runs)
         records = sorted(store.records(), key=_order)
-        boards = {key: store.spared(store.protocol, key) for key in store.protocols()}
-        ranked = {key: str(board.protocol["ranked_by"]) for key, board in boards.items() if board is not None}
+        ranked = {board.name: str(board.protocol["ranked_by"]) for board in store.boards()}
         rows = [_row(store, record, ranked.get(record.protocol, "")) for record in records]
     if as_json:
         _echo_json(rows)
@@ -172,9 +171,10 @@ def _dice(store: Store, record: Record, structure: str) -> float | None:
     if record.status != "done":
         return None
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(store.path(record.id) / "scores.parquet", columns=["structure", "dice"])
+    table = store.spared(store.score_table, record, ["structure", "dice"])
+    if table is None:
+        return None
     own = table.filter(pc.equal(table["structure"], structure)) if structure else table
     mean = pc.mean(own["dice"]).as_py()
     return None if mean is None else float(mean)

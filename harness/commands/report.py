@@ -78,7 +78,7 @@ def _nothing_ended(runs: Path) -> str:
     boards = store.protocols()
     if not boards:
         return f"{runs}: nothing was run here yet, so there is nothing to report"
-    planned = {row.trial for name in boards for row in store.protocol(name).plan}
+    planned = {row.trial for board in store.boards() for row in board.plan}
     if any(store.has(trial) for trial in planned):
         return ""
     return (

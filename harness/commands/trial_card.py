@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OBTAINED = {"run": "run here", "verified": "verified from predictions", "reported": "self-reported"}
+_DAMAGED = "damaged, as is said beside this"
 
 
 def card(store: Store, record: Record) -> Iterator[str]:
     """Yield the lines about a trial: ten, and then the scores of every structure, or how it failed."""
-    frame = store.scores(record.id) if record.status == "done" else None
+    frame = store.spared(store.scores, record.id) if record.status == "done" else None
     attribute = record.attribute or "none, it serves all"
     origin = f"the weights of {record.started_from}" if record.started_from else "the backbone's own weights"
     named = {
@@ -34,7 +35,9 @@ def card(store: Store, record: Record) -> Iterator[str]:
     for name, said in named.items():
         yield f"{name:9} {' '.join(said.split())}"
     yield ""
-    if frame is None:
+    if record.status == "done" and frame is None:
+        yield "The scores are damaged."
+    elif frame is None:
         yield f"{record.error or 'It failed.'} The log:"
         yield store.log(record.id).rstrip()
     else:
@@ -68,7 +71,7 @@ def _method(record: Record) -> str:
 
 def _scores(store: Store, record: Record, frame: pd.DataFrame | None) -> str:
     if frame is None:
-        return "none, it failed"
+        return "none, it failed" if record.status == "failed" else _DAMAGED
     means = frame.groupby("structure", sort=False)["dice"].mean()
     board = _board(store, record)
     ranked = board.protocol["ranked_by"] if board is not None else ""
@@ -79,11 +82,14 @@ def _scores(store: Store, record: Record, frame: pd.DataFrame | None) -> str:
 def _by_group(store: Store, record: Record, frame: pd.DataFrame | None) -> str:
     """Return the mean Dice of the structure that ranks by group: of the trial's attribute, or of all."""
     board = _board(store, record)
-    if frame is None or board is None:
-        return "none, it failed" if frame is None else "not known: no board here has this trial"
+    if frame is None:
+        return "none, it failed" if record.status == "failed" else _DAMAGED
+    found = None if board is None else store.spared(store.subjects, board.name, board.groups)
+    if board is None or found is None:
+        return f"not known: {'no board here has this trial' if board is None else 'its board is damaged'}"
     structure = str(board.protocol["ranked_by"])
     own = frame[frame["structure"] == structure].set_index("sample")["dice"]
-    subjects = store.subjects(board.name).set_index("sample")
+    subjects = found.set_index("sample")
     parts = []
     for attribute in [record.attribute] if record.attribute else list(board.groups):
         column = subjects[attribute].reindex(own.index)
@@ -95,7 +101,8 @@ def _by_group(store: Store, record: Record, frame: pd.DataFrame | None) -> str:
 
 def _board(store: Store, record: Record) -> ProtocolRecord | None:
     """Return the board that has a cell for a trial; for one that others start from, its protocol's first."""
-    boards = [store.protocol(key) for key in store.boards_of(record.protocol)]
+    named = (store.spared(store.protocol, key) for key in store.boards_of(record.protocol))
+    boards = [board for board in named if board is not None]
     own = [board for board in boards if any(row.trial == record.id for row in board.plan)]
     return next(iter(own or boards), None)
 

@@ -55,14 +55,9 @@ def change(prepared: Prepared) -> Change:
     """
     store, name = prepared.store, prepared.protocol.name
     key = store.board_key(name, protocol_digest(prepared.protocol, prepared.cohort))
-    others = {
-        other: difference(board, prepared)
-        for other in store.boards_of(name)
-        if other != key and (board := store.spared(store.protocol, other)) is not None
-    }
-    if key not in store.protocols():
-        return Change(key, others, {})
-    old = store.spared(store.protocol, key)
+    boards = {one: board for one in store.boards_of(name) if (board := store.spared(store.protocol, one))}
+    others = {other: difference(board, prepared) for other, board in boards.items() if other != key}
+    old = boards.get(key)
     if old is None:
         return Change(key, others, {})
     _check_submitted(store, old, prepared)
@@ -140,9 +135,8 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
         tuned=tuned,
         withdrawn=() if old is None else old.withdrawn,
     )
-    place = store.protocol_file(key)
-    unread = place if old is None else place.with_name(names.DAMAGED_PROTOCOL)
-    with files.writing(place.parent) as folder:
+    unread = store.board_file(key, names.PROTOCOL if old is None else names.DAMAGED_PROTOCOL)
+    with files.writing(store.board_folder(key)) as folder:
         files.write_json(folder / names.PROTOCOL, record)
         files.put(folder / names.SUBJECTS, formats.frame_bytes(cohort.subjects))
         files.put(folder / names.SIZES, formats.frame_bytes(_sizes(protocol, cohort)))
@@ -157,7 +151,9 @@ def _title(key: str, prepared: Prepared) -> str:
     name, _, digest = key.partition("@")
     if not digest:
         return prepared.protocol.title
-    apart = difference(prepared.store.protocol(name), prepared) if name in prepared.store.protocols() else ""
+    store = prepared.store
+    first = store.spared(store.protocol, name) if name in store.protocols() else None
+    apart = "" if first is None else difference(first, prepared)
     told = "; ".join(
         part.split(" -> ")[-1] if " -> " not in part else _now(part) for part in apart.split("; ")
     )

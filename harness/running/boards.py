@@ -23,7 +23,7 @@ def archive(store: Store, key: str) -> None:
 def restore(store: Store, key: str) -> None:
     """Bring back a board that was set aside. Raises HarnessError where its name is taken."""
     if not store.archived(key).is_dir():
-        known = sorted(path.name for path in (store.root / "archive").glob("*"))
+        known = store.set_aside()
         raise HarnessError(f"{store.root}: no board '{key}' was set aside.{did_you_mean(key, known)}")
     if store.board_folder(key).exists():
         raise HarnessError(f"{store.root}: there is a board '{key}'; archive it first.")
@@ -52,23 +52,21 @@ def withdraw(store: Store, key: str, method: str, why: str) -> int:
                 "withdrawn": (*board.withdrawn, told),
             }
         )
-        files.write(store.protocol_file(key), files.as_json(changed))
+        files.write(store.board_file(key), files.as_json(changed))
     return len(gone)
 
 
 def on_no_board(store: Store) -> list[Record]:
     """Return the records that no board has a cell for: copied here from elsewhere, or of older code."""
-    boards = (store.spared(store.protocol, key) for key in store.protocols())
-    used = {row.trial for board in boards if board is not None for row in board.plan}
-    waiting = list(used)
+    used = {row.trial for board in store.boards() for row in board.plan}
+    records, waiting = {record.id: record for record in store.records()}, list(used)
     while waiting:
         trial = waiting.pop()
-        record = store.spared(store.record, trial) if store.has(trial) else None
-        origin = None if record is None else record.started_from
+        origin = records[trial].started_from if trial in records else None
         if origin is not None and origin not in used:
             used.add(origin)
             waiting.append(origin)
-    return [record for record in store.records() if record.id not in used]
+    return [record for trial, record in records.items() if trial not in used]
 
 
 def said_of(records: list[Record]) -> str:

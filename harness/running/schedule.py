@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
@@ -18,7 +17,7 @@ from harness.running.plan import Trial
 from harness.running.prepare import Prepared
 from harness.running.scoring import is_stale, scoring_identity
 from harness.running.trial import Paths, commit_failed, embed_shard, rescore_here, run_logged
-from harness.store import Store
+from harness.store import Store, files
 from harness.training import embed
 from harness.training.device import resolve_device
 
@@ -200,7 +199,7 @@ class _Queue:
             self.waiting.remove(trial)
             if origin == "done":
                 # What an earlier process left says nothing of this one.
-                _progress_file(self.prepared.store, trial).unlink(missing_ok=True)
+                files.remove(self.prepared.store.progress(trial.id))
                 future = self.executor.submit(self.run_one, trial, self.prepared.paths, self.device)
                 self.futures[future] = trial
             else:
@@ -236,13 +235,9 @@ class _Queue:
         return under_way
 
 
-def _progress_file(store: Store, trial: Trial) -> Path:
-    return store.root / "work" / trial.id / "progress.json"
-
-
 def _read_progress(store: Store, trial: Trial) -> dict[str, Any]:
     try:
-        read = json.loads(_progress_file(store, trial).read_bytes())
+        read = json.loads(store.progress(trial.id).read_bytes())
         return {"stage": str(read["stage"]), "done": int(read["done"]), "total": int(read["total"])}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return {"stage": "starting", "done": 0, "total": 1}

@@ -30,7 +30,7 @@ def digests(array: np.ndarray, cache: Path) -> np.ndarray:
         found = np.load(kept, allow_pickle=False)
         if found.shape == (len(array), 16) and found.dtype == np.uint8:
             return np.asarray(found)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         pass
     found = identity.sample_digests(array)
     files.make(kept.parent)

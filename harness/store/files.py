@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from pydantic import BaseModel
 
 PART = ".part"
@@ -130,6 +129,8 @@ def _check_aside(path: Path) -> None:
 
 def mapped(path: Path, kind: type, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """Lay out an empty .npy array in a folder that is still aside, memory-mapped."""
+    import numpy as np
+
     _check_aside(path)
     return np.lib.format.open_memmap(path, "w+", kind, shape)
 
@@ -144,19 +145,19 @@ def as_json(model: BaseModel) -> bytes:
     return (model.model_dump_json(indent=2) + "\n").encode()
 
 
-def move(source: Path, target: Path) -> None:
-    """Give a folder that is whole another place, in one step."""
-    make(target.parent)
-    _rename(source, target)
-    _sync(target.parent)
-    _sync(source.parent)
-
-
 def publish(part: Path, target: Path) -> None:
     """Put a folder that several processes filled, named with `PART`, where no folder is yet."""
     _sync_tree(part)
     _rename(part, target)
     _sync(target.parent)
+
+
+def move(folder: Path, target: Path) -> None:
+    """Give a folder another name, where nothing is yet."""
+    make(target.parent)
+    _rename(folder, target)
+    for parent in {folder.parent, target.parent}:
+        _sync(parent)
 
 
 def append(path: Path) -> int:
@@ -173,8 +174,14 @@ def make(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, there or not; what the system does not let go stays."""
-    _remove(path)
+    """Remove a file or a folder, there or not, whole or not at all; what the system does not let go stays."""
+    if not path.is_dir() or path.is_symlink():
+        _remove(path)
+        return
+    # Out of sight first: half a folder could be taken for one.
+    with contextlib.suppress(OSError), _place(path) as aside:
+        _rename(path, aside)
+        _sync(path.parent)
 
 
 def flush(array: np.memmap[Any, Any]) -> None:

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, plain
 from harness.store.schema import CURVE, SCHEMA_VERSION, SCORES
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
     import pyarrow as pa
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -83,6 +83,8 @@ def scores_bytes(frame: pd.DataFrame) -> bytes:
 
 def curve_bytes(rows: Iterable[tuple[Any, ...]] | pd.DataFrame) -> bytes:
     """Return curve.csv."""
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=list(CURVE)).to_csv(index=False).encode()
 
 
@@ -93,6 +95,8 @@ def frame_bytes(frame: pd.DataFrame) -> bytes:
 
 def arrays_bytes(**arrays: Any) -> bytes:
     """Return named arrays as a compressed .npz."""
+    import numpy as np
+
     written = io.BytesIO()
     np.savez_compressed(written, **arrays)
     return written.getvalue()
@@ -100,6 +104,8 @@ def arrays_bytes(**arrays: Any) -> bytes:
 
 def array_bytes(array: np.ndarray) -> bytes:
     """Return one array as .npy."""
+    import numpy as np
+
     written = io.BytesIO()
     np.save(written, array)
     return written.getvalue()
@@ -131,14 +137,18 @@ def _fits(name: str, kind: pa.DataType) -> bool:
 
 def parse_curve(data: bytes) -> pd.DataFrame:
     """Return curve.csv. Raises ValueError for other columns, or what is no number where one is due."""
+    import pandas as pd
+
     frame = pd.read_csv(io.BytesIO(data), keep_default_na=False)
     if tuple(frame.columns) != CURVE:
         raise ValueError(f"its columns are not {', '.join(CURVE)}")
-    return frame.astype({"epoch": np.int64, "value": np.float64})
+    return frame.astype({"epoch": "int64", "value": "float64"})
 
 
 def parse_arrays(data: bytes, *names: str) -> list[np.ndarray]:
     """Return arrays of an .npz, the same number of rows each. Raises ValueError for others."""
+    import numpy as np
+
     with np.load(io.BytesIO(data), allow_pickle=False) as found:
         arrays = [found[name] for name in names]
     if any(array.ndim == 0 or len(array) != len(arrays[0]) for array in arrays):
@@ -148,6 +158,8 @@ def parse_arrays(data: bytes, *names: str) -> list[np.ndarray]:
 
 def parse_frame(data: bytes, *columns: str) -> pd.DataFrame:
     """Return a table of Parquet. Raises ValueError where it lacks a column."""
+    import pandas as pd
+
     frame = pd.read_parquet(io.BytesIO(data))
     missing = [name for name in columns if name not in frame]
     if missing:

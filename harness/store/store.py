@@ -20,14 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import numpy as np
-
 from harness.errors import HarnessError, plain
 from harness.store import files, formats, names
 from harness.store.formats import Damaged
 from harness.store.schema import SCORES, ProtocolRecord, Record
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -62,6 +61,10 @@ class Store:
     def progress(self, trial: str) -> Path:
         """Return the file in which a trial under way says how far it is."""
         return self._work(trial) / names.PROGRESS
+
+    def checkpoint(self, trial: str) -> Path:
+        """Return the file that a trial that is not finished goes on from, there or not."""
+        return self._work(trial) / names.CHECKPOINT
 
     def clear_work(self, trial: str) -> None:
         """Remove what a trial left behind when it was not finished."""
@@ -101,7 +104,7 @@ class Store:
         return _listed(self.root / "records", names.RECORD)
 
     def records(self) -> list[Record]:
-        """Return the records that can be read, in the order of `ids`; a warning names each that cannot."""
+        """Return all records by id, but for those that cannot be read: of them is told."""
         found = (self.spared(self.record, trial) for trial in self.ids())
         return [record for record in found if record is not None]
 
@@ -136,7 +139,7 @@ class Store:
 
         def parse(data: bytes) -> tuple[np.ndarray, np.ndarray]:
             samples, labels = formats.parse_arrays(data, "samples", "labels")
-            if labels.dtype != np.uint8 or labels.ndim != 3:
+            if labels.dtype != "uint8" or labels.ndim != 3:
                 raise ValueError(f"its labels are {labels.dtype} {labels.shape}")
             return samples, labels
 
@@ -160,9 +163,10 @@ class Store:
         """Return the keys of the boards that are here, sorted: a protocol's name, or name@digest."""
         return _listed(self.root / "protocols", names.PROTOCOL)
 
-    def protocol_file(self, key: str) -> Path:
-        """Return the file of a board's description and its plan, there or not."""
-        return self.board_folder(key) / names.PROTOCOL
+    def boards(self) -> list[ProtocolRecord]:
+        """Return the boards that are here, but for those that cannot be read: of them is told."""
+        found = (self.spared(self.protocol, key) for key in self.protocols())
+        return [board for board in found if board is not None]
 
     def boards_of(self, name: str) -> list[str]:
         """Return the keys of the boards under a protocol's name: the plain one first."""
@@ -172,29 +176,35 @@ class Store:
         """Return the key of the board of a protocol with this digest, there or not.
 
         A protocol is its digest and a name is a label: the first board under a name has it for its key,
-        another one `name@` and the start of its digest.
+        another one `name@` and the start of its digest. One that cannot be read is what its key says.
         """
-        keys = self.boards_of(name)
-        found = {key: self.spared(self.protocol, key) for key in keys}
-        for key, board in found.items():
+        own = f"{name}@{digest[:8]}"
+        boards = {key: self.spared(self.protocol, key) for key in self.boards_of(name)}
+        for key, board in boards.items():
             if board is not None and board.digest == digest:
                 return key
-        # One that nobody can read is written anew in its place, rather than beside it.
-        if name in keys and found[name] is None:
-            return name
-        return f"{name}@{digest[:8]}" if name in keys else name
+        damaged = [key for key, board in boards.items() if board is None and key in (name, own)]
+        return damaged[-1] if damaged else own if name in boards else name
 
     def board_folder(self, key: str) -> Path:
         """Return the folder of a board, there or not."""
         return self.root / "protocols" / key
+
+    def board_file(self, key: str, name: str = names.PROTOCOL) -> Path:
+        """Return a file of a board, there or not; without a name, that of its description and its plan."""
+        return self.board_folder(key) / name
+
+    def set_aside(self) -> list[str]:
+        """Return the keys of the boards that were set aside, sorted."""
+        return _listed(self.root / "archive", names.PROTOCOL)
 
     def archived(self, key: str) -> Path:
         """Return the folder of a board that was set aside, there or not."""
         return self.root / "archive" / key
 
     def protocol(self, name: str) -> ProtocolRecord:
-        """Read a protocol's description and its plan. Raises Damaged."""
-        path = self.protocol_file(name)
+        """Read a board's description and its plan. Raises Damaged."""
+        path = self.board_file(name)
         return formats.parse_json(_text(path), path, ProtocolRecord, _PLAN_AGAIN)
 
     def subjects(self, name: str, attributes: Iterable[str] = ()) -> pd.DataFrame:
@@ -202,7 +212,7 @@ class Store:
 
         Raises Damaged, where one of `attributes` is not there too.
         """
-        path = self.protocol_file(name).with_name(names.SUBJECTS)
+        path = self.board_file(name, names.SUBJECTS)
         with formats.reading(path, _PLAN_AGAIN):
             return formats.parse_frame(path.read_bytes(), "sample", "patient", "split", *attributes)
 
@@ -211,7 +221,7 @@ class Store:
 
         None for a protocol recorded without. Raises Damaged.
         """
-        path = self.protocol_file(name).with_name(names.SIZES)
+        path = self.board_file(name, names.SIZES)
         if not path.is_file():
             return None
         with formats.reading(path, _PLAN_AGAIN):
@@ -222,12 +232,12 @@ class Store:
 
         samples: str [N]; images: uint8 [N, H, W, 3]; masks: uint8 class indices [N, H, W]. Raises Damaged.
         """
-        path = self.protocol_file(name).with_name(names.CASES)
+        path = self.board_file(name, names.CASES)
         if not path.is_file():
             return None
         with formats.reading(path, _PLAN_AGAIN):
             samples, images, masks = formats.parse_arrays(path.read_bytes(), "samples", "images", "masks")
-            if images.shape != (*masks.shape, 3) or {images.dtype, masks.dtype} != {np.dtype(np.uint8)}:
+            if images.shape != (*masks.shape, 3) or {str(images.dtype), str(masks.dtype)} != {"uint8"}:
                 raise ValueError(f"its images are {images.dtype} {images.shape}")
             return {"samples": samples, "images": images, "masks": masks}
 
@@ -254,7 +264,7 @@ class Store:
         """Keep what an identity is made of: the outline of a file's code, the digests of some samples."""
         path = self.root / "parts" / digest
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            files.make(path.parent)
             files.write(path, content)
 
     @contextmanager

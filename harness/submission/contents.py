@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.store import CURVE, SCORES, Record
+from harness.store import CURVE, SCORES, Record, names
 from harness.submission.archive import load_json
 
 MOST_LOG = 16 << 20
@@ -30,7 +30,7 @@ _FRACTIONS = ("dice", "iou", "nsd")
 def parse_record(data: bytes) -> Record:
     """Return record.json. Raises HarnessError where it does not fit the schema."""
     try:
-        return Record.model_validate(load_json(data, "record.json"))
+        return Record.model_validate(load_json(data, names.RECORD))
     except ValidationError as error:
         first = error.errors()[0]
         raise HarnessError(f"record.json: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None

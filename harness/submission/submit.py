@@ -114,4 +114,4 @@ def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Pa
             "protocol": board.protocol | {"seeds": seeds},
             "tuned": board.tuned | tuned,
         }
-        files.write(store.protocol_file(key), files.as_json(board.model_copy(update=changed)))
+        files.write(store.board_file(key), files.as_json(board.model_copy(update=changed)))

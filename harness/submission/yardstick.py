@@ -61,5 +61,5 @@ def from_board(store: Store, name: str) -> Yardstick:
         )
     record, subjects = store.protocol(name), store.subjects(name)
     samples = subjects.loc[subjects["split"] == "test", "sample"]
-    chosen = protocol.parse(record.protocol, str(store.protocol_file(name)))
+    chosen = protocol.parse(record.protocol, str(store.board_file(name)))
     return Yardstick(chosen, record.digest, tuple(map(str, samples)), dict(record.groups), None)

@@ -52,8 +52,8 @@ class Checkpoint:
         """Return what was written last, None where nothing was or it cannot be read, which the log says."""
         if not self.file.is_file():
             return None
+        packed = io.BytesIO(self.file.read_bytes())
         try:
-            packed = io.BytesIO(self.file.read_bytes())
             content: dict[str, Any] = torch.load(packed, map_location=device, weights_only=True)
         except Exception as error:  # noqa: BLE001 - torch raises a dozen types over damaged bytes
             self.refuse(error)

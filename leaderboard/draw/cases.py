@@ -57,7 +57,7 @@ class Gallery:
         self._cases = self.store.spared(self.store.cases, self.board.name) or {}
         self._position = {str(s): i for i, s in enumerate(self._cases.get("samples", []))}
         if self._cases and not self._are_all_in(self._position):
-            path = self.store.protocol_file(self.board.name).with_name(names.CASES)
+            path = self.store.board_file(self.board.name, names.CASES)
             self.store.tell(HarnessError(f"{path}: its samples are not the board's; no case is shown."))
             self._cases = {}
 

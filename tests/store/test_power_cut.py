@@ -1,0 +1,594 @@
+"""A power cut at every moment of every write: nothing half is there, and the next run completes."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from power import Disk, PowerCut
+from safetensors.torch import load_file, save
+from test_run import Inline
+from test_trial import Silent
+from tiny import parse, prepare
+
+from harness import cohorts
+from harness.backbones import weights
+from harness.backbones.weights import Checkpoint
+from harness.cohorts import cache as cohort_cache
+from harness.errors import HarnessError
+from harness.plugin import discovery
+from harness.plugin.discovery import About
+from harness.plugin.method import Card
+from harness.plugin.new import write_method
+from harness.running import boards, scoring, trial, tune
+from harness.running.board import protocol_digest, write_protocol
+from harness.running.paths import Paths
+from harness.running.plan import Plan
+from harness.running.prepare import Prepared
+from harness.running.schedule import embed_cohort, execute
+from harness.sandbox import runs, staging
+from harness.sandbox.limits import Limits
+from harness.store import Store, Try, Tuned, contents, files, names
+from harness.submission import archive, pack, yardstick
+from harness.submission.submit import submit
+from harness.submission.verify import verify
+from harness.training import embed, fit
+from leaderboard import site
+
+ROOT = Path(files.__file__).parents[2]
+HERE = Path(__file__).parent
+
+COHORT = {"source": "synthetic", "size": 32, "samples": 24, "shift": 1.0, "seed": 0}
+SMALL = {"cohort": COHORT, "attributes": {"race": {}}, "seeds": (0,)}
+FROZEN = SMALL | {"backbone": {"name": "sam", "variant": "tiny", "adapt": "frozen"}, "augmentation": "none"}
+
+Parts = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that writes: `act` does it, `look` says what is there, part by part, as its readers read it.
+
+    `before`: what is there already.
+    """
+
+    act: Callable[[Path], object]
+    look: Callable[[Path], Parts]
+    before: Callable[[Path], object] = lambda folder: None
+
+
+def tree(folder: Path) -> object:
+    """Every file that a reader of a folder would find, name to digest; None where there is no folder."""
+    if not folder.is_dir():
+        return None
+    inside = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): digest(path) for path in inside}
+
+
+def digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def record(store: Store, one: str) -> object:
+    """How a trial ended and what it predicted; every file of it is read."""
+    status = store.status(one)
+    if status != "done":
+        return status
+    store.curve(one)
+    store.log(one)
+    return status, len(store.scores(one)), digest(store.path(one) / names.PREDICTIONS)
+
+
+def board(store: Store) -> object:
+    """What a board's record says; every file of it is read."""
+    if "tiny" not in store.protocols():
+        return None
+    found = store.protocol("tiny")
+    assert store.sizes("tiny") is not None
+    return len(store.subjects("tiny", found.groups)), found.command, {(r.method, r.trial) for r in found.plan}
+
+
+# What is written beside the records: their trial has been run, once for all scenarios.
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A tiny board with one finished trial, `fitted` as it came of training, and a submission of it."""
+
+    folder: Path
+    prepared: Prepared
+    fitted: trial.Fitted
+    plugin: discovery.Plugin
+    submission: archive.Submission
+
+    @property
+    def cache(self) -> Path:
+        return self.prepared.paths.cache
+
+    @property
+    def one(self):
+        (found,) = self.prepared.plan.trials.values()
+        return found
+
+    def paths(self, folder: Path) -> Paths:
+        return Paths(folder / "runs", None, self.cache)
+
+    def run(self, folder: Path) -> None:
+        """Commit the trial as it was trained."""
+        assert trial.run(self.one, self.paths(folder), "cpu", lambda *_: self.fitted) == "done"
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Ran:
+    folder = tmp_path_factory.mktemp("ran")
+    paths = Paths(folder / "runs", None, folder / "cache")
+    write_method("my-method", folder / "methods")
+    plugin = discovery.find(str(folder / "methods" / "my_method.py"))
+    prepared = prepare([str(plugin.file)], paths, **SMALL, epochs=1)
+    (one,) = prepared.plan.trials.values()
+    kept = []
+
+    def train(one, inputs, _, device, work):
+        kept.append(trial.train_here(one, inputs, device, work, lambda *_: None))
+        return kept[0]
+
+    assert trial.run(one, paths, "cpu", train) == "done"
+    packed = folder / "mine.zip"
+    pack.write(pack.pack(prepared, plugin, "harness run"), packed)
+    return Ran(folder, prepared, kept[0], plugin, archive.read(packed))
+
+
+def a_trial(ran: Ran) -> Scenario:
+    """Trained in earnest, with a checkpoint after every epoch, as a run does it."""
+
+    def run_one(one, paths: Paths, device: str) -> str:
+        with Store(paths.runs).claimed(one.id) as own:
+            assert own
+            return trial.run(one, paths, device)
+
+    def act(folder: Path) -> None:
+        prepared = replace(ran.prepared, paths=ran.paths(folder))
+        assert execute(prepared, Inline(), Silent(), 1, "cpu", run_one=run_one).count("done") == 1
+
+    def look(folder: Path) -> Parts:
+        store = Store(folder / "runs")
+        kept = store.weights(ran.one.id)
+        return {
+            "record": record(store, ran.one.id),
+            "weights": sorted(load_file(kept)) if kept.is_file() else None,
+        }
+
+    return Scenario(act, look)
+
+
+def a_checkpoint(ran: Ran) -> Scenario:
+    """Of a training that goes on where the last one stopped, to the same bits."""
+    two = replace(ran.one, protocol=parse(**SMALL, epochs=2))
+
+    def act(folder: Path) -> None:
+        paths = ran.paths(folder)
+        work = Store(paths.runs).work("two")
+        trained = trial.train_here(two, trial.gather(two, paths, "cpu"), "cpu", work, lambda *_: None)
+        files.write(folder / "trained", save(trained.state))
+
+    return Scenario(act, lambda folder: {"trained": digest(folder / "trained")})
+
+
+def a_retried_trial(ran: Ran) -> Scenario:
+    def before(folder: Path) -> None:
+        store = Store(folder / "runs")
+        (store.work(ran.one.id) / names.LOG).write_text("what it printed")
+        trial.commit_failed(store, ran.one, "no luck", "Traceback: none")
+
+    return Scenario(ran.run, lambda folder: {"record": record(Store(folder / "runs"), ran.one.id)}, before)
+
+
+def a_failed_trial(ran: Ran) -> Scenario:
+    def act(folder: Path) -> None:
+        trial.commit_failed(Store(folder / "runs"), ran.one, "no luck", "Traceback: none")
+
+    return Scenario(act, lambda folder: {"record": record(Store(folder / "runs"), ran.one.id)})
+
+
+def scores_made_anew(ran: Ran) -> Scenario:
+    def act(folder: Path) -> None:
+        store, made = Store(folder / "runs"), ran.prepared
+        scoring.rescore(store, ran.one.id, made.protocol, made.cohort, {"code": "other"})
+
+    def look(folder: Path) -> Parts:
+        store = Store(folder / "runs")
+        there = store.has(ran.one.id)
+        scored = store.record(ran.one.id).scoring == {"code": "other"} if there else None
+        return {"record": record(store, ran.one.id), "scored anew": scored}
+
+    return Scenario(act, look, ran.run)
+
+
+def work_that_was_left(ran: Ran) -> Scenario:
+    def before(folder: Path) -> None:
+        store = Store(folder / "runs")
+        files.write(store.work("left") / names.CHECKPOINT, b"much")
+        files.note(store.progress("left"), b"{}")
+
+    def look(folder: Path) -> Parts:
+        return {"work": tree(folder / "runs" / "work" / "left")}
+
+    return Scenario(lambda folder: Store(folder / "runs").clear_work("left"), look, before)
+
+
+def a_board(ran: Ran) -> Scenario:
+    """Over one that is there, with images to show."""
+
+    def before(folder: Path) -> None:
+        write_protocol(prepare(["erm"], ran.paths(folder), **SMALL, epochs=1), "old")
+
+    return Scenario(
+        lambda folder: write_protocol(replace(ran.prepared, paths=ran.paths(folder)), "new"),
+        lambda folder: {"board": board(Store(folder / "runs"))},
+        before,
+    )
+
+
+def a_board_set_aside(ran: Ran) -> Scenario:
+    def act(folder: Path) -> None:
+        store = Store(folder / "runs")
+        if "tiny" in store.protocols():  # else it says that there is none
+            boards.archive(store, "tiny")
+
+    def look(folder: Path) -> Parts:
+        store = Store(folder / "runs")
+        return {"one place": (store.protocols() or store.set_aside()) and True, "aside": store.set_aside()}
+
+    return Scenario(act, look, a_board(ran).before)
+
+
+def a_board_brought_back(ran: Ran) -> Scenario:
+    aside = a_board_set_aside(ran)
+
+    def before(folder: Path) -> None:
+        aside.before(folder)
+        aside.act(folder)
+
+    def act(folder: Path) -> None:
+        store = Store(folder / "runs")
+        if store.set_aside():
+            boards.restore(store, "tiny")
+
+    return Scenario(act, aside.look, before)
+
+
+def a_row_withdrawn(ran: Ran) -> Scenario:
+    def act(folder: Path) -> None:
+        store = Store(folder / "runs")
+        if store.protocol("tiny").plan:
+            boards.withdraw(store, "tiny", "erm", "an error")
+
+    return Scenario(act, a_board(ran).look, a_board(ran).before)
+
+
+def a_first_board(ran: Ran) -> Scenario:
+    return replace(a_board(ran), before=lambda folder: None)
+
+
+def yardstick_of(ran: Ran) -> yardstick.Yardstick:
+    cohort, protocol = ran.prepared.cohort, ran.prepared.protocol
+    samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")]
+    groups, fixed = dict(cohort.groups), protocol_digest(protocol, cohort)
+    return yardstick.Yardstick(protocol, fixed, tuple(map(str, samples)), groups, cohort, ran.cache)
+
+
+def a_submission(ran: Ran) -> Scenario:
+    measured = yardstick_of(ran)
+
+    def act(folder: Path) -> None:
+        submit(ran.submission.manifest, verify(ran.submission, measured), measured, ran.paths(folder))
+
+    def look(folder: Path) -> Parts:
+        store = Store(folder / "runs")
+        return {"record": record(store, ran.one.id), "board": board(store)}
+
+    return Scenario(act, look, a_board(ran).before)
+
+
+def a_packed_file(ran: Ran) -> Scenario:
+    def read(folder: Path) -> Parts:
+        try:
+            return {"file": sorted(archive.read(folder / "mine.zip").members)}
+        except HarnessError:
+            return {"file": digest(folder / "mine.zip")}
+
+    return Scenario(
+        lambda folder: pack.write(ran.submission.raw, folder / "mine.zip"),
+        read,
+        lambda folder: (folder / "mine.zip").write_bytes(b"an older one"),
+    )
+
+
+def what_was_tuned(ran: Ran) -> Scenario:
+    search = tune.Search(1, ran.prepared, {}, ())
+    one = Tuned(
+        budget=1, seeds=(0,), patients=3, source_digest="", tries=(Try(hyper_parameters={}, score=0.5),),
+        chosen=0,
+    )  # fmt: skip
+
+    def write(folder: Path, name: str) -> None:
+        tune.write(folder / "runs" / "tuning" / "tiny.json", ran.prepared.protocol, search, {name: one})
+
+    def look(folder: Path) -> Parts:
+        path = folder / "runs" / "tuning" / "tiny.json"
+        return {"file": sorted(tune.read(path).methods) if path.is_file() else None}
+
+    return Scenario(lambda folder: write(folder, "new"), look, lambda folder: write(folder, "old"))
+
+
+def a_cohort(ran: Ran) -> Scenario:
+    def look(folder: Path) -> Parts:
+        entries = list((folder / "cohorts").glob("[!.]*"))
+        found = [cohort_cache._open(entry) for entry in entries]
+        return {"entry": [one and one.digest for one in found]}
+
+    return Scenario(lambda folder: cohorts.load(parse(**SMALL), None, folder), look)
+
+
+def a_cohort_for_a_damaged_one(ran: Ran) -> Scenario:
+    def before(folder: Path) -> None:
+        cohorts.load(parse(**SMALL), None, folder)
+        (entry,) = (folder / "cohorts").iterdir()
+        os.truncate(entry / "masks.npy", 100)
+
+    return replace(a_cohort(ran), before=before)
+
+
+def embeddings(ran: Ran) -> Scenario:
+    """Laid out, filled by two workers and put in their place."""
+
+    def made(folder: Path) -> Prepared:
+        protocol = parse(**FROZEN)
+        cohort = cohorts.load(protocol, None, ran.cache)
+        return Prepared(protocol, cohort, Plan({}, ()), (), Paths(folder / "runs", None, folder))
+
+    def look(folder: Path) -> Parts:
+        found = made(folder)
+        where = (found.protocol, found.cohort, folder, "cpu")
+        if not embed.are_cached(*where):
+            return {"maps": None}
+        return {
+            "maps": [hashlib.sha256(np.asarray(one)).hexdigest() for one in embed.open_embeddings(*where)]
+        }
+
+    return Scenario(lambda folder: embed_cohort(made(folder), Inline(), 2, "cpu"), look)
+
+
+def digests_of_samples(ran: Ran) -> Scenario:
+    masks = ran.prepared.cohort.masks
+
+    def look(folder: Path) -> Parts:
+        return {"right": bool((contents.digests(masks, folder) == contents.digests(masks, ran.cache)).all())}
+
+    return Scenario(lambda folder: contents.digests(masks, folder), look)
+
+
+def masks_for_a_container(ran: Ran) -> Scenario:
+    def look(folder: Path) -> Parts:
+        copy = folder / "sandbox" / f"{ran.prepared.cohort.digest}.npy"
+        return {"copy": np.load(copy).tolist() if copy.is_file() else None}
+
+    return Scenario(lambda folder: staging._blank_copy(ran.prepared.cohort, folder), look)
+
+
+def what_a_plugin_said(ran: Ran) -> Scenario:
+    about = {
+        "card": vars(Card("Mine")), "defaults": {}, "kinds": {}, "reads_attribute": True, "starts_from": None,
+        "sampler": "uniform", "controls": {}, "search": {}, "packages": {},
+    }  # fmt: skip
+
+    class Box(runs.Sandbox):
+        def _ask(self, plugin, image):
+            return about
+
+    def act(folder: Path) -> None:
+        assert isinstance(Box("cpu", Limits(), folder, "")._describe(ran.plugin, "image"), About)
+
+    def look(folder: Path) -> Parts:
+        return {"said": [runs._known(path) is not None for path in folder.glob("sandbox/about-*.json")]}
+
+    return Scenario(act, look)
+
+
+def fetched_weights(ran: Ran) -> Scenario:
+    given = ran.folder / "given.pt"
+    given.write_bytes(b"weights" * 1000)
+    checkpoint = Checkpoint("test.pt", 7000, hashlib.sha256(given.read_bytes()).hexdigest(), "")
+
+    def known(act: Callable[[], object]) -> object:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(weights.CHECKPOINTS, "test", checkpoint)
+            return act()
+
+    def look(folder: Path) -> Parts:
+        there = (folder / "weights" / "test.pt").is_file()
+        return {"file": there and known(lambda: weights.find("test", folder)).name}
+
+    return Scenario(lambda folder: known(lambda: weights.fetch("test", folder, given)), look)
+
+
+def thumbnails(ran: Ran) -> Scenario:
+    return Scenario(
+        lambda folder: cohorts.write_thumbnails(ran.prepared.cohort, folder / "t.png"),
+        lambda folder: {"file": digest(folder / "t.png")},
+    )
+
+
+def a_new_method(ran: Ran) -> Scenario:
+    def act(folder: Path) -> None:
+        if not (folder / "methods" / "mine.py").exists():  # else it says that it is there
+            write_method("mine", folder / "methods")
+
+    return Scenario(
+        act,
+        lambda folder: {
+            "method": digest(folder / "methods" / "mine.py"),
+            "test": digest(folder / "tests" / "methods" / "test_mine.py"),
+        },
+    )
+
+
+def a_site(ran: Ran) -> Scenario:
+    """Over one that is there: the folder as the writers of pages leave it."""
+
+    def fill(folder: Path, text: str) -> None:
+        with site.replacing(folder / "site") as aside:
+            for page in ("index.html", "assets/site.css", "tiny/erm.html"):
+                (aside / page).parent.mkdir(exist_ok=True)
+                (aside / page).write_text(text)
+
+    return Scenario(
+        lambda folder: fill(folder, "new"),
+        lambda folder: {"site": tree(folder / "site")},
+        lambda folder: fill(folder, "old"),
+    )
+
+
+SCENARIOS = {
+    one.__name__: one
+    for one in (
+        a_trial,
+        a_checkpoint,
+        a_retried_trial,
+        a_failed_trial,
+        scores_made_anew,
+        work_that_was_left,
+        a_board,
+        a_first_board,
+        a_board_set_aside,
+        a_board_brought_back,
+        a_row_withdrawn,
+        a_submission,
+        a_packed_file,
+        what_was_tuned,
+        a_cohort,
+        a_cohort_for_a_damaged_one,
+        embeddings,
+        digests_of_samples,
+        masks_for_a_container,
+        what_a_plugin_said,
+        fetched_weights,
+        thumbnails,
+        a_new_method,
+        a_site,
+    )
+}
+
+# Each moment of these takes a second: names that were not synced are lost at every other one only.
+SLOW = {"a_trial", "a_checkpoint", "embeddings"}
+
+
+def cut_at(moment: int | None, scenario: Scenario, folder: Path) -> Disk:
+    """Act on a disk that loses its power at a moment; None is never."""
+    disk = Disk(folder, moment)
+    with pytest.MonkeyPatch.context() as patched:
+        disk.plug_in(patched)
+        patched.setattr(fit, "CHECKPOINT_SECONDS", -1.0)
+        try:
+            scenario.act(folder)
+        except PowerCut:
+            assert moment is not None
+        else:
+            assert moment is None
+    return disk
+
+
+def swept(folder: Path) -> list[Path]:
+    """What is left aside after the next writer has come by, a minute later."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(files, "_LOCKLESS", -1.0)
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir():
+                files.sweep(path)
+    return [path for path in folder.rglob("*") if path.name.endswith(files.PART) and path.is_dir()]
+
+
+@pytest.mark.parametrize("can_swap", [True, False], ids=["swap", "no swap"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_after_a_power_cut_nothing_is_half_there_and_the_next_run_completes(
+    name, can_swap, ran, tmp_path, monkeypatch
+):
+    scenario = SCENARIOS[name](ran)
+    start, whole, cut = (tmp_path / folder for folder in ("start", "whole", "cut"))
+    start.mkdir()
+    scenario.before(start)
+    old, gone = scenario.look(start), scenario.look(tmp_path / "none")
+    if not can_swap:
+        if "_swap" not in cut_at(None, scenario, Path(shutil.copytree(start, tmp_path / "once"))).called:
+            return  # nothing is swapped here: the other half of this test is the whole of it
+        monkeypatch.setattr(files, "_swap", lambda one, other: False)
+        # A swap of two steps has a moment without either; who writes next puts the old one back.
+        old = {part: (old[part], gone[part]) for part in old}
+    else:
+        old = {part: (old[part],) for part in old}
+    moments = cut_at(None, scenario, Path(shutil.copytree(start, whole))).moments
+    new = scenario.look(whole)
+    for moment in range(moments):
+        for renames in (False, True) if name not in SLOW else (bool(moment // 2 % 2),):
+            shutil.copytree(start, cut)
+            cut_at(moment, scenario, cut).lose(renames)
+            found = scenario.look(cut)
+            assert all(found[part] in (*old[part], new[part]) for part in found), (moment, renames, found)
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(fit, "CHECKPOINT_SECONDS", -1.0)
+                scenario.act(cut)
+            assert scenario.look(cut) == new, (moment, renames)
+            assert swept(cut) == []
+            shutil.rmtree(cut)
+
+
+def test_every_function_that_writes_is_among_those_that_are_cut(ran, tmp_path):
+    """The calls of `files` in the source, against those that the scenarios above make."""
+    reached, moments = set(), 0
+    for name, make in SCENARIOS.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        scenario = make(ran)
+        scenario.before(folder)
+        disk = cut_at(None, scenario, folder)
+        reached |= disk.sites
+        moments += disk.moments
+    print(f"\n{len(reached & writers())} functions write; {moments} moments at which the power is cut")
+    assert writers() - reached == set()
+
+
+WRITES = {"create", "flush", "make", "note", "publish", "remove", "replacing", "write", "writing"}
+
+
+def writers() -> set[tuple[str, str]]:
+    """Every function outside `harness.store.files` that calls one of `WRITES`, as (file, name)."""
+    found = set()
+    for path in [*ROOT.glob("harness/**/*.py"), *ROOT.glob("leaderboard/**/*.py")]:
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and path.name != "files.py":
+                own = {getattr(call.func, "attr", "") for call in calls(function) if of_files(call)}
+                if own & WRITES:
+                    found.add((f"{path.parent.name}/{path.name}", function.name))
+    return found
+
+
+def of_files(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "files"
+
+
+def calls(function: ast.FunctionDef):
+    """The calls of a function itself, without those of the functions in it."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, ast.FunctionDef):
+            waiting += ast.iter_child_nodes(node)
+            if isinstance(node, ast.Call):
+                yield node
