@@ -25,7 +25,7 @@ from leaderboard.compute.row import Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _WORDS = ("quantity", "group", "metric", "verdict", "letters", "note")
 _COUNTS = ("patients", "samples", "rank", "rank_low", "rank_high")
