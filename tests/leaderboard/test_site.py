@@ -253,7 +253,7 @@ def test_json_fits_the_schema_that_travels_with_it(small):
 
     export = json.loads(small.page("leaderboard.json"))
     jsonschema.validate(export, json.loads(small.page("leaderboard.schema.json")))
-    assert export["schema_version"] == 1
+    assert export["schema_version"] == 2
 
 
 @pytest.mark.timeout(120)
