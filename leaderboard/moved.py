@@ -159,6 +159,6 @@ def _read(site: Path) -> Export:
         return Export.model_validate(raw)
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}; give a site that harness report built.") from None
-    except (ValueError, AttributeError, ValidationError) as error:
+    except (ValueError, AttributeError, RecursionError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise HarnessError(f"{path}: not a leaderboard.json of this version ({first}).") from None

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save
 
 from harness import cohorts, identity
 from harness.backbones import weights
@@ -28,7 +27,7 @@ from harness.running import provenance, scoring
 from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
 from harness.store import Cost, Record, Store, files, formats, names
-from harness.training import embed
+from harness.training import embed, origins
 from harness.training.device import device_name, prepare_torch, resolve_device
 from harness.training.fit import CurveRow, Progress
 from harness.training.train import Inputs, Setting, Trained, train_and_predict
@@ -75,7 +74,7 @@ def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = 
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
         if fitted.state:
             files.make(store.weights(trial.id).parent)
-            files.write(store.weights(trial.id), save(fitted.state))
+            files.write(store.weights(trial.id), origins.pack(fitted.state))
         _commit_done(store, trial, basis, fitted, scores, cost)
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -216,16 +216,16 @@ class Store:
         with formats.reading(path, _PLAN_AGAIN):
             return formats.parse_frame(path.read_bytes(), "sample", "patient", "split", *attributes)
 
-    def sizes(self, name: str) -> pd.DataFrame | None:
+    def sizes(self, name: str, structures: Iterable[str] = ()) -> pd.DataFrame | None:
         """Return `sample` and a column for each structure, its true size in pixels, of the test samples.
 
-        None for a protocol recorded without. Raises Damaged.
+        None for a protocol recorded without. Raises Damaged, where one of `structures` is not there too.
         """
         path = self.board_file(name, names.SIZES)
         if not path.is_file():
             return None
         with formats.reading(path, _PLAN_AGAIN):
-            return formats.parse_frame(path.read_bytes(), "sample")
+            return formats.parse_frame(path.read_bytes(), "sample", *structures)
 
     def cases(self, name: str) -> dict[str, np.ndarray] | None:
         """Return test images and truths where the cohort allows showing them, else None.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from harness import backbones
 from harness.backbones.backbone import Backbone
 from harness.plugin.method import Method, Sampler, Task
 from harness.seeds import generator, seed_everything
 from harness.store import formats
+from harness.training import origins
 from harness.training.checkpoint import Checkpoint
 from harness.training.device import peak_memory, prepare_torch
 from harness.training.feed import Feed
@@ -100,7 +100,7 @@ def build_backbone(spec: BackboneSpec, n_classes: int, size: int, seed: int, fil
 def load_origin(backbone: Backbone, file: Path) -> None:
     """Load the weights that a training starts from. Raises Damaged where they are not of its network."""
     with formats.reading(file, f"delete the record of trial {file.stem} and run it again"):
-        load_trained(backbone, load_file(file))
+        load_trained(backbone, origins.load(file))
 
 
 def train_and_predict(

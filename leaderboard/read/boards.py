@@ -218,7 +218,8 @@ def of_store(store: Store) -> list[Board]:
 def _board(store: Store, name: str) -> Board:
     record = store.protocol(name)
     subjects = store.subjects(name, record.groups)
-    board = Board(record, subjects, {}, {}, sizes=store.spared(store.sizes, name))
+    sizes = store.spared(store.sizes, name, record.protocol["structures"])
+    board = Board(record, subjects, {}, {}, sizes=sizes)
     cells = {row.trial: row for row in record.plan}
     trials = [trial for trial in dict.fromkeys(row.trial for row in record.plan) if store.has(trial)]
     values = shared((len(trials), len(board.structures), len(METRICS), len(board.test)))

@@ -13,17 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from power import Disk, PowerCut
+from ran import FROZEN, SMALL, Ran
 from safetensors.torch import load_file, save
 from test_run import Inline
-from test_trial import Silent
-from tiny import parse, prepare
+from tiny import Silent, parse, prepare
 
 from harness import cohorts
 from harness.backbones import weights
 from harness.backbones.weights import Checkpoint
 from harness.cohorts import cache as cohort_cache
 from harness.errors import HarnessError
-from harness.plugin import discovery
 from harness.plugin.discovery import About
 from harness.plugin.method import Card
 from harness.plugin.new import write_method
@@ -44,10 +43,6 @@ from leaderboard import site
 
 ROOT = Path(files.__file__).parents[2]
 HERE = Path(__file__).parent
-
-COHORT = {"source": "synthetic", "size": 32, "samples": 24, "shift": 1.0, "seed": 0}
-SMALL = {"cohort": COHORT, "attributes": {"race": {}}, "seeds": (0,)}
-FROZEN = SMALL | {"backbone": {"name": "sam", "variant": "tiny", "adapt": "frozen"}, "augmentation": "none"}
 
 Parts = dict[str, object]
 
@@ -93,56 +88,6 @@ def board(store: Store) -> object:
     found = store.protocol("tiny")
     assert store.sizes("tiny") is not None
     return len(store.subjects("tiny", found.groups)), found.command, {(r.method, r.trial) for r in found.plan}
-
-
-# What is written beside the records: their trial has been run, once for all scenarios.
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A tiny board with one finished trial, `fitted` as it came of training, and a submission of it."""
-
-    folder: Path
-    prepared: Prepared
-    fitted: trial.Fitted
-    plugin: discovery.Plugin
-    submission: archive.Submission
-
-    @property
-    def cache(self) -> Path:
-        return self.prepared.paths.cache
-
-    @property
-    def one(self):
-        (found,) = self.prepared.plan.trials.values()
-        return found
-
-    def paths(self, folder: Path) -> Paths:
-        return Paths(folder / "runs", None, self.cache)
-
-    def run(self, folder: Path) -> None:
-        """Commit the trial as it was trained."""
-        assert trial.run(self.one, self.paths(folder), "cpu", lambda *_: self.fitted) == "done"
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory) -> Ran:
-    folder = tmp_path_factory.mktemp("ran")
-    paths = Paths(folder / "runs", None, folder / "cache")
-    write_method("my-method", folder / "methods")
-    plugin = discovery.find(str(folder / "methods" / "my_method.py"))
-    prepared = prepare([str(plugin.file)], paths, **SMALL, epochs=1)
-    (one,) = prepared.plan.trials.values()
-    kept = []
-
-    def train(one, inputs, _, device, work):
-        kept.append(trial.train_here(one, inputs, device, work, lambda *_: None))
-        return kept[0]
-
-    assert trial.run(one, paths, "cpu", train) == "done"
-    packed = folder / "mine.zip"
-    pack.write(pack.pack(prepared, plugin, "harness run"), packed)
-    return Ran(folder, prepared, kept[0], plugin, archive.read(packed))
 
 
 def a_trial(ran: Ran) -> Scenario:

@@ -1,0 +1,65 @@
+"""A tiny board whose one trial has been run: what the tests of the store write, damage and read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiny import prepare
+
+from harness.plugin import discovery
+from harness.plugin.new import write_method
+from harness.running import trial
+from harness.running.paths import Paths
+from harness.running.plan import Trial
+from harness.running.prepare import Prepared
+from harness.submission import archive, pack
+
+COHORT = {"source": "synthetic", "size": 32, "samples": 24, "shift": 1.0, "seed": 0}
+SMALL = {"cohort": COHORT, "attributes": {"race": {}}, "seeds": (0,)}
+FROZEN = SMALL | {"backbone": {"name": "sam", "variant": "tiny", "adapt": "frozen"}, "augmentation": "none"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A board with one finished trial, `fitted` as it came of training, and a submission of it."""
+
+    folder: Path
+    prepared: Prepared
+    fitted: trial.Fitted
+    plugin: discovery.Plugin
+    submission: archive.Submission
+
+    @property
+    def cache(self) -> Path:
+        return self.prepared.paths.cache
+
+    @property
+    def one(self) -> Trial:
+        (found,) = self.prepared.plan.trials.values()
+        return found
+
+    def paths(self, folder: Path) -> Paths:
+        return Paths(folder / "runs", None, self.cache)
+
+    def run(self, folder: Path) -> None:
+        """Commit the trial as it was trained."""
+        assert trial.run(self.one, self.paths(folder), "cpu", lambda *_: self.fitted) == "done"
+
+
+def run_in(folder: Path) -> Ran:
+    paths = Paths(folder / "runs", None, folder / "cache")
+    write_method("my-method", folder / "methods")
+    plugin = discovery.find(str(folder / "methods" / "my_method.py"))
+    prepared = prepare([str(plugin.file)], paths, **SMALL, epochs=1)
+    (one,) = prepared.plan.trials.values()
+    kept = []
+
+    def train(one, inputs, _, device, work):
+        kept.append(trial.train_here(one, inputs, device, work, lambda *_: None))
+        return kept[0]
+
+    assert trial.run(one, paths, "cpu", train) == "done"
+    packed = folder / "mine.zip"
+    pack.write(pack.pack(prepared, plugin, "harness run"), packed)
+    return Ran(folder, prepared, kept[0], plugin, archive.read(packed))
