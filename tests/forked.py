@@ -1,9 +1,10 @@
-"""Processes of tests, forked from one server that has imported what they need: seconds less for each."""
+"""Commands of tests, forked from one server that has imported what they need: seconds less for each."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import sys
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -35,10 +36,12 @@ class Done:
     stderr: str
 
 
-def command(*args: str, cwd: Path, env: dict[str, str]) -> Done:
-    """Run `harness ARGS` in a process of its own and wait for it, five minutes at most."""
+def command(module: str, *args: str, cwd: Path, env: dict[str, str] | None = None) -> Done:
+    """Run `python -m MODULE ARGS` in a process of its own and wait for it, five minutes at most."""
     files = [cwd / f".{name}-{os.getpid()}" for name in ("stdout", "stderr")]
-    process = multiprocessing.get_context("forkserver").Process(target=_run, args=(args, cwd, env, files))
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_run, args=(module, args, cwd, env, files)
+    )
     process.start()
     process.join(300)
     if process.exitcode is None:
@@ -50,13 +53,14 @@ def command(*args: str, cwd: Path, env: dict[str, str]) -> Done:
     return Done(process.exitcode or 0, *printed)
 
 
-def _run(args: tuple[str, ...], cwd: Path, env: dict[str, str], files: list[Path]) -> None:
-    os.environ.clear()
-    os.environ.update(env)
+def _run(
+    module: str, args: tuple[str, ...], cwd: Path, env: dict[str, str] | None, files: list[Path]
+) -> None:
+    if env is not None:
+        os.environ.clear()
+        os.environ.update(env)
     os.chdir(cwd)
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
-    sys.argv = ["harness", *args]
-    from harness.cli import main
-
-    main()
+    sys.argv = [module, *args]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

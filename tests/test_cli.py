@@ -27,7 +27,7 @@ def environment(cwd: Path, **env: str) -> dict[str, str]:
 
 
 def harness(*args: str, cwd: Path, **env: str) -> forked.Done:
-    return forked.command(*args, cwd=cwd, env=environment(cwd, **env))
+    return forked.command("harness", *args, cwd=cwd, env=environment(cwd, **env))
 
 
 def installed(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -6,15 +6,16 @@ import leaderboard
 
 
 def seconds(folder, methods):
-    """Build the site of so many methods under three attributes and two structures, three seeds each."""
+    """Build the site of so many methods under one attribute and two structures, three seeds each."""
     names = ("erm", *(f"m{i:04}" for i in range(methods - 1)))
     world = World(
-        methods=names, attributes=tuple(GROUPS)[:3], structures=("cup", "disc"), seeds=range(3), samples=120
+        methods=names, attributes=tuple(GROUPS)[:1], structures=("cup", "disc"), seeds=range(3), samples=120
     )
     make_store(folder / "runs", world)
-    start = time.perf_counter()
+    # Time of the processor: other tests may run beside this one.
+    start = time.process_time()
     leaderboard.build(folder / "runs", folder / "site")
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def test_a_site_of_twice_the_methods_takes_about_twice_as_long(tmp_path):

@@ -9,6 +9,7 @@ from leaderboard.compute import across, sections
 from leaderboard.read import boards
 
 METHODS = ("erm", "febs", "adv")
+FOUR = {"structures": ("cup", "disc"), "samples": 120}
 
 
 def lines_of(folder, world):
@@ -18,7 +19,7 @@ def lines_of(folder, world):
 
 
 def test_the_mean_over_the_tables_stands_under_them(tmp_path):
-    site, _, found = lines_of(tmp_path, World(methods=METHODS, samples=120))
+    site, _, found = lines_of(tmp_path, World(methods=METHODS, **FOUR))
     whole = json.loads(site.page("leaderboard.json"))["protocols"][0]
     export, exported = whole["sections"], {line["method"]: line for line in whole["across"]}
     assert len(found.views) == len(export) > 2
@@ -43,9 +44,7 @@ def test_the_mean_over_the_tables_stands_under_them(tmp_path):
 
 
 def test_a_method_without_scores_in_one_table_is_named_and_left_out(tmp_path):
-    world = World(
-        methods=METHODS, samples=120, failed=frozenset({("adv", "gender", seed) for seed in (0, 1, 2)})
-    )
+    world = World(methods=METHODS, **FOUR, failed=frozenset({("adv", "gender", seed) for seed in (0, 1, 2)}))
     site, board, found = lines_of(tmp_path, world)
     assert {line.method for line in found.lines} == {"erm", "febs"}
     assert found.missing == (board.entries["adv"].info.title,)
@@ -54,7 +53,7 @@ def test_a_method_without_scores_in_one_table_is_named_and_left_out(tmp_path):
 
 def test_one_table_or_one_method_has_nothing_to_be_compared_across(tmp_path):
     one = World(methods=METHODS, attributes=("race",), structures=("cup",), samples=120)
-    for name, world in (("table", one), ("method", World(methods=("erm",), samples=120))):
+    for name, world in (("table", one), ("method", World(methods=("erm",), **FOUR))):
         site, _, found = lines_of(tmp_path / name, world)
         assert found is None
         assert "Across attributes" not in site.page("index.html")

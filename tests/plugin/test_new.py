@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import forked
 import pytest
 from click.testing import CliRunner
 
@@ -14,7 +16,13 @@ from harness.plugin import discovery
 from harness.plugin.new import suggest_name, write_method
 
 
-def test_the_method_is_found_and_its_test_passes(tmp_path):
+def tested(test: Path, folder: Path) -> forked.Done:
+    """How pytest finds it, in a process of its own."""
+    alone = ["-q", "--rootdir", str(folder), "-p", "no:cacheprovider"]
+    return forked.command("pytest", *alone, str(test), cwd=folder)
+
+
+def test_the_method_is_found_and_its_test_passes(tmp_path, server_of_processes):
     file, test = write_method("my-method", tmp_path / "methods")
     plugin = discovery.find(str(file))
     assert plugin.name == "my-method"
@@ -22,36 +30,14 @@ def test_the_method_is_found_and_its_test_passes(tmp_path):
     assert method.__name__ == "MyMethod"
     assert discovery.hyper_parameters(method, plugin) == {"scale": 1.0}
     assert test == tmp_path / "tests" / "methods" / "test_my_method.py"
-    run = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--rootdir",
-        str(tmp_path),
-        "-p",
-        "no:cacheprovider",
-        str(test),
-    ]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = tested(test, tmp_path)
     assert "2 passed" in done.stdout, done.stdout
 
 
-def test_the_test_fails_once_the_loss_is_another(tmp_path):
+def test_the_test_fails_once_the_loss_is_another(tmp_path, server_of_processes):
     file, test = write_method("mine", tmp_path / "methods")
     file.write_text(file.read_text().replace("return self.scale *", "return 2 * self.scale *"))
-    run = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--rootdir",
-        str(tmp_path),
-        "-p",
-        "no:cacheprovider",
-        str(test),
-    ]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = tested(test, tmp_path)
     assert "test_loss_is_what_a_hand_calculation_gives" in done.stdout
     assert "1 failed, 1 passed" in done.stdout
 
