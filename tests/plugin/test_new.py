@@ -16,7 +16,7 @@ from harness.plugin import discovery
 from harness.plugin.new import suggest_name, write_method
 
 
-def tested(test: Path, folder: Path) -> forked.Done:
+def run_by_pytest(test: Path, folder: Path) -> forked.Done:
     """How pytest finds it, in a process of its own."""
     alone = ["-q", "--rootdir", str(folder), "-p", "no:cacheprovider"]
     return forked.command("pytest", *alone, str(test), cwd=folder)
@@ -30,14 +30,14 @@ def test_the_method_is_found_and_its_test_passes(tmp_path, server_of_processes):
     assert method.__name__ == "MyMethod"
     assert discovery.hyper_parameters(method, plugin) == {"scale": 1.0}
     assert test == tmp_path / "tests" / "methods" / "test_my_method.py"
-    done = tested(test, tmp_path)
+    done = run_by_pytest(test, tmp_path)
     assert "2 passed" in done.stdout, done.stdout
 
 
 def test_the_test_fails_once_the_loss_is_another(tmp_path, server_of_processes):
     file, test = write_method("mine", tmp_path / "methods")
     file.write_text(file.read_text().replace("return self.scale *", "return 2 * self.scale *"))
-    done = tested(test, tmp_path)
+    done = run_by_pytest(test, tmp_path)
     assert "test_loss_is_what_a_hand_calculation_gives" in done.stdout
     assert "1 failed, 1 passed" in done.stdout
 
@@ -102,5 +102,5 @@ def test_the_next_commands_are_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(cli, ["new", "my-method"])
     assert done.exit_code == 0
-    assert "harness check methods/my_method.py" in done.output
-    assert "harness run methods/my_method.py --seeds 0" in done.output
+    assert "harness check my-method" in done.output
+    assert "harness run my-method --seeds 0" in done.output
