@@ -41,7 +41,8 @@ def tree(tmp_path_factory) -> Path:
 
 def lint(tree: Path) -> subprocess.CompletedProcess[str]:
     tool = str(Path(sys.executable).with_name("lint-imports"))
-    return subprocess.run([tool, "--no-cache"], cwd=tree, capture_output=True, text=True, env={"PATH": ""})
+    command = [tool, "--cache-dir", str(tree / "cache")]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, env={"PATH": ""})
 
 
 def test_the_tree_as_it_is_keeps_every_rule(tree):

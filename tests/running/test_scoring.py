@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,15 +19,22 @@ from harness.running.schedule import execute
 from harness.running.trial import Paths
 
 
-@pytest.fixture
-def ran(tmp_path, tmp_path_factory):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     """A tiny run of ERM under one seed, whole."""
-    cache = tmp_path_factory.getbasetemp() / "scoring-cache"
-    prepared = prepare(["erm"], Paths(tmp_path / "runs", None, cache), seeds=(0,), epochs=1)
+    folder = tmp_path_factory.mktemp("scoring")
+    prepared = prepare(["erm"], Paths(folder / "runs", None, folder / "cache"), seeds=(0,), epochs=1)
     write_protocol(prepared, "harness run erm")
     for one in prepared.plan.trials.values():
         assert trial.run(one, prepared.paths, "cpu") == "done"
     return prepared
+
+
+@pytest.fixture
+def ran(whole, tmp_path):
+    """A copy of the run, to be changed."""
+    runs = shutil.copytree(whole.paths.runs, tmp_path / "runs")
+    return replace(whole, paths=replace(whole.paths, runs=runs))
 
 
 def run_again(prepared):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +32,19 @@ class Mine(Method):
 """
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Where the method has run under seed 0."""
+    folder = tmp_path_factory.mktemp("why")
+    (folder / "mine.py").write_text(METHOD)
+    found = Paths(folder / "runs", None, folder / "cache")
+    prepared = prepare([str(folder / "mine.py")], found, seeds=(0,), epochs=1, attributes={"race": {}})
+    write_protocol(prepared, "harness run")
+    for one in prepared.plan.trials.values():
+        assert trial.run(one, found, "cpu") == "done"
+    return found
+
+
 @pytest.fixture
 def mine(tmp_path):
     (tmp_path / "mine.py").write_text(METHOD)
@@ -37,14 +52,9 @@ def mine(tmp_path):
 
 
 @pytest.fixture
-def paths(tmp_path, mine, tmp_path_factory):
-    """Where the method has run under seed 0."""
-    found = Paths(tmp_path / "runs", None, tmp_path_factory.getbasetemp() / "why-cache")
-    prepared = prepare([str(mine)], found, seeds=(0,), epochs=1, attributes={"race": {}})
-    write_protocol(prepared, "harness run")
-    for one in prepared.plan.trials.values():
-        assert trial.run(one, found, "cpu") == "done"
-    return found
+def paths(whole, tmp_path):
+    """A copy of that run, to be changed."""
+    return replace(whole, runs=shutil.copytree(whole.runs, tmp_path / "runs"))
 
 
 def why(paths, mine, **changes) -> str:
@@ -83,8 +93,6 @@ def test_a_value_is_told_before_and_after(paths, mine, changes, said):
 
 
 def test_masks_that_differ_are_counted(paths, mine, monkeypatch):
-    from dataclasses import replace
-
     real = cohorts.load
 
     def mended(*args):

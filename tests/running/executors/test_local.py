@@ -73,9 +73,9 @@ def test_a_slot_gives_its_task_its_environment():
 def test_shutdown_kills_what_runs_and_cancels_what_waits():
     executor = LocalExecutor([{}])
     running, waiting = executor.submit(sleep, 60), executor.submit(sleep, 60)
-    while not running.running():
+    # Until its process is there to be killed.
+    while not executor._running:
         time.sleep(0.05)
-    time.sleep(0.5)
     executor.shutdown(cancel_futures=True)
     wait([running, waiting], timeout=10)
     assert waiting.cancelled()
