@@ -48,13 +48,13 @@ class _Bench:
 
 def check(subject: Subject) -> Iterator[Line]:
     """Yield the lines of the loss, all from one child process."""
-    if not subject.usable:
-        yield from (Line(name, "skipped", "the file does not import") for name in NAMES)
+    if subject.stopped:
+        yield from (Line(name, "skipped", subject.stopped) for name in NAMES)
         return
     result = call(subject, "losses:examine", limit=LIMIT)
     yield from result.lines
     missing = [name for name in NAMES if name not in {line.name for line in result.lines}]
-    subject.usable = not missing
+    subject.stopped = "there is no loss to train with" if missing else ""
     if missing and result.problem:
         yield Line(missing.pop(0), "failed", f"{result.problem}.")
     yield from (Line(name, "skipped", "mend the failure above first") for name in missing)

@@ -31,7 +31,7 @@ class _Silent:
 
 def check(subject: Subject) -> Iterator[Line]:
     """Yield one line; it is skipped where there is no engine or no image."""
-    reason = engine.unavailable() if subject.usable else "the file does not import"
+    reason = subject.stopped or engine.unavailable()
     if reason:
         yield Line(NAME, "skipped", reason)
         return

@@ -11,36 +11,50 @@ from urllib.parse import urlsplit
 
 import harness
 from harness import identity
+from harness.check import hooks
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
+from harness.errors import HarnessError
 from harness.plugin import discovery
 from harness.plugin.discovery import Plugin
 
 LIMIT = 60.0
 """Seconds that importing may take, on a machine that is busy with other things."""
 
-NAMES = ("imports alone", "public names only", "card", "hyper-parameters")
+NAMES = ("imports alone", "is a method", "public names only", "card", "hyper-parameters", "hooks")
 
 
 def check(subject: Subject) -> Iterator[Line]:
     """Yield the lines of the file itself; the plugin is imported in a fresh process."""
     result = call(subject, "source:examine", limit=LIMIT)
     yield from result.lines
+    missing = [name for name in NAMES if name not in {line.name for line in result.lines}]
     if result.problem:
-        subject.usable = False
-        missing = [name for name in NAMES if name not in {line.name for line in result.lines}]
-        yield Line(missing[0], "failed", f"{result.problem}. Mend the file until `python FILE` runs.")
-        yield from (Line(name, "skipped", "the file does not import") for name in missing[1:])
+        # What has been imported once is said to import, whatever comes after.
+        imports = NAMES[0] not in missing
+        fix = "" if imports else " Mend the file until `python FILE` runs."
+        subject.stopped = "mend the failure above first" if imports else "the file does not import"
+        yield Line(missing.pop(0), "failed", f"{result.problem.rstrip('.')}.{fix}")
+    elif missing:
+        subject.stopped = "the file holds no method that can be used"
+    yield from (Line(name, "skipped", subject.stopped) for name in missing)
 
 
 def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
     """Be the child of `check`."""
-    method = discovery.load(plugin)
+    module = discovery.imported(plugin)
     yield Line("imports alone", "ok")
+    try:
+        method = discovery.method_of(module, plugin)
+    except HarnessError as error:
+        yield Line("is a method", "failed", str(error))
+        return
+    yield Line("is a method", "ok")
     yield verdict("public names only", _private_imports(plugin))
     card = method.card
     yield verdict("card", _card_problem(vars(card), method.__doc__))
     yield verdict("hyper-parameters", _hyper_parameter_problem(method, plugin))
+    yield verdict("hooks", hooks.problem(method, plugin))
 
 
 def _private_imports(plugin: Plugin) -> str:

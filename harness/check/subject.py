@@ -22,13 +22,13 @@ class Line:
 class Subject:
     """A plugin under check; `scratch` is a folder for whatever the checks write.
 
-    usable: whether the plugin imports and its loss is one that can be trained; incidents: what it tried
-    in any child process, as (kind, sentence).
+    stopped: why later themes find no ground, "" where they do; incidents: what it tried in any child
+    process, as (kind, sentence).
     """
 
     plugin: Plugin
     scratch: Path
-    usable: bool = True
+    stopped: str = ""
     incidents: list[tuple[str, str]] = field(default_factory=list)
 
 

@@ -58,15 +58,16 @@ class _Run:
 
 def check(subject: Subject) -> Iterator[Line]:
     """Yield the lines of training: ERM's and then the plugin's alone, for their costs; then two more."""
-    if not subject.usable:
-        yield from (Line(name, "skipped", "there is no loss to train with") for name in NAMES)
+    if subject.stopped:
+        yield from (Line(name, "skipped", subject.stopped) for name in NAMES)
         return
     reference = call(subject, "training:reference", limit=2 * LIMIT)
     first = call(subject, "training:train", "first", limit=LIMIT)
     problem = reference.problem or first.problem or first.values["error"]
     yield verdict("trains", problem and f"{problem}.")
     if problem:
-        yield from (Line(name, "skipped", "it did not train") for name in NAMES[1:])
+        subject.stopped = "it did not train"
+        yield from (Line(name, "skipped", subject.stopped) for name in NAMES[1:])
         return
     yield learns(subject, reference, first)
     yield from repeats(subject, first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -33,9 +34,10 @@ def load(protocol: Protocol, data: Path | None, cache: Path) -> Cohort:
     """
     source = _open(protocol, data)
     entry = stored(source, protocol, cache)
-    attributes, groups = make_groups(entry.table, protocol.attributes, source.values)
+    place = _places(source, entry.table)
+    attributes, groups = make_groups(entry.table, protocol.attributes, source.values, place)
     subjects = pd.concat([entry.table[["sample", "patient", "split"]], attributes], axis=1)
-    subjects["split"] = make_split(subjects, groups, protocol.split)
+    subjects["split"] = make_split(subjects, groups, protocol.split, place)
     digest = hashlib.sha256("\0".join([entry.digest, *subjects["split"]]).encode()).hexdigest()
     return Cohort(
         title=source.title,
@@ -71,6 +73,12 @@ def describe(cohort: Cohort, protocol: Protocol) -> pd.DataFrame:
                 inside = cohort.subjects[(column == group) & (cohort.subjects["split"] == split)]
                 rows.append((attribute, group, split, len(inside), inside["patient"].nunique()))
     return pd.DataFrame(rows, columns=["attribute", "group", "split", "samples", "patients"])
+
+
+def _places(source: Source, table: pd.DataFrame) -> Callable[[int], str]:
+    """Return what says where a row of the cached table is to be mended: the source has its own order."""
+    rows = {sample: row for row, sample in enumerate(source.samples)}
+    return lambda row: source.place(rows[table["sample"].iloc[row]])
 
 
 def _open(protocol: Protocol, data: Path | None) -> Source:

@@ -105,6 +105,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
             "split": hashlib.sha256(repr(sorted(split.items())).encode()).hexdigest(),
             "files": [fingerprint(file) for file in files],
         },
+        place=lambda row: str(files[row]),
         values={name: tuple(words.values()) for name, (_, words) in _PUBLISHED.coded.items()},
     )
 

@@ -18,6 +18,7 @@ from harness.cohorts.source import FileOptions, Sample, Source, existing_folder,
 from harness.errors import HarnessError, did_you_mean
 
 _REQUIRED = ("id", "patient", "image", "mask")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 class Options(FileOptions):
@@ -61,6 +62,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
                 _fingerprint(manifest, line, row, part) for line, row in rows for part in ("image", "mask")
             ],
         },
+        place=lambda row: f"{manifest}, line {rows[row][0]}, id '{rows[row][1]['id']}'",
     )
 
 
@@ -68,6 +70,8 @@ def _read_manifest(manifest: Path) -> list[tuple[int, dict[str, str]]]:
     """Return line number and cells of every row, checked."""
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
+            _check_separator(manifest, file.readline())
+            file.seek(0)
             reader = csv.DictReader(file, strict=True)
             _check_header(manifest, list(reader.fieldnames or []))
             rows = [(reader.line_num, row) for row in reader]
@@ -81,6 +85,17 @@ def _read_manifest(manifest: Path) -> list[tuple[int, dict[str, str]]]:
     for line, row in rows:
         _check_row(f"{manifest}, line {line}", row, seen, line)
     return rows
+
+
+def _check_separator(manifest: Path, header: str) -> None:
+    """Raise HarnessError for a table with something else than commas between its cells."""
+    for separator, name in _SEPARATORS.items():
+        apart = {cell.strip(' "\r\n') for cell in header.split(separator)}
+        if set(_REQUIRED) <= apart:
+            raise HarnessError(
+                f"{manifest}: its cells have {name} between them; save it with commas (in a spreadsheet: "
+                "CSV, comma delimited)."
+            )
 
 
 def _check_header(manifest: Path, header: list[str]) -> None:
@@ -98,17 +113,21 @@ def _check_header(manifest: Path, header: list[str]) -> None:
 def _check_row(where: str, row: dict[str, str], seen: dict[str, int], line: int) -> None:
     if None in row or None in row.values():
         raise HarnessError(
-            f"{where}: has more or fewer cells than the header; quote cells that hold a comma."
+            f"{where}: has more or fewer cells than the header; quote cells that hold a comma.{_id(row)}"
         )
     for column in _REQUIRED:
         row[column] = row[column].strip()
         if not row[column]:
-            raise HarnessError(f"{where}: '{column}' is empty; every sample needs one.")
+            raise HarnessError(f"{where}: '{column}' is empty; every sample needs one.{_id(row)}")
     if row["id"] in seen:
         raise HarnessError(
             f"{where}: the id '{row['id']}' is already in line {seen[row['id']]}; ids are unique."
         )
     seen[row["id"]] = line
+
+
+def _id(row: dict[str, str]) -> str:
+    return f" The row's id is '{row['id']}'." if row.get("id") else ""
 
 
 def _fingerprint(manifest: Path, line: int, row: dict[str, str], part: str) -> list[object]:
@@ -117,7 +136,7 @@ def _fingerprint(manifest: Path, line: int, row: dict[str, str], part: str) -> l
     except OSError as error:
         raise HarnessError(
             f"{manifest}, line {line}: the {part} '{row[part]}' cannot be found ({error.strerror}); "
-            "paths are relative to the manifest's folder."
+            f"paths are relative to the manifest's folder.{_id(row)}"
         ) from None
 
 

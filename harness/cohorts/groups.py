@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,17 @@ def known(value: object) -> str | None:
 
 
 def make_groups(
-    table: pd.DataFrame, attributes: Mapping[str, AttributeSpec], values: Mapping[str, tuple[str, ...]]
+    table: pd.DataFrame,
+    attributes: Mapping[str, AttributeSpec],
+    values: Mapping[str, tuple[str, ...]],
+    place: Callable[[int], str] = lambda row: "",
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
     """Return one column per attribute (group name, None unknown) and each attribute's groups in order.
 
     `table` has the raw columns, text or None; `values` names the whole coding of columns that
-    have a fixed one. Groups of a binned attribute stand by their edges, others by name; a binned
-    attribute also gets the column `<attribute>_value`, the number before binning (float64).
+    have a fixed one; `place` says where a row of the table is to be mended. Groups of a binned
+    attribute stand by their edges, others by name; a binned attribute also gets the column
+    `<attribute>_value`, the number before binning (float64).
     Raises HarnessError for a column that is missing or all unknown, a bin of something that is
     not a number, a merge of a value that does not occur, an attribute with one group only.
     """
@@ -37,7 +41,7 @@ def make_groups(
     for name, spec in attributes.items():
         raw = _column(table, name, spec)
         if spec.bins:
-            columns[f"{name}_value"] = _numbers(raw, name)
+            columns[f"{name}_value"] = _numbers(raw, name, place)
             raw, order = _binned(columns[f"{name}_value"], spec.bins, name)
             coding = order
         else:
@@ -78,13 +82,14 @@ def _column(table: pd.DataFrame, name: str, spec: AttributeSpec) -> pd.Series:
     return raw
 
 
-def _numbers(raw: pd.Series, name: str) -> pd.Series:
+def _numbers(raw: pd.Series, name: str, place: Callable[[int], str]) -> pd.Series:
     numbers = pd.to_numeric(raw, errors="coerce").astype(np.float64)
-    wrong = raw[raw.notna() & ~np.isfinite(numbers)]
+    wrong = np.flatnonzero(raw.notna() & ~np.isfinite(numbers))
     if len(wrong):
+        more = f" (and {len(wrong) - 1} more such values)" if len(wrong) > 1 else ""
         raise HarnessError(
-            f"[attributes.{name}]: bins need numbers, but the cohort has '{wrong.iloc[0]}'; "
-            "mend the value or use merge instead of bins."
+            f"[attributes.{name}]: bins need numbers, but {place(int(wrong[0])) or 'the cohort'} has "
+            f"'{raw.iloc[wrong[0]]}'{more}; mend the value or use merge instead of bins."
         )
     return numbers
 

@@ -52,7 +52,8 @@ class Source:
     samples: unique ids; read: row number (an index into `samples`) to the sample, raises
     HarnessError; identity: JSON of everything that decides what `read` returns (options, and
     names, sizes and times of the files), and code, the modules that do the reading; values: column to
-    all values the source knows, for columns whose coding is fixed, whether or not they occur.
+    all values the source knows, for columns whose coding is fixed, whether or not they occur; place: row
+    number to what a person looks up to mend a value, a line of a table or a file.
     """
 
     code: tuple[Path, ...]
@@ -64,6 +65,7 @@ class Source:
     read: Callable[[int], Sample]
     identity: dict[str, Any]
     values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    place: Callable[[int], str] = lambda row: ""
 
 
 def existing_folder(options: FileOptions, data: Path | None, source: Literal["fairseg", "folder"]) -> Path:

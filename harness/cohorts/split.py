@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,18 +19,24 @@ LEFT_OUT = "left out"
 _Stratum = tuple[tuple[str, str | None], ...]
 
 
-def make_split(samples: pd.DataFrame, groups: Mapping[str, tuple[str, ...]], spec: SplitSpec) -> np.ndarray:
+def make_split(
+    samples: pd.DataFrame,
+    groups: Mapping[str, tuple[str, ...]],
+    spec: SplitSpec,
+    place: Callable[[int], str] = lambda row: "",
+) -> np.ndarray:
     """Return each sample's split, one of SPLITS: object [N].
 
     Where `spec.tuning` is above 0, test samples are LEFT_OUT instead and training patients are "test".
     `samples` has `sample`, `patient`, `split` (the source's own, or missing throughout) and a
-    column per attribute. A source's own split stands, but validation is cut from its training
-    patients where it has none and the protocol asks for one. Raises HarnessError for a split that
-    tears a patient apart or leaves a group without training or test samples.
+    column per attribute; `place` says where a row of it is to be mended. A source's own split stands,
+    but validation is cut from its training patients where it has none and the protocol asks for one.
+    Raises HarnessError for a split that tears a patient apart or leaves a group without training or test
+    samples.
     """
     strata = _strata(samples, sorted(groups))
     own = bool(samples["split"].notna().any())
-    assigned = _own_split(samples) if own else _hold_out(strata, spec.test, "test", spec.seed)
+    assigned = _own_split(samples, place) if own else _hold_out(strata, spec.test, "test", spec.seed)
     if spec.tuning:
         assigned |= _tuning_split(assigned, strata, spec)
     if spec.validation and "validation" not in assigned.values():
@@ -81,13 +87,14 @@ def _hold_out(strata: Mapping[str, _Stratum], share: float, held: str, seed: int
     return assigned
 
 
-def _own_split(samples: pd.DataFrame) -> dict[str, str]:
-    for sample, split in zip(samples["sample"], samples["split"], strict=True):
+def _own_split(samples: pd.DataFrame, place: Callable[[int], str]) -> dict[str, str]:
+    for row, (sample, split) in enumerate(zip(samples["sample"], samples["split"], strict=True)):
         if split not in SPLITS:
             named = isinstance(split, str)
             said = f"has the split '{split}'" if named else "has no split"
             raise HarnessError(
-                f"The sample '{sample}' {said}; every sample needs one of {', '.join(SPLITS)}."
+                f"The sample '{sample}' {said}; every sample needs one of {', '.join(SPLITS)}"
+                f"{_at(place(row))}."
                 f"{did_you_mean(split, SPLITS) if named else ''}"
             )
     pairs = samples[["patient", "split"]].drop_duplicates()
@@ -97,9 +104,20 @@ def _own_split(samples: pd.DataFrame) -> dict[str, str]:
         splits = " and ".join(sorted(pairs.loc[pairs["patient"] == patient, "split"]))
         raise HarnessError(
             f"The patient '{patient}' is in both {splits} ({len(torn)} such patients): "
-            "put all samples of a patient in one split."
+            f"put all samples of a patient in one split{_at(_first_of(samples, patient, place))}."
         )
     return dict(zip(pairs["patient"], pairs["split"], strict=True))
+
+
+def _at(place: str) -> str:
+    return f" ({place})" if place else ""
+
+
+def _first_of(samples: pd.DataFrame, patient: str, place: Callable[[int], str]) -> str:
+    """Return where the first sample of a patient in each split is to be mended."""
+    own = np.flatnonzero(samples["patient"] == patient)
+    rows = {samples["split"].iloc[row]: int(row) for row in reversed(own)}
+    return " and ".join(filter(None, (place(row) for row in sorted(rows.values()))))
 
 
 def _check(

@@ -92,6 +92,9 @@ def training(under: Protocol, data: Path | None, cache: Path, device: str) -> No
 
 def tuned(file: Path, under: Protocol) -> dict[str, Tuned]:
     """Return what `harness tune` chose. Raises HarnessError for a file that is not of this protocol."""
+    if not file.is_file():
+        said = "a folder" if file.is_dir() else "No such file or directory"
+        raise HarnessError(f"{file}: {said}; harness tune writes this file.")
     from harness.running.tune import read_for
 
     return read_for(file, under)

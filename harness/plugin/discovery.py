@@ -206,13 +206,22 @@ def load(plugin: Plugin) -> type[Method]:
     Raises HarnessError if the file holds none or several, or lacks a card; whatever the file
     itself raises comes through unchanged.
     """
-    from harness.plugin.method import Card, Method
+    return method_of(imported(plugin), plugin)
 
+
+def imported(plugin: Plugin) -> ModuleType:
+    """Execute a plugin's file and return the module. Raises HarnessError where a package is missing."""
     if missing := _missing(plugin.file):
         listed = " ".join(f"'{text}'" for text in missing)
         raise HarnessError(f"{plugin.file}: needs what is not installed; run `pip install {listed}`.")
     with _importable(plugin.file.parent):
-        module = _execute(plugin)
+        return _execute(plugin)
+
+
+def method_of(module: ModuleType, plugin: Plugin) -> type[Method]:
+    """Return the one Method class of a plugin's module. Raises HarnessError as `load` does."""
+    from harness.plugin.method import Card, Method
+
     classes = [
         value
         for value in vars(module).values()
@@ -306,6 +315,8 @@ def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plug
             f"{plugin.file}: {name}.sampler = {method.sampler!r} is no sampler."
             f"{did_you_mean(str(method.sampler).lower(), samplers)}"
         )
+    if not isinstance(method.reads_attribute, bool):
+        raise HarnessError(f"{plugin.file}: {name}.reads_attribute is True or False.")
     if not isinstance(method.starts_from, str | None):
         raise HarnessError(f"{plugin.file}: {name}.starts_from is the name of a method, or None.")
     for control, values in method.controls.items():

@@ -186,6 +186,45 @@ def test_a_row_that_does_not_fit_is_named(change: dict[str, str], said: str, tmp
     assert said in message(write_folder(folder, rows), cache)
 
 
+def named(count: int) -> list[dict[str, Any]]:
+    """Rows that keep their ids in whatever order they are written."""
+    return [row | {"id": f"s{i:02d}", "patient": f"p{i}"} for i, row in enumerate(alternating(count))]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("age", ["63", "old", "61", "?"] + ["50"] * 4, "has 'old' (and 1 more such values); mend the value"),
+        ("age", ["63", "6 0"] + ["50"] * 6, "has '6 0'; mend the value"),
+        ("age", ["63", "inf"] + ["50"] * 6, "has 'inf'; mend the value"),
+        (
+            "split",
+            ["train", "tset"] + ["test"] * 6,
+            "The sample 's01' has the split 'tset'; every",
+        ),
+        ("split", ["train", ""] + ["test"] * 6, "The sample 's01' has no split; every sample needs"),
+    ],
+)
+def test_a_bad_value_in_a_table_is_named_with_its_line_and_id(
+    column: str, values: list[str], said: str, tmp_path: Path, cache: Path
+):
+    # Backwards, so that the line of a row is not its place among the sorted samples.
+    rows = [row | {column: value} for row, value in zip(named(8), values, strict=True)][::-1]
+    spec: dict[str, Any] = {"attributes": {"age": {"bins": [60]}}} if column == "age" else {}
+    with pytest.raises(HarnessError) as error:
+        load(folder_protocol(**spec), write_folder(tmp_path / "f", rows), cache)
+    assert said in str(error.value)
+    assert "manifest.csv, line 8, id 's01'" in str(error.value)
+
+
+def test_a_patient_in_two_splits_is_named_with_a_line_of_each(tmp_path: Path, cache: Path):
+    rows = named(8)
+    for row, part in zip(rows, ["train"] * 6 + ["test"] * 2, strict=True):
+        row |= {"split": part, "patient": "p" if row["id"] in ("s02", "s07") else row["id"]}
+    with pytest.raises(HarnessError, match=r"line 4, id 's02' and .*line 9, id 's07'"):
+        load(folder_protocol(), write_folder(tmp_path / "f", rows), cache)
+
+
 @pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.tif", "x.bmp", "x.npy"])
 def test_a_truncated_image_is_named_with_its_line(name: str, tmp_path: Path, cache: Path):
     def save(path: Path) -> None:
@@ -227,6 +266,9 @@ def test_a_label_that_nobody_declared_is_named_with_its_file(tmp_path: Path, cac
         ("id,patient,image,mask\n", "has no samples"),
         ("", "the column 'id' is missing"),
         ("id,patient,image,mask\n\xe9", "not a CSV file in UTF-8"),
+        ("id;patient;image;mask\na;b;c;d\n", "its cells have semicolons between them; save it with commas"),
+        ("id\tpatient\timage\tmask\n", "its cells have tabs between them"),
+        ('"id";"patient";"image";"mask";"age, years"\n', "its cells have semicolons between them"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_named(text: str, said: str, tmp_path: Path, cache: Path):
