@@ -136,9 +136,9 @@ def without_record(store: Store) -> list[str]:
             listed = ", ".join(f"{name} ({count})" for name, count in sorted(gone.items())[:5])
             rest = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
             lines.append(
-                f"{gone.total()} of {len(rows)} cells of the board '{board.name}' have no record: {listed}{rest}. "
-                "harness run METHOD makes them; those of a submission come back when its file is submitted "
-                "again."
+                f"{gone.total()} of {len(rows)} cells of the board '{board.name}' have no record: "
+                f"{listed}{rest}. harness run METHOD makes them; those of a submission come back when its file "
+                "is submitted again."
             )
     return lines
 

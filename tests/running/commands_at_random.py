@@ -167,8 +167,8 @@ class Kept:
 
     records: trial to its files' digests, of those that are done; cells: (board, its digest, method, seed), of
     boards and of those that were set aside, to whether the trial there is done; controls: (board, method) to
-    the method that it is a twin of; aside: methods of boards that were set aside; tries: (file, method) to what was tried; withdrawn: (board, method);
-    shown: methods of the site; packed: file to bytes.
+    the method that it is a twin of; aside: methods of boards that were set aside; tries: (file, method) to
+    what was tried; withdrawn: (board, method); shown: methods of the site; packed: file to bytes.
     """
 
     records: dict[str, dict[str, str]]

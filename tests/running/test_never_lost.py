@@ -1,4 +1,4 @@
-"""Commands at random, killed or not: what a folder keeps goes only where the command that removes it says so."""
+"""Commands at random, killed or not: what is kept goes only where the command that removes it says so."""
 
 from __future__ import annotations
 
@@ -30,15 +30,10 @@ def lost(before: Kept, after: Kept, said: str) -> list[str]:
         for (file, method), tries in before.tries.items()
         if not all(one in after.tries.get((file, method), []) for one in tries)
     ]
-    found += [
-        f"site's {one}" for one in before.shown - after.shown - {m for _, _, m, _ in _gone(before, after)}
-    ]
+    on_boards = {method for _, _, method, _ in after.cells} - before.aside - after.aside
+    found += [f"site's {one}" for one in (before.shown - after.shown) & on_boards]
     found += [name for name, data in before.packed.items() if after.packed.get(name) != data]
     return found
-
-
-def _gone(before: Kept, after: Kept) -> set:
-    return set(before.cells) - set(after.cells)
 
 
 class Typist:
