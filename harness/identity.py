@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -32,6 +32,9 @@ SCHEME = 2
 """Of identities; records whose identity has another, or none, stay and are never taken for these."""
 
 HARNESS = Path(__file__).resolve().parent
+
+INSTALLED = HARNESS.parent / "equity_leaderboard"
+"""Where an installed copy has `methods` and `leaderboard`; a clone has them beside the harness."""
 
 METHODS = "methods"
 """The package of the shipped methods; every method's file is executed as if it lay there."""
@@ -170,12 +173,30 @@ def places(file: Path) -> dict[str, Path]:
 
 @cache
 def method_folders() -> list[Path]:
-    """Return the folders of the `methods` package: one in a clone, none without."""
+    """Return the folders of the `methods` package: one in a clone or an installed copy, none without."""
+    if (INSTALLED / METHODS).is_dir():
+        return [INSTALLED / METHODS]
     with suppress(ModuleNotFoundError, ValueError):
         spec = find_spec(METHODS)
         if spec is not None and spec.submodule_search_locations:
             return [Path(p).resolve() for p in spec.submodule_search_locations]
     return []
+
+
+def claim(name: str) -> None:
+    """Let a package that an installed copy carries be importable by its name, in this process.
+
+    Among installed packages `methods` and `leaderboard` may well be others', so these two lie elsewhere.
+    """
+    file = INSTALLED / name / "__init__.py"
+    held = getattr(sys.modules.get(name), "__file__", None)
+    if not file.is_file() or held == str(file):
+        return
+    spec = spec_from_file_location(name, file, submodule_search_locations=[str(file.parent)])
+    if spec is not None and spec.loader is not None:
+        module = module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
 
 
 def local_files(file: Path) -> list[Path]:

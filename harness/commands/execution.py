@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.running.prepare import Prepared
     from harness.running.schedule import Outcome
     from harness.sandbox.runs import Sandbox
+    from harness.store import Store
 
 STOP_SECONDS = 10.0
 """How long a worker may take to end a step and write the last epoch that it finished."""
@@ -111,6 +112,22 @@ def print_change(console: Console, found: Change) -> None:
             markup=False,
             highlight=False,
         )
+    for method, count in found.outdated.items():
+        console.print(
+            f"{count} scores of {method} on the board '{found.key}' were made with other code and wait for "
+            f"their trials: harness run {method.partition(':')[0]} makes them, of every seed that is given. "
+            "The old records stay.",
+            markup=False,
+            highlight=False,
+        )
+
+
+def print_strays(console: Console, store: Store) -> None:
+    """Say which records are on no board, so that none that was copied here is overlooked."""
+    from harness.running.boards import on_no_board, said_of
+
+    if said := said_of(on_no_board(store)):
+        console.print(plain(said), markup=False, highlight=False)
 
 
 def all_well(prepared: Prepared, outcome: Outcome) -> bool:
@@ -126,6 +143,11 @@ def print_outcome(console: Console, prepared: Prepared, outcome: Outcome) -> Non
             f"Scored {len(outcome.rescored)} records again from their kept predictions: the metrics or the "
             "true masks changed since. Nothing was trained for it."
         )
+    if outcome.again:
+        console.print(
+            f"Trained {len(outcome.again)} trials again for the weights that others start from; their "
+            "records are as they were."
+        )
     if outcome.already == total:
         console.print(f"Nothing to do: all {total} trials are done.")
     else:
@@ -140,6 +162,19 @@ def print_outcome(console: Console, prepared: Prepared, outcome: Outcome) -> Non
         console.print(plain(error), markup=False, highlight=False, soft_wrap=True)
     if outcome.count("failed"):
         console.print("harness show ID has the traceback; --retry-failed runs them again.")
+
+
+def print_weights(console: Console, prepared: Prepared) -> None:
+    """Remove the weights that nothing starts from, and say how much stays and goes."""
+    from harness.running.space import prune, readable
+
+    found = prune(prepared)
+    if found.removed:
+        console.print(
+            f"Removed the weights of {found.removed} trials ({readable(found.removed_bytes)}): no method "
+            f"here starts from them; kept those of {found.kept} ({readable(found.kept_bytes)}).",
+            highlight=False,
+        )
 
 
 def print_broken(console: Console, prepared: Prepared) -> None:

@@ -97,6 +97,7 @@ COMMANDS: dict[str, str] = {
 LISTS: dict[str, str] = {
     "methods": "method model models algorithm algorithms plugin plugins",
     "protocols": "protocol config configs benchmark benchmarks",
+    "space": "size sizes disk bytes storage usage cache weights du",
     "trials": "trial record records run runs result results scores jobs status history",
 }
 """What `harness list` lists, likewise."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import meaning
-from harness.commands.options import RUNS, Choice
+from harness.commands.options import CACHE, RUNS, Choice
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
 from harness.errors import HarnessError, plain
@@ -26,11 +26,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for a pro
 @click.argument("what", type=Choice(meaning.LISTS))
 @_JSON
 @RUNS
-def list_command(what: str, as_json: bool, runs: Path) -> None:
-    """List methods, shipped protocols, or the trials that have a record."""
+@CACHE
+def list_command(what: str, as_json: bool, runs: Path, cache: Path) -> None:
+    """List methods, shipped protocols, the trials that have a record, or what takes how much space."""
     lister: dict[str, Callable[[], int]] = {
         "methods": lambda: _list_methods(as_json),
         "protocols": lambda: _list_protocols(as_json),
+        "space": lambda: _list_space(runs, cache, as_json),
         "trials": lambda: _list_trials(runs, as_json),
     }
     sys.exit(lister[what]())
@@ -116,7 +118,22 @@ def _list_protocols(as_json: bool) -> int:
     return 0
 
 
+def _list_space(runs: Path, cache: Path, as_json: bool) -> int:
+    from harness.running.paths import Paths
+    from harness.running.space import parts, readable
+
+    found = parts(Paths(runs, None, cache))
+    if as_json:
+        _echo_json([{"path": str(one.path), "bytes": one.size, "what": one.what} for one in found])
+        return 0
+    wide = max((len(str(one.path)) for one in found), default=0)
+    for one in found:
+        click.echo(f"{readable(one.size):>8}  {plain(str(one.path)):{wide}}  {one.what}")
+    return 0
+
+
 def _list_trials(runs: Path, as_json: bool) -> int:
+    from harness.running.boards import on_no_board, said_of
     from harness.store import Store
 
     with waiting("Reading the records ..."):
@@ -133,6 +150,8 @@ def _list_trials(runs: Path, as_json: bool) -> int:
     wide = max((len(row["attribute"] or "-") for row in rows), default=0)
     for row in rows:
         click.echo(plain(_line(row, widths, wide)))
+    if said := said_of(on_no_board(store)):
+        click.echo(plain(said), err=True)
     return 0
 
 

@@ -15,7 +15,7 @@ import click
 from harness.commands.options import RUNS, Folder
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
-from harness.errors import HarnessError
+from harness.errors import HarnessError, plain
 
 _RUN = "`harness run --all` makes records, and --runs says where others lie"
 _LOOK_SECONDS = 1.0
@@ -58,6 +58,8 @@ def report_command(
         site.build(runs, out, images=not no_images)
         say("")
         click.echo(f"Wrote {index} in {time.monotonic() - began:.1f} s.")
+        for line in _beside(runs):
+            click.echo(plain(line))
         if before is not None:
             click.echo(site.diff(before, out))
     if open_it:
@@ -86,12 +88,24 @@ def _nothing_ended(runs: Path) -> str:
     )
 
 
+def _beside(runs: Path) -> list[str]:
+    """Return what a reader of the folder may miss on the site: cells without record, records without cell."""
+    from harness.running.boards import on_no_board, said_of, without_record
+    from harness.store import Store
+
+    store = Store(runs)
+    return [line for line in (*without_record(store), said_of(on_no_board(store))) if line]
+
+
 def _reporter(name: str) -> Any:
     from importlib.metadata import entry_points
+
+    from harness import identity
 
     found = {entry.name: entry for entry in entry_points(group="harness.reporters")}
     if name not in found:
         raise HarnessError(f"No reporter '{name}' is installed; run `pip install -e .` in the clone.")
+    identity.claim(found[name].module.partition(".")[0])
     return found[name].load()
 
 

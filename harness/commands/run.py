@@ -131,8 +131,10 @@ def run_command(
 
     execution.print_change(console, change(prepared))
     write_protocol(prepared, _command(protocol, methods, seeds, attributes, controls, tuned))
+    execution.print_strays(console, prepared.store)
     outcome = execution.execute(console, prepared, slots, device, retry_failed, box)
     execution.print_outcome(console, prepared, outcome)
+    execution.print_weights(console, prepared)
     sys.exit(0 if execution.all_well(prepared, outcome) else 1)
 
 

@@ -64,6 +64,7 @@ def pack_command(
         prepared = prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
         say("Packing the records ...")
         packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs))
+        _check_same(out, packed)
         pack.write(packed, out)
     click.echo(f"Wrote {out}, {len(packed) / 1e6:.1f} MB. It holds the source, the logs and the predictions.")
 
@@ -172,6 +173,15 @@ def _check_writable(out: Path) -> None:
     if out.is_dir() or not out.parent.is_dir():
         said = "a folder" if out.is_dir() else f"there is no folder {out.parent}"
         raise HarnessError(f"--out {out}: {said}; choose another place for the file.")
+
+
+def _check_same(out: Path, packed: bytes) -> None:
+    """Raise HarnessError where another file has the place: it may have been handed out."""
+    if out.is_file() and out.read_bytes() != packed:
+        raise HarnessError(
+            f"{out}: holds something else, an earlier submission perhaps; move it away, or give another "
+            "place with --out."
+        )
 
 
 def _check_rerun(seed: int | None, under: Protocol, sandbox: str | None) -> None:

@@ -88,12 +88,15 @@ def tune_command(
     execution.print_broken(console, search.prepared)
     outcome = execution.execute(console, search.prepared, slots, device, retry_failed)
     execution.print_outcome(console, search.prepared, outcome)
+    execution.print_weights(console, search.prepared)
     found, failed = tune.choose(search)
-    tune.write(file, chosen, search, found)
+    again = tune.write(file, chosen, search, found)
     for name, tuned in found.items():
         click.echo(_said(name, tuned))
     for name, error in failed.items():
         click.echo(f"{name}: no try ended, so nothing is chosen: {plain(error)}", err=True)
+    for name in again:
+        click.echo(f"{name}: was tuned before, with other code or outcomes; those tries stay in {file}.")
     click.echo(f"Wrote {file}; harness run --tuned {file} uses it.")
     sys.exit(0 if execution.all_well(search.prepared, outcome) else 1)
 

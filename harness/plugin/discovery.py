@@ -154,6 +154,24 @@ def requirements(file: Path) -> tuple[str, ...]:
     return ()
 
 
+def origins() -> set[str]:
+    """Return the names that the methods here say that they start from, without executing their files."""
+    found: set[str] = set()
+    for plugin in discover().values():
+        with contextlib.suppress(SyntaxError, OSError):
+            found |= {name for node in ast.walk(identity.parse(plugin.file)) if (name := _origin(node))}
+    return found
+
+
+def _origin(node: ast.AST) -> str:
+    """Return the text that a statement gives to `starts_from`, "" for any other."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+    named = any(isinstance(one, ast.Name) and one.id == "starts_from" for one in targets)
+    value = getattr(node, "value", None)
+    return value.value if named and isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
 def _packages(file: Path) -> dict[str, str]:
     """Return the version of each package that a loaded method requires."""
     names = [Requirement(text).name for text in requirements(file)]
@@ -214,6 +232,7 @@ def imported(plugin: Plugin) -> ModuleType:
     if missing := _missing(plugin.file):
         listed = " ".join(f"'{text}'" for text in missing)
         raise HarnessError(f"{plugin.file}: needs what is not installed; run `pip install {listed}`.")
+    identity.claim(identity.METHODS)
     with _importable(plugin.file.parent):
         return _execute(plugin)
 

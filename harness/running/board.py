@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,14 @@ class Change:
     """What a run is about to do to the boards that are here.
 
     key: of the board that it writes; others: key of each other board under its protocol's name, to what
-    this run's protocol has otherwise; replaced: method to why its cells leave the board.
+    this run's protocol has otherwise; replaced: method to why its cells leave the board; outdated: method
+    to how many of its cells had a score, will have none of it, and are not to run now.
     """
 
     key: str
     others: Mapping[str, str]
     replaced: Mapping[str, str]
+    outdated: Mapping[str, int] = field(default_factory=dict)
 
 
 def change(prepared: Prepared) -> Change:
@@ -61,10 +64,25 @@ def change(prepared: Prepared) -> Change:
     if old is None:
         return Change(key, others, {})
     _check_submitted(store, old, prepared)
-    kept, _ = _merged(old, prepared)
-    cells = {(row.method, row.attribute, row.seed) for row in kept}
+    rows, _ = _merged(old, prepared)
+    kept = rows[: len(rows) - len(prepared.plan.rows)]
+    cells = {(row.method, row.attribute, row.seed) for row in rows}
     gone = [row for row in old.plan if (row.method, row.attribute, row.seed) not in cells]
-    return Change(key, others, {row.method: _why_gone(row, old, prepared) for row in gone})
+    replaced = {row.method: _why_gone(row, old, prepared) for row in gone}
+    return Change(key, others, replaced, _outdated(store, old, kept))
+
+
+def _outdated(store: Store, old: ProtocolRecord, kept: Iterable[PlanRow]) -> dict[str, int]:
+    """Count, by method, cells that have a score and will wait for a trial that this run does not make."""
+    before = {(row.method, row.attribute, row.seed): row.trial for row in old.plan}
+    moved = [row for row in kept if before[row.method, row.attribute, row.seed] != row.trial]
+    return dict(
+        Counter(
+            row.method
+            for row in moved
+            if store.is_done(before[row.method, row.attribute, row.seed]) and not store.is_done(row.trial)
+        )
+    )
 
 
 def difference(board: ProtocolRecord, prepared: Prepared) -> str:

@@ -75,6 +75,8 @@ class Trial:
     """Of a twin, what is different: `shuffled groups`."""
     source: str = field(default="", repr=False)
     """Text of the method's file when the trial was planned."""
+    again: bool = False
+    """Is done, and trained once more for its weights alone: its record stays as it is."""
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from typing import Protocol as Interface
 
@@ -51,6 +51,8 @@ class Outcome:
     rescored: list[str] = field(default_factory=list)
     """Ids of the records whose kept predictions were scored again, because the metrics or masks changed."""
     errors: list[str] = field(default_factory=list)
+    again: list[Trial] = field(default_factory=list)
+    """Trials that are done and run again, because others start from their weights and these are gone."""
 
     def add(self, trial: Trial, status: str) -> None:
         """Note how a trial ended."""
@@ -110,7 +112,11 @@ def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: str
 def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Trial]]:
     """Part the plan's trials into those that have a record and those that are to run."""
     store, outcome, todo = prepared.store, Outcome(), []
+    again = _weights_gone(prepared, retry_failed)
     for trial in prepared.plan.trials.values():
+        if trial.id in again:
+            outcome.again.append(replace(trial, again=True))
+            continue
         status = store.status(trial.id)
         if status == "done":
             store.clear_work(trial.id)
@@ -120,7 +126,20 @@ def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Tri
             outcome.add(trial, "failed")
         else:
             todo.append(trial)
-    return outcome, todo
+    return outcome, [*outcome.again, *todo]
+
+
+def _weights_gone(prepared: Prepared, retry_failed: bool) -> set[str]:
+    """Return the trials that are done and whose weights, now gone, a trial that is to run starts from."""
+    store, trials, found = prepared.store, prepared.plan.trials, set()
+    for trial in trials.values():
+        before = trial.starts_from
+        if store.has(trial.id) and (store.is_done(trial.id) or not retry_failed):
+            continue
+        while before is not None and store.is_done(before) and not store.weights(before).is_file():
+            found.add(before)
+            before = trials[before].starts_from
+    return found
 
 
 def _rescore(prepared: Prepared, executor: Executor, outcome: Outcome) -> None:
@@ -210,6 +229,8 @@ class _Queue:
             try:
                 return future.result()
             except WorkerDied as error:
+                if trial.again:
+                    raise HarnessError(f"{trial.label}, again for its weights: {error}; run again.") from None
                 commit_failed(self.prepared.store, trial, f"{trial.label}: {error}.", "")
                 return "failed"
         except HarnessError as error:

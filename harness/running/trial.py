@@ -68,13 +68,14 @@ def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = 
             fitted = train_here(trial, inputs, device, work, _progress_file(work))
         else:
             fitted = train(trial, inputs, paths, device, work)
+        if trial.again:
+            _keep_weights(store, trial, fitted)
+            return "done"
         _progress_file(work)("scoring", 0, 1)
         started = time.monotonic()
         scores = scoring.score(trial.protocol, inputs.cohort, fitted.labels)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
-        if fitted.state:
-            files.make(store.weights(trial.id).parent)
-            files.write(store.weights(trial.id), origins.pack(fitted.state))
+        _write_weights(store, trial, fitted)
         _commit_done(store, trial, basis, fitted, scores, cost)
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -85,6 +86,8 @@ def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = 
         if isinstance(error, HarnessError) and not isinstance(error, TrialError):
             raise
         message = discovery.describe_error(error, trial.plugin.file)
+        if trial.again:
+            raise HarnessError(f"{trial.label}, again for its weights: {message}") from None
         commit_failed(store, trial, message, traceback.format_exc())
         return "failed"
     return "done"
@@ -98,7 +101,7 @@ def run_logged(trial: Trial, paths: Paths, device: str = "auto", train: Train | 
     """
     store = Store(paths.runs)
     with store.claimed(trial.id) as own:
-        if store.is_done(trial.id):
+        if store.is_done(trial.id) and not (trial.again and not store.weights(trial.id).is_file()):
             if own:
                 store.clear_work(trial.id)
             return "done"
@@ -132,8 +135,8 @@ def gather(trial: Trial, paths: Paths, device: str = "auto") -> Inputs:
     origin = None if trial.starts_from is None else Store(paths.runs).weights(trial.starts_from)
     if origin is not None and not origin.is_file():
         raise HarnessError(
-            f"{origin}: the weights that {trial.label} starts from are gone; delete the record of trial "
-            f"{trial.starts_from} and run it again."
+            f"{origin}: the weights that {trial.label} starts from are gone; run again, which trains trial "
+            f"{trial.starts_from} for them."
         )
     return Inputs(
         cohort,
@@ -185,6 +188,24 @@ def setting(trial: Trial) -> Setting:
         sampler=trial.sampler,
         shuffled=trial.shuffled,
     )
+
+
+def _keep_weights(store: Store, trial: Trial, fitted: Fitted) -> None:
+    """Keep the weights of a trial that is done, and nothing else. Raises HarnessError."""
+    _, labels = store.predictions(trial.id)
+    if not np.array_equal(labels, fitted.labels):
+        raise HarnessError(
+            f"{store.path(trial.id)}: {trial.label}, trained again for its weights, predicts otherwise than "
+            "its record: this machine is not the one that made it; delete the record and run again."
+        )
+    _write_weights(store, trial, fitted)
+    store.clear_work(trial.id)
+
+
+def _write_weights(store: Store, trial: Trial, fitted: Fitted) -> None:
+    if fitted.state:
+        files.make(store.weights(trial.id).parent)
+        files.write(store.weights(trial.id), origins.pack(fitted.state))
 
 
 def train_here(trial: Trial, inputs: Inputs, device: str, work: Path, progress: Progress) -> Fitted:

@@ -67,6 +67,8 @@ class Tuning(BaseModel):
     budget: int
     seeds: tuple[int, ...]
     methods: dict[str, Tuned] = {}
+    earlier: dict[str, tuple[Tuned, ...]] = {}
+    """Method to what was tried of it before, with other code or with trials that failed; oldest first."""
 
 
 def without_test(protocol: Protocol) -> Protocol:
@@ -227,10 +229,11 @@ def read_for(path: Path, protocol: Protocol) -> dict[str, Tuned]:
     return tuning.methods
 
 
-def write(path: Path, protocol: Protocol, search: Search, chosen: Mapping[str, Tuned]) -> None:
+def write(path: Path, protocol: Protocol, search: Search, chosen: Mapping[str, Tuned]) -> list[str]:
     """Write what was chosen; methods that were tuned before, under the same conditions, stay.
 
-    Raises HarnessError where the file's methods had another budget or other seeds: none may be tuned more.
+    Returns the methods that were tuned otherwise before: what was tried then stays as `earlier`. Raises
+    HarnessError where the file's methods had another budget or other seeds: none may be tuned more.
     """
     own = Tuning(
         protocol=protocol.name,
@@ -239,13 +242,20 @@ def write(path: Path, protocol: Protocol, search: Search, chosen: Mapping[str, T
         seeds=protocol.seeds,
         methods=dict(chosen),
     )
+    again: list[str] = []
     files.make(path.parent)
     # Two searches that end at the same time add to one file.
     with files.locked(path.with_name(f".{path.name}.lock")):
         if path.is_file():
             check_same_terms(path, protocol, search.budget)
-            own = own.model_copy(update={"methods": read(path).methods | own.methods})
+            old = read(path)
+            again = [name for name, one in chosen.items() if old.methods.get(name, one) != one]
+            earlier = {name: (*old.earlier.get(name, ()), old.methods[name]) for name in again}
+            own = own.model_copy(
+                update={"methods": old.methods | own.methods, "earlier": old.earlier | earlier}
+            )
         files.write(path, files.as_json(own))
+    return again
 
 
 def check_writable(path: Path) -> None:

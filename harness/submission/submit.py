@@ -49,11 +49,11 @@ def submit(manifest: Manifest, report: Report, yardstick: Yardstick, paths: Path
 def _check_board(store: Store, manifest: Manifest, yardstick: Yardstick) -> None:
     name = yardstick.protocol.name
     key = store.board_key(name, yardstick.digest)
-    if name not in store.protocols():
+    if not store.boards_of(name):
         return
     if key not in store.protocols():
         raise HarnessError(
-            f"{store.root}: its board '{name}' is of another protocol or cohort; "
+            f"{store.root}: its board '{store.boards_of(name)[0]}' is of another protocol or cohort; "
             "submit to another --runs folder."
         )
     there = {row for row in store.protocol(key).plan if row.method == manifest.method}
@@ -99,7 +99,7 @@ def _record_files(parsed: Parsed, yardstick: Yardstick, obtained: Obtained) -> d
 def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Paths) -> None:
     name = yardstick.protocol.name
     tuned = {method: one for method, one in manifest.tuned.items() if method == manifest.method}
-    if name not in store.protocols():
+    if not store.boards_of(name):
         if yardstick.cohort is None:
             raise HarnessError(f"{store.root}: there is no board '{name}' to add to.")
         prepared = Prepared(yardstick.protocol, yardstick.cohort, Plan({}, manifest.plan), (), paths, tuned)
