@@ -2,7 +2,7 @@
 BIN := .venv/bin
 PYTHON ?= python3
 
-.PHONY: install leaderboard test lint format bench
+.PHONY: install leaderboard test lint scripts format bench
 
 install: .venv/.installed
 
@@ -19,15 +19,32 @@ leaderboard: install
 test: install
 	$(BIN)/python -m pytest
 
-lint: install
+lint: install scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install
+# The pages' scripts: Biome lints them and TypeScript checks their types, at the versions that package.json names.
+NPM := $(shell command -v npm)
+
+scripts: $(if $(NPM),node_modules/.installed)
+ifdef NPM
+	npm run --silent check
+else ifeq ($(CI),true)
+	@echo "npm is not installed, so leaderboard/assets/*.js cannot be checked: apt-get install nodejs npm" && exit 1
+else
+	@echo "leaderboard/assets/*.js are not checked: npm is not installed (apt-get install nodejs npm)"
+endif
+
+node_modules/.installed: package.json
+	npm install --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+format: install $(if $(NPM),node_modules/.installed)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(if $(NPM),npm run --silent format)
 
 bench: install
 	$(BIN)/python -m pytest -s tests/benchmarks
