@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Tests share the cores, each worker with one thread; a file's tests stay together, and with them its fixtures.
 WORKERS := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install leaderboard test test-engines check affected lint format bench
+.PHONY: install leaderboard test test-engines check affected lint scripts format bench
 
 install: .venv/.installed
 
@@ -34,15 +34,32 @@ BASE ?=
 affected: install
 	$(BIN)/python tests/affected.py $(BASE)
 
-lint: install
+lint: install scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install
+# The pages' scripts: Biome lints them and TypeScript checks their types, at the versions that package.json names.
+NPM := $(shell command -v npm)
+
+scripts: $(if $(NPM),node_modules/.installed)
+ifdef NPM
+	npm run --silent check
+else ifeq ($(CI),true)
+	@echo "npm is not installed, so leaderboard/assets/*.js cannot be checked: apt-get install nodejs npm" && exit 1
+else
+	@echo "leaderboard/assets/*.js are not checked: npm is not installed (apt-get install nodejs npm)"
+endif
+
+node_modules/.installed: package.json
+	npm install --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+format: install $(if $(NPM),node_modules/.installed)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(if $(NPM),npm run --silent format)
 
 bench: install
 	$(BIN)/python -m pytest -s tests/benchmarks

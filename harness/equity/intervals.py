@@ -24,6 +24,7 @@ from harness.equity.quantities import Quantity
 LEVEL = 0.95
 STEPS = np.linspace(-6.0, 6.0, 17)
 _NEAR_TAIL = 0.04
+_LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def invert(
     shift, stretch = _line(quantity, overall, pattern, deviations, by_pattern, steps)
     centres = overall[:, None] + shift
     values = quantity(centres, centres[..., None] + stretch[..., None] * pattern[:, None])
-    observed = quantity(overall, overall[:, None] + pattern).astype(np.float32)[:, None, None]
+    estimate = quantity(overall, overall[:, None] + pattern)
+    observed = estimate.astype(np.float32)[:, None, None]
     simulated = _along(quantity, centres, stretch, pattern, deviations, by_pattern)
     below = (simulated < observed).mean(axis=2) + (simulated == observed).mean(axis=2) / 2
     lower, upper = _tails(simulated, stretch, bounded)
@@ -91,7 +93,10 @@ def invert(
     score = ndtri(np.clip(below, resolution, 1 - resolution))
     low = crossing(score - ndtri(upper), values)
     high = crossing(score - ndtri(np.maximum(lower, resolution)), values)
-    return low, high, crossing(score, values)
+    # Where no draw differs there is nothing to invert: the rounding of float32 would make an interval.
+    varies = np.maximum(deviations.std(axis=1), by_pattern.std(axis=2).max(axis=1)) > _LEAST_SPREAD
+    low, high, corrected = (np.where(varies, end, estimate) for end in (low, high, crossing(score, values)))
+    return low, high, corrected
 
 
 def _line(

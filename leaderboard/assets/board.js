@@ -1,138 +1,181 @@
 "use strict";
 // Filter, sort, search and choose columns: the tables are in the page, this shows and orders them.
-(() => {
-  const tools = document.querySelector(".tools");
-  if (!tools) return;
-  const sections = [...document.querySelectorAll("section.board")];
-  const control = (name) => tools.querySelector(`[name="${name}"]`);
-  const status = tools.querySelector("[role=status]");
+(({ page: { find, all, element, datum, headsOf, rowsOf, words, view }, large }) => {
+  const tools = find(document, ".tools");
+  const sections = all(document, "section.board");
+  const boxes = all(tools, "[name=column]", HTMLInputElement);
+  const status = find(tools, "[role=status]");
+  const search = find(tools, "[name=search]", HTMLInputElement);
+  const score = find(tools, "[name=score]", HTMLSelectElement);
 
-  const score = control("score");
-  const filters = { attribute: control("attribute"), structure: control("structure") };
-  const preset = { attribute: "", structure: tools.dataset.structure };
+  /** @typedef {"attribute" | "structure"} Filter */
+  /** @type {Record<Filter, HTMLSelectElement>} */
+  const filters = {
+    attribute: find(tools, "[name=attribute]", HTMLSelectElement),
+    structure: find(tools, "[name=structure]", HTMLSelectElement),
+  };
+  const NAMES = /** @type {Filter[]} */ (Object.keys(filters));
+  /** @type {Record<Filter, string>} */
+  const preset = { attribute: "", structure: datum(tools, "structure") };
+  const elsewhere = filters.structure.dataset.elsewhere === "yes";
 
+  /** @param {HTMLElement} section */
   function addSortButtons(section) {
     for (const header of headsOf(section)) {
-      const name = header.querySelector(".name");
+      const name = find(header, ".name");
       const button = element("button", { type: "button", className: "name", textContent: name.textContent });
-      button.addEventListener("click", () => sortBy(header.dataset.key));
+      button.addEventListener("click", () => sortBy(datum(header, "key")));
       name.replaceWith(button);
     }
   }
 
+  /** How a column is ordered at first. @param {string} key */
+  const usual = (key) => (key === "rank" || key === "method" ? "up" : "down");
+
+  /** @param {string} key */
   function sortBy(key) {
-    const view = View.read();
-    const first = key === "rank" || key === "method" ? "up" : "down";
-    const same = (view.sort || "rank") === key;
-    const order = same && (view.order || first) === first ? (first === "up" ? "down" : "up") : first;
-    View.set({ sort: key === "rank" && order === "up" ? "" : key, order: order === first ? "" : order });
+    const asked = view.read();
+    const first = usual(key);
+    const same = (asked.sort || "rank") === key && (asked.order || first) === first;
+    const order = same ? (first === "up" ? "down" : "up") : first;
+    view.set({ sort: key === "rank" && order === "up" ? "" : key, order: order === first ? "" : order });
   }
 
+  /** @typedef {{row: HTMLTableRowElement, value: number | string | null, at: number}} Line */
+
+  /** @param {HTMLTableCellElement} cell */
   function value(cell) {
-    if (cell.dataset.v === undefined) return cell.textContent.trim().toLowerCase();
+    if (cell.dataset.v === undefined) return (cell.textContent ?? "").trim().toLowerCase();
     return cell.dataset.v === "" ? null : Number(cell.dataset.v);
   }
 
+  /** Lines without a value are last either way. @param {Line} a @param {Line} b @param {number} sign */
   function compare(a, b, sign) {
-    if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.at - b.at;
+    if (a.value === null || b.value === null) return Number(a.value === null) - Number(b.value === null) || a.at - b.at;
     return sign * (a.value < b.value ? -1 : a.value > b.value ? 1 : 0) || a.at - b.at;
   }
 
+  /** @param {HTMLElement} section @param {string} key @param {string} [order] */
   function sort(section, key, order) {
-    const all = headsOf(section);
-    const column = all.findIndex((header) => header.dataset.key === key);
+    const heads = headsOf(section);
+    const column = heads.findIndex((header) => header.dataset.key === key);
     // A column that this table lacks, as the groups of another attribute.
     if (column < 0) {
       if (key !== "rank") sort(section, "rank");
       return;
     }
-    const up = (order || (key === "rank" || key === "method" ? "up" : "down")) === "up";
-    all.forEach((header, i) => {
+    const up = (order || usual(key)) === "up";
+    heads.forEach((header, i) => {
       if (i === column) header.setAttribute("aria-sort", up ? "ascending" : "descending");
       else header.removeAttribute("aria-sort");
     });
-    const rows = rowsOf(section).map((row) => ({ row, value: value(row.cells[column]), at: Number(row.dataset.at) }));
-    rows.sort((a, b) => compare(a, b, up ? 1 : -1));
-    section.querySelector("table.scores tbody").append(...rows.map(({ row }) => row));
+    const lines = rowsOf(section).map((row) => ({ row, value: value(row.cells[column]), at: Number(row.dataset.at) }));
+    lines.sort((a, b) => compare(a, b, up ? 1 : -1));
+    find(section, "table.scores tbody").append(...lines.map(({ row }) => row));
   }
 
-  function search(section, text) {
+  // Show the methods that have the text in their cell, and count them.
+  /** @param {HTMLElement} section @param {string} text */
+  function findMethods(section, text) {
     const wanted = text.trim().toLowerCase();
     let shown = 0;
     for (const row of rowsOf(section)) {
-      row.hidden = wanted !== "" && !row.querySelector("th").textContent.toLowerCase().includes(wanted);
-      shown += !row.hidden;
+      row.hidden = wanted !== "" && !(find(row, "th").textContent ?? "").toLowerCase().includes(wanted);
+      shown += row.hidden ? 0 : 1;
     }
     return shown;
   }
 
+  /** @param {HTMLElement} section @param {Set<string>} hidden @param {string} wanted the score shown alone, or "" */
   function showColumns(section, hidden, wanted) {
     headsOf(section).forEach((header, i) => {
-      const other = wanted !== "" && "metric" in header.dataset && header.dataset.metric !== wanted;
-      const off = other || hidden.has(header.dataset.column || header.dataset.key);
+      const other = wanted !== "" && header.dataset.metric !== undefined && header.dataset.metric !== wanted;
+      const off = other || hidden.has(datum(header, "column") || datum(header, "key"));
       if (header.hidden === off) return;
       header.hidden = off;
       for (const row of rowsOf(section)) row.cells[i].hidden = off;
     });
   }
 
-  // What the address asks for, else the preset; a name that is not there is said in `unknown`.
-  function chosen(view, name, unknown) {
-    if (!(name in view)) return preset[name];
-    if ([...filters[name].options].some((option) => option.value === view[name]) || view[name] === "all") return view[name];
-    unknown.push(`There is no ${name} “${view[name]}” here.`);
+  /** @param {HTMLSelectElement} select @param {string} asked */
+  const offers = (select, asked) => [...select.options].some((option) => option.value === asked);
+
+  /**
+   * What the address asks for, else the preset; a name that is not there is said in `unknown`.
+   * @param {View} asked
+   * @param {Filter} name
+   * @param {string[]} unknown
+   */
+  function chosen(asked, name, unknown) {
+    const wanted = asked[name];
+    if (wanted === undefined) return preset[name];
+    if (wanted === "all" || offers(filters[name], wanted)) return wanted;
+    unknown.push(`There is no ${name} “${wanted}” here.`);
     return preset[name];
   }
 
-  function show(view) {
+  /** @param {View} asked */
+  function show(asked) {
+    /** @type {string[]} */
     const unknown = [];
-    const wanted = { attribute: chosen(view, "attribute", unknown), structure: chosen(view, "structure", unknown) };
-    score.value = [...score.options].some((option) => option.value === view.score) ? view.score : "";
-    if (view.score && !score.value) unknown.push(`There is no score “${view.score}” here.`);
-    const elsewhere = filters.structure.dataset.elsewhere === "yes";
-    const hidden = new Set((view.hide || "").split(" ").filter(Boolean));
-    let shown = 0, most = 0;
+    const wanted = {
+      attribute: chosen(asked, "attribute", unknown),
+      structure: chosen(asked, "structure", unknown),
+    };
+    const text = asked.search ?? "";
+    score.value = offers(score, asked.score ?? "") ? (asked.score ?? "") : "";
+    if (asked.score && !score.value) unknown.push(`There is no score “${asked.score}” here.`);
+    const hidden = new Set(words(asked.hide));
+    let shown = 0;
+    let most = 0;
     for (const section of sections) {
-      const fits = (name) => elsewhere || wanted[name] === "all" || !wanted[name] || wanted[name] === section.dataset[name];
-      section.hidden = !(fits("attribute") && fits("structure"));
+      /** @param {Filter} name */
+      const fits = (name) =>
+        elsewhere || wanted[name] === "all" || !wanted[name] || wanted[name] === section.dataset[name];
+      section.hidden = !NAMES.every(fits);
       if (section.hidden) continue;
-      sort(section, view.sort || "rank", view.order);
+      sort(section, asked.sort || "rank", asked.order);
       showColumns(section, hidden, score.value);
-      shown = search(section, view.search || "");
+      shown = findMethods(section, text);
       most = rowsOf(section).length;
-      Large.lay(section);
+      large.lay(section);
     }
-    filters.attribute.value = elsewhere ? filters.attribute.dataset.here : wanted.attribute;
-    filters.structure.value = elsewhere ? filters.structure.dataset.here : wanted.structure;
-    if (document.activeElement !== control("search")) control("search").value = view.search || "";
-    tools.querySelectorAll("[name=column]").forEach((box) => (box.checked = !hidden.has(box.value)));
-    status.textContent = [...unknown, ...(view.search ? [`${shown} of ${most} methods`] : [])].join(" ");
+    for (const name of NAMES) filters[name].value = elsewhere ? datum(filters[name], "here") : wanted[name];
+    if (document.activeElement !== search) search.value = text;
+    for (const box of boxes) box.checked = !hidden.has(box.value);
+    status.textContent = [...unknown, ...(text ? [`${shown} of ${most} methods`] : [])].join(" ");
   }
 
+  /** Where each section has a page of its own, that page; else the section on this one. @param {Filter} name */
   function goTo(name) {
-    const option = { ...Object.fromEntries(Object.entries(filters).map(([key, select]) => [key, select.value])) };
-    const key = `${option.attribute}/${option.structure}`;
-    const pages = JSON.parse(tools.dataset.pages);
-    if (pages[key]) location.href = pages[key] + location.hash;
-    else View.set({ [name]: option[name] === preset[name] ? "" : option[name] || "all" });
+    /** @type {Record<string, string>} */
+    const pages = JSON.parse(datum(tools, "pages"));
+    const there = pages[`${filters.attribute.value}/${filters.structure.value}`];
+    const value = filters[name].value;
+    if (there) location.href = there + location.hash;
+    else view.set({ [name]: value === preset[name] ? "" : value || "all" });
   }
 
-  for (const [name, select] of Object.entries(filters)) select.addEventListener("change", () => goTo(name));
-  score.addEventListener("change", () => View.set({ score: score.value }));
-  control("search").addEventListener("input", (event) => View.set({ search: event.target.value }, true));
-  tools.querySelectorAll("[name=column]").forEach((box) =>
+  for (const name of NAMES) filters[name].addEventListener("change", () => goTo(name));
+  score.addEventListener("change", () => view.set({ score: score.value }));
+  search.addEventListener("input", () => view.set({ search: search.value }, true));
+  for (const box of boxes) {
     box.addEventListener("change", () => {
-      const off = [...tools.querySelectorAll("[name=column]")].filter((b) => !b.checked).map((b) => b.value);
-      View.set({ hide: off.join(" ") });
-    }),
-  );
-  tools.querySelector("[name=reset]").addEventListener("click", () => (location.hash = ""));
-
-  sections.forEach((section) => {
-    rowsOf(section).forEach((row, i) => (row.dataset.at = i));
-    addSortButtons(section);
+      const off = boxes.filter((one) => !one.checked).map((one) => one.value);
+      view.set({ hide: off.join(" ") });
+    });
+  }
+  find(tools, "[name=reset]").addEventListener("click", () => {
+    location.hash = "";
   });
+
+  for (const section of sections) {
+    rowsOf(section).forEach((row, i) => {
+      row.dataset.at = String(i);
+    });
+    addSortButtons(section);
+  }
   tools.hidden = false;
-  View.onChange(show);
-  View.tell();
-})();
+  view.onChange(show);
+  view.tell();
+})(Board);

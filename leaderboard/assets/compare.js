@@ -1,81 +1,110 @@
 "use strict";
 // Compare 2 to 4 methods side by side: the columns of the chosen rows, turned into rows.
-(() => {
-  const tools = document.querySelector(".tools");
-  if (!tools) return;
-  const button = tools.querySelector("[name=compare]");
-  const dialog = element("dialog", { className: "compare", attributes: { "aria-label": "Methods side by side", closedby: "any" } });
+(({ page: { find, all, element, datum, headsOf, rowsOf, words, decoded, view } }) => {
+  const button = find(document, ".tools [name=compare]", HTMLButtonElement);
+  const dialog = element("dialog", {
+    className: "compare",
+    attributes: { "aria-label": "Methods side by side", closedby: "any" },
+  });
   document.body.append(dialog);
 
-  const chosen = () => [...new Set([...document.querySelectorAll("[name=pick]:checked")].map((box) => box.value))];
+  const boxes = () => all(document, "[name=pick]", HTMLInputElement);
+  const chosen = () => [...new Set(boxes().flatMap((box) => (box.checked ? [box.value] : [])))];
+  /** @param {HTMLTableRowElement} row */
+  const title = (row) => find(row, "th a").textContent ?? "";
 
   function addBoxes() {
-    for (const row of document.querySelectorAll("table.scores tbody tr")) {
-      const cell = row.querySelector("th");
-      const name = cell.querySelector("a").textContent;
+    for (const row of all(document, "table.scores tbody tr", HTMLTableRowElement)) {
       const box = element("input", {
-        type: "checkbox", name: "pick", value: row.dataset.method,
-        attributes: { "aria-label": `Compare ${name}` },
+        type: "checkbox",
+        name: "pick",
+        value: datum(row, "method"),
+        attributes: { "aria-label": `Compare ${title(row)}` },
       });
       box.addEventListener("change", () => pick(box.value, box.checked));
-      cell.prepend(box);
+      find(row, "th").prepend(box);
     }
   }
 
+  /** @param {string} method @param {boolean} on */
   function pick(method, on) {
-    for (const box of document.querySelectorAll("[name=pick]")) if (box.value === method) box.checked = on;
-    const picked = chosen();
-    button.disabled = picked.length < 2 || picked.length > 4;
-    button.textContent = picked.length ? `Compare ${picked.length} method${picked.length > 1 ? "s" : ""}` : "Compare 2–4 methods";
-    if (picked.length > 4) button.textContent = "Compare at most 4 methods";
+    for (const box of boxes()) if (box.value === method) box.checked = on;
+    const count = chosen().length;
+    button.disabled = count < 2 || count > 4;
+    if (count > 4) button.textContent = "Compare at most 4 methods";
+    else button.textContent = count ? `Compare ${count} method${count > 1 ? "s" : ""}` : "Compare 2–4 methods";
   }
 
+  /** @param {HTMLElement} section @param {string[]} methods */
   function side(section, methods) {
-    const rows = methods.map((method) => rowsOf(section).find((row) => row.dataset.method === method));
-    const heads = headsOf(section);
-    const table = element("table", { className: "plain" });
-    const top = element("tr", {}, element("td"));
-    rows.forEach((row) => top.append(element("th", { scope: "col", textContent: row.querySelector("th a").textContent })));
-    table.append(element("thead", {}, top));
-    const body = element("tbody");
-    for (const [words, say] of [["Told apart?", (row) => apart(row, rows)], ["Finished", (row) => row.dataset.status], ["Obtained", (row) => row.dataset.obtained]]) {
+    const rows = methods.flatMap((method) => rowsOf(section).filter((row) => row.dataset.method === method));
+    const top = rows.map((row) => element("th", { scope: "col", textContent: title(row) }));
+    /** @type {[string, (row: HTMLTableRowElement) => string][]} */
+    const about = [
+      ["Told apart?", (row) => apart(row, rows)],
+      ["Finished", (row) => datum(row, "status")],
+      ["Obtained", (row) => datum(row, "obtained")],
+    ];
+    const lines = about.map(([text, say]) => {
       const cells = rows.map((row) => element("td", { className: "num", textContent: say(row) || "–" }));
-      body.append(element("tr", {}, element("th", { scope: "row", textContent: words }), ...cells));
-    }
-    heads.forEach((head, i) => {
-      if (head.dataset.key === "method") return;
-      const line = element("tr", {}, element("th", { scope: "row" }, ...[...head.childNodes].map((node) => plain(node))));
-      rows.forEach((row) => line.append(element("td", { className: "num" }, ...[...row.cells[i].childNodes].map((n) => n.cloneNode(true)))));
-      body.append(line);
+      return element("tr", {}, element("th", { scope: "row", textContent: text }), ...cells);
     });
-    table.append(body);
-    const title = section.querySelector("h2").textContent;
-    return element("div", { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": title } }, element("h3", { textContent: title }), table);
+    headsOf(section).forEach((head, i) => {
+      if (head.dataset.key === "method") return;
+      const cells = rows.map((row) => element("td", { className: "num" }, ...copies(row.cells[i])));
+      lines.push(element("tr", {}, element("th", { scope: "row" }, ...copies(head)), ...cells));
+    });
+    const words = find(section, "h2").textContent ?? "";
+    return element(
+      "div",
+      { className: "scroll", tabIndex: 0, attributes: { role: "region", "aria-label": words } },
+      element("h3", { textContent: words }),
+      element(
+        "table",
+        { className: "plain" },
+        element("thead", {}, element("tr", {}, element("td"), ...top)),
+        element("tbody", {}, ...lines),
+      ),
+    );
   }
 
-  // By the letters, which are of the paired tests between all methods of the table.
+  /**
+   * By the letters, which are of the paired tests between all methods of the table.
+   * @param {HTMLElement} row
+   * @param {HTMLTableRowElement[]} rows
+   */
   function apart(row, rows) {
     const others = rows.filter((other) => other !== row && other.dataset.letters);
-    if (!row.dataset.letters || !others.length) return "not tested";
-    const shared = (other) => [...other.dataset.letters].some((letter) => row.dataset.letters.includes(letter));
-    const names = others.filter((other) => !shared(other)).map((other) => other.querySelector("th a").textContent);
+    const own = datum(row, "letters");
+    if (!own || !others.length) return "not tested";
+    /** @param {HTMLElement} other */
+    const shared = (other) => [...datum(other, "letters")].some((letter) => own.includes(letter));
+    const names = others.filter((other) => !shared(other)).map(title);
     return names.length ? `from ${names.join(", ")}` : "from none of these";
   }
 
-  function plain(node) {
-    if (node.nodeName !== "BUTTON") return node.cloneNode(true);
-    return element("span", { className: "name", textContent: node.textContent });
+  /** What is in a cell once more; a button that sorts is only a name here. @param {HTMLElement} cell */
+  function copies(cell) {
+    return [...cell.childNodes].map((node) =>
+      node.nodeName === "BUTTON"
+        ? element("span", { className: "name", textContent: node.textContent ?? "" })
+        : node.cloneNode(true),
+    );
   }
 
-  function show(view) {
-    const methods = (view.compare || "").split(" ").filter(Boolean).map(decoded);
-    const sections = [...document.querySelectorAll("section.board:not([hidden])")];
-    const known = methods.filter((m) => sections.some((section) => rowsOf(section).some((row) => row.dataset.method === m)));
+  /** @param {View} asked */
+  function show(asked) {
+    const sections = all(document, "section.board:not([hidden])");
+    const there = new Set(sections.flatMap(rowsOf).map((row) => row.dataset.method));
+    const known = words(asked.compare).flatMap((word) => {
+      const method = decoded(word);
+      return method !== null && there.has(method) ? [method] : [];
+    });
     if (known.length < 2 || known.length > 4) {
       if (dialog.open) dialog.close();
       return;
     }
-    [...new Set([...chosen(), ...known])].forEach((method) => pick(method, known.includes(method)));
+    for (const method of new Set([...chosen(), ...known])) pick(method, known.includes(method));
     const close = element("button", { type: "button", textContent: "Close" });
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(
@@ -86,8 +115,10 @@
   }
 
   addBoxes();
-  button.addEventListener("click", () => View.set({ compare: chosen().map(encodeURIComponent).join(" ") }));
-  dialog.addEventListener("close", () => View.read().compare && View.set({ compare: "" }));
-  View.onChange(show);
-  show(View.read());
-})();
+  button.addEventListener("click", () => view.set({ compare: chosen().map(encodeURIComponent).join(" ") }));
+  dialog.addEventListener("close", () => {
+    if (view.read().compare) view.set({ compare: "" });
+  });
+  view.onChange(show);
+  show(view.read());
+})(Board);

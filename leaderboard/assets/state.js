@@ -1,28 +1,112 @@
 "use strict";
-// The view as the part of the address after '#': a link to it is a link to the view.
-const View = (() => {
+// The one name that the scripts share, and the page: its elements, and the view in its address.
+// A script is a function called at once: it takes from Board what it needs, which scripts before it have put
+// there, and puts there what it adds. Scripts that work from disk cannot be modules.
+const Board = {};
+
+/**
+ * The view as the address has it: what is asked for, by name.
+ * @typedef {{[name: string]: string | undefined}} View
+ *
+ * @typedef {{data?: Record<string, string>, attributes?: Record<string, string>}} Named
+ */
+
+Board.page = (() => {
+  /** @type {((view: View) => void)[]} */
   const listeners = [];
+
+  /**
+   * The first element under `root` that fits, which has to be there.
+   * @template {HTMLElement} [T=HTMLElement]
+   * @param {ParentNode} root
+   * @param {string} selector
+   * @param {new () => T} [kind]
+   */
+  function find(root, selector, kind) {
+    const found = all(root, selector, kind)[0];
+    if (!found) throw new Error(`${selector} is not on this page`);
+    return found;
+  }
+
+  /**
+   * Every element under `root` that fits.
+   * @template {HTMLElement} [T=HTMLElement]
+   * @param {ParentNode} root
+   * @param {string} selector
+   * @param {new () => T} [kind]
+   * @returns {T[]}
+   */
+  function all(root, selector, kind) {
+    const wanted = kind ?? HTMLElement;
+    return /** @type {T[]} */ ([...root.querySelectorAll(selector)].filter((one) => one instanceof wanted));
+  }
+
+  /**
+   * A new element, with what is in it; `data` and `attributes` are those that are no property of it.
+   * @template {keyof HTMLElementTagNameMap} T
+   * @param {T} tag
+   * @param {Partial<Omit<HTMLElementTagNameMap[T], "attributes">> & Named} [properties]
+   * @param {(Node | string)[]} children
+   * @returns {HTMLElementTagNameMap[T]}
+   */
+  function element(tag, properties = {}, ...children) {
+    const { data = {}, attributes = {}, ...rest } = properties;
+    const made = document.createElement(tag);
+    Object.assign(made, rest);
+    Object.assign(made.dataset, data);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  /** What `data-...` says, "" where it is not there. @param {HTMLElement} from @param {string} name */
+  const datum = (from, name) => from.dataset[name] ?? "";
+
+  // A section's own table; the panel below it has tables too.
+  /** @param {HTMLElement} section */
+  const headsOf = (section) => all(section, "table.scores thead th", HTMLTableCellElement);
+  /** @param {HTMLElement} section */
+  const rowsOf = (section) => all(section, "table.scores tbody tr", HTMLTableRowElement);
+
+  /** The words of a list in the address. @param {string | undefined} text */
+  const words = (text) => (text ?? "").split(" ").filter(Boolean);
+
+  /** null for what is no encoding: not every '%' begins a character. @param {string} text */
+  function decoded(text) {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return null;
+    }
+  }
 
   // The section that an address without a view names, by its id alone; null where there is none.
   function named() {
     const text = decoded(location.hash.slice(1));
     if (!text || text.includes("=")) return null;
     const section = document.getElementById(text);
-    return section && section.dataset.attribute ? section : null;
+    return section?.dataset.attribute ? section : null;
   }
 
+  /** @returns {View} */
   function read() {
     const section = named();
     if (section) return { attribute: section.dataset.attribute, structure: section.dataset.structure };
     return location.hash.includes("=") ? Object.fromEntries(new URLSearchParams(location.hash.slice(1))) : {};
   }
 
+  /** @param {View} view */
   function address(view) {
-    const kept = Object.entries(view).filter(([, value]) => value !== "" && value != null);
-    return "#" + new URLSearchParams(kept.sort(([a], [b]) => (a < b ? -1 : 1)));
+    const kept = Object.entries(view).flatMap(([name, value]) => (value ? [[name, value]] : []));
+    return `#${new URLSearchParams(kept.sort(([a], [b]) => (a < b ? -1 : 1)))}`;
   }
 
-  // `typing` replaces the entry in the history, so that the back button does not undo letter by letter.
+  /**
+   * Change the view. `typing` replaces the entry in the history, so that the back button does not undo letter
+   * by letter.
+   * @param {View} changes
+   * @param {boolean} [typing]
+   */
   function set(changes, typing = false) {
     const next = address({ ...read(), ...changes });
     if (next === location.hash || (next === "#" && !location.hash)) return;
@@ -36,58 +120,38 @@ const View = (() => {
 
   function tell() {
     const view = read();
-    listeners.forEach((listener) => listener(view));
+    for (const listener of listeners) listener(view);
     // The browser looked for it while it may have been hidden.
     named()?.scrollIntoView();
   }
 
+  /** @param {(view: View) => void} listener */
   function onChange(listener) {
     listeners.push(listener);
   }
 
   window.addEventListener("hashchange", tell);
-  return { read, set, tell, onChange, address };
+
+  // As an address of its own "#main" would be a view: the default one.
+  find(document, "a.skip").addEventListener("click", (event) => {
+    const main = find(document, "#main");
+    event.preventDefault();
+    main.tabIndex = -1;
+    main.focus();
+  });
+
+  const openMenus = () => all(document, "details.menu[open]", HTMLDetailsElement);
+  document.addEventListener("click", (event) => {
+    for (const menu of openMenus()) if (!menu.contains(/** @type {Node} */ (event.target))) menu.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of openMenus()) {
+      const inside = menu.contains(document.activeElement);
+      menu.open = false;
+      if (inside) find(menu, "summary").focus();
+    }
+  });
+
+  return { find, all, element, datum, headsOf, rowsOf, words, decoded, view: { read, set, tell, onChange } };
 })();
-
-// null for what is no encoding: not every '%' begins a character.
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return null;
-  }
-}
-
-function element(tag, properties = {}, ...children) {
-  const { data = {}, attributes = {}, ...rest } = properties;
-  const made = Object.assign(document.createElement(tag), rest);
-  Object.assign(made.dataset, data);
-  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-  made.append(...children);
-  return made;
-}
-
-// A section's own table; the panel below it has tables too.
-const headsOf = (section) => [...section.querySelectorAll("table.scores thead th")];
-const rowsOf = (section) => [...section.querySelectorAll("table.scores tbody tr")];
-
-// As an address of its own "#main" would be a view: the default one.
-document.querySelector("a.skip").addEventListener("click", (event) => {
-  const main = document.getElementById("main");
-  event.preventDefault();
-  main.tabIndex = -1;
-  main.focus();
-});
-
-const openMenus = () => [...document.querySelectorAll("details.menu[open]")];
-document.addEventListener("click", (event) => {
-  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of openMenus()) {
-    const inside = menu.contains(document.activeElement);
-    menu.open = false;
-    if (inside) menu.querySelector("summary").focus();
-  }
-});

@@ -41,7 +41,7 @@ def write(path: Path, board: Board, section: Section) -> None:
     """Write the section's scores as a script that hands them to the page."""
     text = json.dumps(pack(board, section), ensure_ascii=True, separators=(",", ":"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"Scores.receive({text});\n", encoding="utf-8")
+    path.write_text(f"Board.scores.receive({text});\n", encoding="utf-8")
 
 
 def pack(board: Board, section: Section) -> dict[str, object]:

@@ -174,3 +174,13 @@ def test_intervals_of_fractions_stay_among_fractions():
     fractions = table[~table["quantity"].isin(["skewed_error_ratio"])]
     assert fractions["high"].max() <= 1
     assert fractions["low"].min() >= 0
+
+
+@pytest.mark.parametrize("level", [[0.5, 0.9], [0.7, 0.7], [0.61, 0.6100001]])
+def test_what_does_not_vary_has_itself_as_its_interval(level):
+    # Nothing but rounding distinguishes the draws: a true ES outside the estimate is out of the question.
+    values = np.tile(np.repeat(level, 20), (3, 1))
+    scores = Scores({"erm": values}, np.repeat(["a", "b"], 20), np.arange(40))
+    table = summarise(resample(scores, resamples=200)).query("group == ''")
+    for column in ("low", "high", "corrected"):
+        assert table[column].to_numpy() == pytest.approx(table["estimate"].to_numpy(), abs=1e-9), column
