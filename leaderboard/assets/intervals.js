@@ -210,14 +210,14 @@ Board.intervals = (() => {
     const shares = draws.methods.map(() => 0);
     const seeds = draws.methods.map((method) => bySeeds(draws, method));
     draws.normals.forEach((_, r) => {
-      let best = -1;
-      let highest = Number.NEGATIVE_INFINITY;
-      draws.methods.forEach(({ means, plain }, m) => {
-        const moved = means.map((v, k) => v + plain[r][k] + seeds[m][r][k]);
-        const value = quantity(dot(moved, draws.weights), moved.slice(0, -1));
-        if (value > highest) [best, highest] = [m, value];
+      const values = draws.methods.map(({ means, plain, parts: { share } }, m) => {
+        const moved = means.map((v, k) => v + plain[r][k] * share[k] + seeds[m][r][k]);
+        return quantity(dot(moved, draws.weights), moved.slice(0, -1));
       });
-      if (best >= 0) shares[best] += 1 / draws.normals.length;
+      const highest = Math.max(...values.filter((v) => !Number.isNaN(v)));
+      // Methods that tie share the draw; to the bit they rarely do.
+      const won = values.flatMap((v, m) => (Math.abs(v - highest) <= 1e-12 ? [m] : []));
+      for (const m of won) shares[m] += 1 / (won.length * draws.normals.length);
     });
     return shares;
   }
