@@ -137,8 +137,8 @@ def without_record(store: Store) -> list[str]:
             rest = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
             lines.append(
                 f"{gone.total()} of {len(rows)} cells of the board '{board.name}' have no record: "
-                f"{listed}{rest}. harness run METHOD makes them; those of a submission come back when its file "
-                "is submitted again."
+                f"{listed}{rest}. harness run METHOD makes them; those of a submission come back when its "
+                "file is submitted again."
             )
     return lines
 
