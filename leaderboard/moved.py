@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ TOLERANCE = 5e-4
 """What does not show in three digits has not moved."""
 
 SHOWN = ("es_sum", "overall", "gap")
+FRACTIONS = ("dice", "iou", "nsd")
 
 # The start of a fact's name in a trial's identity, and what to call it when it differs.
 _CAUSES = (
@@ -56,35 +58,107 @@ class Cell:
         return f"{self.protocol}: {self.method.method} ({where})"
 
 
-def diff(old: Path, new: Path) -> str:
-    """Return what moved from one site to the other, a line a method, attribute and structure.
+@dataclass(frozen=True)
+class Move:
+    """What is different of a cell that both sites have.
 
-    `old` and `new` are folders of sites or their leaderboard.json. Raises HarnessError for a file that
-    is missing or of another schema.
+    changes: phrases; by: the most that a score moved, 0 where none did; ranks_alone: whether nothing but
+    its rank among the methods is another.
+    """
+
+    cell: Cell
+    changes: tuple[str, ...]
+    cause: str
+    by: float
+    ranks_alone: bool
+
+    @property
+    def line(self) -> str:
+        """What a person is told."""
+        return f"{self.cell.name}: {'; '.join(self.changes)}. Because of {self.cause}."
+
+
+def diff(old: Path, new: Path) -> str:
+    """Return what moved from one site to the other: a line that counts it, then what moved most first.
+
+    A line for each method, attribute and structure whose score or status is another, one for each method
+    that came or went, and one for all the ranks that are another because of that. `old` and `new` are
+    folders of sites or their leaderboard.json. Raises HarnessError for a file that is missing or of another
+    schema.
     """
     before, after = _read(old), _read(new)
-    lines = [*_boards(before, after), *_cells(before, after)]
-    return "\n".join(lines) if lines else "Nothing moved."
+    cells_before, cells_after = _cells(before, after), _cells(after, before)
+    redefined = before.definition_digest != after.definition_digest
+    shared = [key for key in cells_after if key in cells_before]
+    moves = [_move(cells_before[key], cells_after[key], redefined) for key in shared]
+    moved = sorted((one for one in moves if one.changes), key=lambda one: (-one.by, one.cell.name))
+    boards = list(_boards(before, after))
+    came, went = _whole(cells_after, cells_before), _whole(cells_before, cells_after)
+    lines = [
+        *boards,
+        *(f"{name}: no longer there, in {_plural(count, 'cell')}" for name, count in went.items()),
+        *(f"{name}: new, in {_plural(count, 'cell')}" for name, count in came.items()),
+        *(one.line for one in moved if not one.ranks_alone),
+        *_ranks([one for one in moved if one.ranks_alone]),
+    ]
+    if redefined:
+        lines.insert(0, "The definitions of the statistics (harness.equity) differ between the two sites.")
+    return "\n".join([_counted(boards, came, went, moved), *lines]) if lines else "Nothing moved."
+
+
+def _counted(boards: list[str], came: dict[str, int], went: dict[str, int], moved: Sequence[Move]) -> str:
+    """Return the line that counts: `1 method added; no score moved`."""
+    told = [
+        (sum("new board" in line for line in boards), "board", "added"),
+        (sum("no longer" in line for line in boards), "board", "gone"),
+        (len(came), "method", "added"),
+        (len(went), "method", "gone"),
+    ]
+    parts = [f"{_plural(count, what)} {how}" for count, what, how in told if count]
+    scores = [one for one in moved if one.by]
+    methods = {(one.cell.protocol, one.cell.method.method) for one in scores}
+    moves = f"{_plural(len(scores), 'score')} of {_plural(len(methods), 'method')} moved"
+    parts.append(moves if scores else "no score moved")
+    others = sum(not one.by and not one.ranks_alone for one in moved)
+    return "; ".join(parts + ([f"{_plural(others, 'status')} changed"] if others else []))
+
+
+def _plural(count: int, word: str) -> str:
+    if count == 1:
+        return f"1 {word}"
+    return f"{count} {word}{'es' if word.endswith('s') else 's'}"
 
 
 def _boards(before: Export, after: Export) -> Iterator[str]:
     old, new = ({p.name for p in export.protocols} for export in (before, after))
     yield from (f"{name}: new board" for name in sorted(new - old))
     yield from (f"{name}: no longer there" for name in sorted(old - new))
-    if before.definition_digest != after.definition_digest:
-        yield "The definitions of the statistics (harness.equity) differ between the two sites."
 
 
-def _cells(before: Export, after: Export) -> Iterator[str]:
-    shared = {p.name for p in before.protocols} & {p.name for p in after.protocols}
-    old = {key: cell for p in before.protocols if p.name in shared for key, cell in _of(p)}
-    new = {key: cell for p in after.protocols if p.name in shared for key, cell in _of(p)}
-    for key, cell in new.items():
-        if key not in old:
-            yield f"{cell.name}: new"
-        else:
-            yield from _moved(old[key], cell, before.definition_digest != after.definition_digest)
-    yield from (f"{cell.name}: no longer there" for key, cell in old.items() if key not in new)
+def _cells(export: Export, other: Export) -> dict[tuple[str, ...], Cell]:
+    """Return the cells of the boards that both sites have."""
+    shared = {p.name for p in export.protocols} & {p.name for p in other.protocols}
+    return {key: cell for p in export.protocols if p.name in shared for key, cell in _of(p)}
+
+
+def _whole(cells: dict[tuple[str, ...], Cell], others: dict[tuple[str, ...], Cell]) -> dict[str, int]:
+    """Return the methods that only one of the sites has in some cell, to the number of such cells."""
+    own = Counter(
+        f"{cell.protocol}: {cell.method.method}" for key, cell in cells.items() if key not in others
+    )
+    return dict(sorted(own.items()))
+
+
+def _ranks(moved: Sequence[Move]) -> Iterator[str]:
+    """Yield one line a board about cells of which nothing but the rank is another."""
+    for protocol in dict.fromkeys(one.cell.protocol for one in moved):
+        own = [one for one in moved if one.cell.protocol == protocol]
+        methods = dict.fromkeys(one.cell.method.method for one in own)
+        causes = ", ".join(dict.fromkeys(one.cause for one in own))
+        yield (
+            f"{protocol}: only the rank of {', '.join(methods)} is another, in {_plural(len(own), 'cell')}. "
+            f"Because of {causes}."
+        )
 
 
 def _of(protocol: ProtocolResult) -> Iterator[tuple[tuple[str, ...], Cell]]:
@@ -94,23 +168,40 @@ def _of(protocol: ProtocolResult) -> Iterator[tuple[tuple[str, ...], Cell]]:
             yield key, Cell(protocol.name, section, method)
 
 
-def _moved(old: Cell, new: Cell, redefined: bool) -> Iterator[str]:
-    changes = list(_changes(old.method, new.method))
-    if changes:
-        yield f"{new.name}: {'; '.join(changes)}. Because of {_causes(old.method, new.method, redefined)}."
+def _move(old: Cell, new: Cell, redefined: bool) -> Move:
+    one, other = old.method, new.method
+    status = [f"status {one.status} -> {other.status}"] if one.status != other.status else []
+    before, after = (_rank(method) for method in (one, other))
+    rank = [f"rank {before} -> {after}"] if before != after else []
+    scores = list(_scores(one, other))
+    told = [f"{what} {_text(was)} -> {_text(now)}" for what, was, now in scores]
+    return Move(
+        cell=new,
+        changes=(*status, *rank, *told),
+        cause=_causes(one, other, redefined),
+        by=max((_by(*score) for score in scores), default=0.0),
+        ranks_alone=bool(rank) and not status and not scores,
+    )
 
 
-def _changes(old: MethodResult, new: MethodResult) -> Iterator[str]:
-    if old.status != new.status:
-        yield f"status {old.status} -> {new.status}"
-    if (old.rank_low, old.rank_high) != (new.rank_low, new.rank_high):
-        yield f"rank {old.rank_low}-{old.rank_high} -> {new.rank_low}-{new.rank_high}"
+def _rank(method: MethodResult) -> str:
+    return "none" if method.rank_low is None else f"{method.rank_low}-{method.rank_high}"
+
+
+def _by(what: str, was: float | None, now: float | None) -> float:
+    """Return how far a score moved, for the order of the lines; pixels are no measure beside fractions."""
+    if what.split()[0] not in FRACTIONS:
+        return TOLERANCE
+    return 1.0 if was is None or now is None else abs(now - was)
+
+
+def _scores(old: MethodResult, new: MethodResult) -> Iterator[tuple[str, float | None, float | None]]:
     for metric, numbers in new.scores.items():
         for quantity in SHOWN:
             was = _estimate(old, metric, quantity)
             now = numbers[quantity].estimate if quantity in numbers else None
             if _differ(was, now):
-                yield f"{metric} {quantity} {_text(was)} -> {_text(now)}"
+                yield f"{metric} {quantity}", was, now
 
 
 def _estimate(method: MethodResult, metric: str, quantity: str) -> float | None:

@@ -34,9 +34,11 @@ def test_a_methods_new_source_is_named_as_the_cause(old, tmp_path):
     (adv,) = [line for line in said if line.startswith("quick: adv (race, cup)")]
     assert "dice es_sum" in adv
     assert "Because of code: the method's source." in adv
-    # The others' trials are the same: only their rank among the methods can move.
-    for line in said:
-        assert line is adv or ("rank" in line and "the other methods" in line)
+    assert said[0] == "1 score of 1 method moved"
+    # The others' trials are the same: only their rank among the methods can move, told in one line.
+    assert len(said) <= 3
+    for line in said[1:]:
+        assert line is adv or ("only the rank of" in line and "the other methods" in line)
 
 
 def test_another_definition_is_named_as_the_cause(old, tmp_path):
@@ -47,7 +49,7 @@ def test_another_definition_is_named_as_the_cause(old, tmp_path):
 
     said = leaderboard.diff(old.out, rewritten(old, tmp_path / "new", change))
     assert "Because of definition: the statistics." in said
-    assert len(said.splitlines()) == 2
+    assert len(said.splitlines()) == 3
 
 
 def test_other_data_are_named_as_the_cause(old, tmp_path):
@@ -57,14 +59,48 @@ def test_other_data_are_named_as_the_cause(old, tmp_path):
             method["scores"]["dice"]["overall"]["estimate"] += 0.01
 
     said = leaderboard.diff(old.out, rewritten(old, tmp_path / "new", change)).splitlines()
-    assert len(said) == 3
-    assert all("Because of data: the cohort's content." in line for line in said)
+    assert said[0] == "3 scores of 3 methods moved"
+    assert len(said) == 4
+    assert all("Because of data: the cohort's content." in line for line in said[1:])
 
 
 def test_methods_that_come_and_go_are_named(old, tmp_path):
     smaller = rewritten(old, tmp_path / "new", lambda e: e["protocols"][0]["sections"][0]["methods"].pop(0))
     assert "no longer there" in leaderboard.diff(old.out, smaller)
     assert ": new" in leaderboard.diff(smaller, old.out)
+
+
+def test_one_more_method_is_one_line_that_counts_and_a_few_that_say_it(old, tmp_path):
+    fewer = make_site(tmp_path, replace(WORLD, methods=("erm", "febs")))
+    said = leaderboard.diff(fewer.out, old.out).splitlines()
+    assert said[0] == "1 method added; no score moved"
+    assert said[1] == "quick: adv: new, in 1 cell"
+    assert len(said) <= 3
+    gone = leaderboard.diff(old.out, fewer.out).splitlines()
+    assert gone[0] == "1 method gone; no score moved"
+
+
+def test_what_moved_most_comes_first(old, tmp_path):
+    by = {"erm": 0.01, "adv": 0.2, "febs": 0.05}
+
+    def change(export):
+        for method in export["protocols"][0]["sections"][0]["methods"]:
+            method["scores"]["dice"]["es_sum"]["estimate"] += by[method["method"]]
+            # Pixels are larger numbers than fractions, and no larger a move.
+            if method["method"] == "erm" and "hd95" in method["scores"]:
+                method["scores"]["hd95"]["gap"]["estimate"] += 100
+
+    said = leaderboard.diff(old.out, rewritten(old, tmp_path / "new", change)).splitlines()
+    assert [line.split()[1] for line in said[1:]] == ["adv", "febs", "erm"]
+
+
+def test_a_trial_that_failed_since_is_counted_apart(old, tmp_path):
+    def change(export):
+        export["protocols"][0]["sections"][0]["methods"][1]["status"] = "failed"
+
+    said = leaderboard.diff(old.out, rewritten(old, tmp_path / "new", change)).splitlines()
+    assert said[0] == "no score moved; 1 status changed"
+    assert "status done -> failed" in said[1]
 
 
 def test_what_is_no_site_is_refused_in_one_sentence(old, tmp_path):
