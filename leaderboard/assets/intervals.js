@@ -189,15 +189,15 @@ Board.intervals = (() => {
 
   /**
    * Deviations [draw][stratum] by seeds, with the covariance of the mean over them.
-   * @param {Draws} draws
+   * @param {number[][]} normals
    * @param {MethodDraws} method
    */
-  function bySeeds({ normals, weights }, { parts: { bySeed }, seeds }) {
+  function bySeeds(normals, { means, parts: { bySeed }, seeds }) {
     const n = seeds.length;
-    if (n < 2) return zeros(normals.length, weights.length);
-    const residuals = weights.map((_, k) => {
-      const means = column(bySeed, k);
-      return means.map((v) => (v - mean(means)) / Math.sqrt(n * (n - 1)));
+    if (n < 2) return zeros(normals.length, means.length);
+    const residuals = means.map((_, k) => {
+      const own = column(bySeed, k);
+      return own.map((v) => (v - mean(own)) / Math.sqrt(n * (n - 1)));
     });
     return normals.map((row) => {
       const own = seeds.map((s) => row[s]);
@@ -205,19 +205,23 @@ Board.intervals = (() => {
     });
   }
 
-  /** Each method's share of the draws in which it is first. @param {Draws} draws @param {Quantity} quantity */
-  function first(draws, quantity) {
-    const shares = draws.methods.map(() => 0);
-    const seeds = draws.methods.map((method) => bySeeds(draws, method));
-    draws.normals.forEach((_, r) => {
-      const values = draws.methods.map(({ means, plain, parts: { share } }, m) => {
+  /**
+   * Each method's share of the draws in which it is first; those that tie share theirs.
+   * @param {Draws} draws
+   * @param {Quantity} quantity
+   */
+  function first({ normals, weights, methods }, quantity) {
+    const shares = methods.map(() => 0);
+    const seeds = methods.map((method) => bySeeds(normals, method));
+    normals.forEach((_, r) => {
+      const values = methods.map(({ means, plain, parts: { share } }, m) => {
         const moved = means.map((v, k) => v + plain[r][k] * share[k] + seeds[m][r][k]);
-        return quantity(dot(moved, draws.weights), moved.slice(0, -1));
+        const value = quantity(dot(moved, weights), moved.slice(0, -1));
+        return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
       });
-      const highest = Math.max(...values.filter((v) => !Number.isNaN(v)));
-      // Methods that tie share the draw; to the bit they rarely do.
-      const won = values.flatMap((v, m) => (Math.abs(v - highest) <= 1e-12 ? [m] : []));
-      for (const m of won) shares[m] += 1 / (won.length * draws.normals.length);
+      const highest = Math.max(...values);
+      const won = [...values.keys()].filter((m) => highest - values[m] <= 1e-12);
+      for (const m of won) shares[m] += 1 / won.length / normals.length;
     });
     return shares;
   }
@@ -278,7 +282,7 @@ Board.intervals = (() => {
     const { weights } = draws;
     const { means, parts, studentised } = draws.methods[m];
     const free = freedom(gradient(quantity, weights, means), parts);
-    const seeds = bySeeds(draws, draws.methods[m]);
+    const seeds = bySeeds(draws.normals, draws.methods[m]);
     const around = studentised.map((row, r) => {
       // Turns normal draws into Student's t.
       const wide = free > 1000 ? 1 : Math.sqrt(free / (2 * random.gamma(free / 2)));
