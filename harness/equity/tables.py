@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from harness.equity import many
@@ -12,7 +14,7 @@ from harness.equity.noise import noise_floor
 from harness.equity.ranking import MARGIN, PAIRS, RANKING, pairwise, rank
 from harness.equity.resampling import RESAMPLES, resample
 from harness.equity.scores import Scores
-from harness.equity.summary import SUMMARY, summarise
+from harness.equity.summary import SUMMARY, mean_interval, summarise
 
 FEWER = 1_000
 """Resamples of what is shown beside the ranking: intervals need fewer than tests of all pairs."""
@@ -41,6 +43,7 @@ comparison's low_adjusted and high_adjusted."""
 class Tables:
     """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING`, `COMPARISON`, `PAIRS`.
 
+    The summary of what is ranked has one quantity more than `summarise`: "median", of all samples and seeds.
     Without rows are the ranking of what is not ranked, the comparison where nothing is compared, and the
     pairs of very many methods.
     """
@@ -91,6 +94,7 @@ def tables(
     summary, noise = summarise(draws), noise_floor(draws)
     ranking, comparison, tested = _nothing(RANKING), _nothing(COMPARISON), _nothing(PAIRS)
     if ranked:
+        summary = _with_medians(summary, scores)
         tested = pairwise(draws, least_seeds=least_seeds, margin=margin)
         ranking = rank(draws, tested=tested)
         if baseline in scores.methods and len(scores.methods) > 1:
@@ -103,6 +107,7 @@ def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int) 
     summary, noise = many.summarise(source), many.noise_floor(source)
     ranking, comparison = _nothing(RANKING), _nothing(COMPARISON)
     if ranked:
+        summary = _with_medians(summary, scores)
         tested = many.pairwise(source, least_seeds=least_seeds)
         ranking = many.rank(source, tested=tested)
         if baseline in scores.methods:
@@ -112,3 +117,38 @@ def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int) 
 
 def _nothing(columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
+
+
+def _with_medians(summary: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """Return the summary with a row more for each method, its median over all samples and seeds.
+
+    The interval is Woodruff's (J. Am. Stat. Assoc. 1952): that of a mean, the share of samples below the
+    median, whose ends are read off the ordered scores. So patients, seeds and the noise of single samples
+    count as they do for the mean, and no resample is sorted. Where scores are tied with the median, the
+    lower end takes the share below it and the upper end the share up to it, so that each is the wider one.
+    """
+    ordered = [np.sort(rows[~np.isnan(rows)]) for rows in scores.by_method.values()]
+    middle = [float(np.median(values)) for values in ordered]
+    shares = {}
+    for i, (rows, median) in enumerate(zip(scores.by_method.values(), middle, strict=True)):
+        shares[f"{i} below"] = np.where(np.isnan(rows), np.nan, rows < median)
+        shares[f"{i} up to"] = np.where(np.isnan(rows), np.nan, rows <= median)
+    off = list(_off(replace(scores, by_method=shares, higher_is_better=True), len(ordered) > many.MANY))
+    below, up_to = (np.clip(0.5 + np.array(side), 0, 1) for side in (off[::2], off[1::2]))
+    low = [np.quantile(v, ends[0], method="lower") for v, ends in zip(ordered, below, strict=True)]
+    high = [np.quantile(v, ends[1], method="higher") for v, ends in zip(ordered, up_to, strict=True)]
+    overall = summary.query("quantity == 'overall'")
+    medians = overall.assign(quantity="median", estimate=middle, low=low, high=high, corrected=np.nan)
+    return pd.concat([summary, medians], ignore_index=True)
+
+
+def _off(shares: Scores, approximate: bool) -> Iterator[tuple[float, float]]:
+    """Yield how far each share as seen may be off the true one, down and up."""
+    if approximate:
+        half = many.errors(shares).linear(lambda overall, groups: overall).half
+        yield from zip(-half, half, strict=True)
+        return
+    draws = resample(shares, resamples=FEWER)
+    for method in range(len(shares.methods)):
+        found = mean_interval(draws, method, draws.weights)
+        yield found.estimate - found.high, found.estimate - found.low

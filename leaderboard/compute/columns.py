@@ -112,6 +112,22 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("dice", "Dice", "mean over all test samples", _of(DICE, "overall"), metric=DICE, on_method=40),
     Column(
+        "median",
+        "Median Dice",
+        "half of the test samples, over all seeds, score less",
+        _of(DICE, "median"),
+        metric=DICE,
+        on_method=45,
+        defined=Definition(
+            75,
+            "m, with half of the Dice of all test samples under all seeds below it and half above",
+            "The typical case: a few missed structures move the mean and leave the median where it is. Far "
+            "above the mean, it says that some cases fail. Its interval is that of the share of samples "
+            "below m, by the mean’s bootstrap of patients and seeds, read off the ordered scores.",
+            "Woodruff, J. Am. Stat. Assoc. 1952",
+        ),
+    ),
+    Column(
         "groups",
         "Dice",
         "mean over the samples of one group",

@@ -35,9 +35,13 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one, other)
 
 
+def without_medians(found) -> pd.DataFrame:
+    return found.summary.query("quantity != 'median'")
+
+
 def test_one_call_gives_what_the_single_calls_give_on_the_same_draws(scores, found):
     draws = resample(scores)
-    same(found.summary, summarise(draws))
+    same(without_medians(found), summarise(draws))
     same(found.noise, noise_floor(draws))
     tested = pairwise(draws, least_seeds=3)
     same(found.ranking, rank(draws, tested=tested))
@@ -91,7 +95,7 @@ def test_very_many_methods_take_the_tables_made_for_them():
     by_method = {name: np.clip(rng.normal(0.8, 0.05, (3, 80)), 0, 1) for name in names}
     scores = Scores(by_method, groups, np.arange(80))
     found, source = tables(scores, "erm"), many.errors(scores)
-    same(found.summary, many.summarise(source))
+    same(without_medians(found), many.summarise(source))
     same(found.ranking, many.rank(source, tested=many.pairwise(source, least_seeds=3)))
     p = many.pairwise(source, least_seeds=3)[0, 1:]
     theirs = found.comparison.query("quantity == 'es_sum'")["p_adjusted"].astype(float)
@@ -108,3 +112,77 @@ def test_tidy_holds_every_table_once(found):
     gaps = found.noise.query("quantity == 'gap' and group == ''").set_index("method")["floor_95"]
     kept = tidy.query("quantity == 'gap' and group == ''").set_index("method")["floor_95"]
     pd.testing.assert_series_equal(gaps, kept)
+
+
+def medians(found):
+    return found.summary.query("quantity == 'median'").set_index("method")
+
+
+def test_the_median_is_that_of_all_samples_and_seeds_and_is_there_for_any_number_of_methods(scores, found):
+    for method, rows in scores.by_method.items():
+        row = medians(found).loc[method]
+        assert row["estimate"] == np.median(rows)
+        assert row["low"] < row["estimate"] < row["high"]
+        assert {row["low"], row["high"]} <= set(rows.ravel())
+    (overall,) = found.summary.query("quantity == 'overall' and method == 'fair'").to_dict("records")
+    assert medians(found).loc["fair", ["samples", "patients"]].tolist() == [
+        overall["samples"],
+        overall["patients"],
+    ]
+
+
+def test_the_medians_interval_is_that_of_medians_of_resampled_patients(make_scores):
+    # One seed: patients alone, so that drawing them and taking the median each time says the same.
+    scores = make_scores((60, 90, 250), methods=("erm",), seeds=1)
+    rng, rows = np.random.default_rng(1), scores.by_method["erm"][0]
+    strata = [np.flatnonzero(scores.groups == group) for group in scores.kept]
+    drawn = [
+        np.median(rows[np.concatenate([rng.choice(mine, len(mine)) for mine in strata])]) for _ in range(2000)
+    ]
+    row = medians(tables(scores, "erm")).loc["erm"]
+    width = np.subtract(*np.quantile(drawn, [0.975, 0.025]))
+    for end, quantile in (("low", 0.025), ("high", 0.975)):
+        assert row[end] == pytest.approx(np.quantile(drawn, quantile), abs=0.15 * width)
+
+
+def test_samples_of_one_patient_and_other_trainings_widen_the_medians_interval(make_scores):
+    alone = make_scores((60, 90, 250), methods=("erm",), seeds=3)
+    four_each = Scores(
+        {"erm": np.repeat(alone.by_method["erm"], 4, axis=1)},
+        np.repeat(alone.groups, 4),
+        np.repeat(alone.patients, 4),
+    )
+    moved = np.clip(alone.by_method["erm"] + [[-0.02], [0.0], [0.02]], 0, 1)
+    apart = Scores({"erm": moved}, alone.groups, alone.patients)
+    one, same, wide = (medians(tables(s, "erm")).loc["erm"] for s in (alone, four_each, apart))
+    width = one["high"] - one["low"]
+    assert same["high"] - same["low"] == pytest.approx(width, rel=0.1)
+    assert wide["high"] - wide["low"] > 2 * width
+
+
+def test_medians_of_very_many_methods_have_the_intervals_of_few(make_scores):
+    few = make_scores((60, 90, 250), methods=("erm", "fair"), seeds=3)
+    copies = {f"m{i}": few.by_method["fair"] for i in range(many.MANY)}
+    crowd = Scores(dict(few.by_method) | copies, few.groups, few.patients)
+    one, other = (medians(tables(s, "erm")).loc["erm"] for s in (few, crowd))
+    assert one["estimate"] == other["estimate"]
+    width = one["high"] - one["low"]
+    for end in ("low", "high"):
+        assert other[end] == pytest.approx(one[end], abs=0.2 * width)
+
+
+@pytest.mark.parametrize("tied", [0.0, 1.0])
+def test_a_median_tied_with_most_scores_reaches_only_where_the_others_may_be(tied):
+    # 58% of 100 patients score the same extreme: 50% is within what chance makes of such a share.
+    rows = np.where(np.arange(100) < 58, tied, 0.5)[None]
+    scores = Scores({"erm": rows}, np.array(["a", "b"] * 50), np.arange(100))
+    row = medians(tables(scores, "erm")).loc["erm"]
+    assert row["estimate"] == tied
+    assert sorted((row["low"], row["high"])) == sorted((tied, 0.5))
+
+
+def test_a_seed_that_a_method_lacks_is_no_score_of_its_median(make_scores):
+    whole = make_scores((60, 90, 250), methods=("erm", "adv"), seeds=3)
+    less = dict(whole.by_method) | {"adv": whole.by_method["adv"] + [[0], [0], [np.nan]]}
+    row = medians(tables(Scores(less, whole.groups, whole.patients), "erm")).loc["adv"]
+    assert row["estimate"] == np.median(less["adv"][:2])
