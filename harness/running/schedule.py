@@ -76,6 +76,7 @@ def execute(
 
     `run_one` runs one in a process of its own: here, or in a sandbox.
     """
+    prepared.store.sweep()
     outcome, todo = _sort_out(prepared, retry_failed)
     _rescore(prepared, executor, outcome)
     watcher.begin(todo, outcome.already, slots)
