@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-from tiny import prepare
+from tiny import CPU, prepare
 
 from harness.plugin import discovery
 from harness.plugin.new import write_method
@@ -71,7 +71,7 @@ def run_in(folder: Path) -> Ran:
         kept.append(trial.train_here(one, inputs, device, work, lambda *_: None))
         return kept[0]
 
-    assert trial.run(one, paths, "cpu", train) == "done"
+    assert trial.run(one, paths, CPU, train) == "done"
     packed = folder / "mine.zip"
     pack.write(pack.pack(prepared, plugin, "harness run"), packed)
     return Ran(folder, prepared, kept[0], plugin, archive.read(packed))

@@ -16,7 +16,7 @@ from power import Disk, PowerCut
 from ran import FROZEN, SMALL, Ran
 from safetensors.torch import load_file, save
 from test_run import Inline
-from tiny import Silent, parse, prepare
+from tiny import CPU, Silent, parse, prepare
 
 from harness import cohorts
 from harness.backbones import weights
@@ -101,7 +101,7 @@ def a_trial(ran: Ran) -> Scenario:
 
     def act(folder: Path) -> None:
         prepared = replace(ran.prepared, paths=ran.paths(folder))
-        assert execute(prepared, Inline(), Silent(), 1, "cpu", run_one=run_one).count("done") == 1
+        assert execute(prepared, Inline(), Silent(), 1, CPU, run_one=run_one).count("done") == 1
 
     def look(folder: Path) -> Parts:
         store = Store(folder / "runs")
@@ -121,7 +121,7 @@ def a_checkpoint(ran: Ran) -> Scenario:
     def act(folder: Path) -> None:
         paths = ran.paths(folder)
         work = Store(paths.runs).work("two")
-        trained = trial.train_here(two, trial.gather(two, paths, "cpu"), "cpu", work, lambda *_: None)
+        trained = trial.train_here(two, trial.gather(two, paths, CPU), CPU, work, lambda *_: None)
         files.write(folder / "trained", save(trained.state))
 
     return Scenario(act, lambda folder: {"trained": digest(folder / "trained")})
@@ -149,7 +149,7 @@ def scores_made_anew(ran: Ran) -> Scenario:
 
     def act(folder: Path) -> None:
         prepared = replace(ran.prepared, paths=ran.paths(folder))
-        assert execute(prepared, Inline(), Silent(), 1, "cpu", run_one=lambda *_: "stopped").errors == []
+        assert execute(prepared, Inline(), Silent(), 1, CPU, run_one=lambda *_: "stopped").errors == []
 
     def before(folder: Path) -> None:
         ran.run(folder)
@@ -327,14 +327,14 @@ def embeddings(ran: Ran) -> Scenario:
 
     def look(folder: Path) -> Parts:
         found = made(folder)
-        where = (found.protocol, found.cohort, folder, "cpu")
+        where = (found.protocol, found.cohort, folder, CPU)
         if not embed.are_cached(*where):
             return {"maps": None}
         return {
             "maps": [hashlib.sha256(np.asarray(one)).hexdigest() for one in embed.open_embeddings(*where)]
         }
 
-    return Scenario(lambda folder: embed_cohort(made(folder), Inline(), 2, "cpu"), look)
+    return Scenario(lambda folder: embed_cohort(made(folder), Inline(), 2, CPU), look)
 
 
 def digests_of_samples(ran: Ran) -> Scenario:
