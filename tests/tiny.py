@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from shared import made_once
 
 from harness import protocol
@@ -17,6 +18,8 @@ from harness.running.prepare import Prepared
 from harness.running.prepare import prepare as prepare_run
 from harness.running.schedule import execute
 from harness.running.trial import Paths
+
+CPU = torch.device("cpu")
 
 PROTOCOL: dict[str, Any] = {
     "name": "tiny",
@@ -67,7 +70,7 @@ def shared_run(factory: pytest.TempPathFactory) -> Paths:
     def run(paths: Paths) -> None:
         prepared = prepare(["erm", "groupdro", "adv", "febs"], paths, seeds=(0,))
         with LocalExecutor([{}, {}, {}], preload=["harness.running.trial"]) as executor:
-            outcome = execute(prepared, executor, Silent(), 3, "cpu")
+            outcome = execute(prepared, executor, Silent(), 3, CPU)
         assert (outcome.already, outcome.count("done")) == (0, len(prepared.plan.trials))
 
     def paths(folder: Path) -> Paths:

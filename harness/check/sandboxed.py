@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
+
 from harness.check import bench
 from harness.check.subject import Line, Subject, verdict
 from harness.running.executors.local import LocalExecutor
@@ -45,6 +47,6 @@ def check(subject: Subject) -> Iterator[Line]:
         return
     sandboxed = box.run_logged
     with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
-        outcome = execute(prepared, executor, _Silent(), 1, "cpu", run_one=sandboxed)
+        outcome = execute(prepared, executor, _Silent(), 1, torch.device("cpu"), run_one=sandboxed)
     failed = [prepared.store.record(trial.id).error for trial in outcome.by_status.get("failed", [])]
     yield verdict(NAME, f"{failed[0]} {_FIX}" if failed else "")

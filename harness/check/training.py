@@ -80,7 +80,7 @@ def reference(plugin: Plugin, scratch: Path) -> Iterator[dict[str, object]]:
     prepared = bench.prepare_trials(scratch, "reference", "erm", str(plugin.file))
     for one in prepared.plan.trials.values():
         if one.plugin.name != plugin.name or plugin.name == "erm":
-            trial.run(one, prepared.paths, "cpu")
+            trial.run(one, prepared.paths, torch.device("cpu"))
         if one.plugin.name == "erm":
             yield {"id": one.id}
 
@@ -96,7 +96,7 @@ def train(plugin: Plugin, scratch: Path, runs: str, *options: str) -> Iterator[d
     one = _own(prepared, plugin)
     if one.starts_from is not None:
         shutil.copytree(scratch / "reference" / "weights", scratch / runs / "weights", dirs_exist_ok=True)
-    status = trial.run(one, prepared.paths, "cpu")
+    status = trial.run(one, prepared.paths, torch.device("cpu"))
     yield {"id": one.id, "error": "" if status == "done" else prepared.store.record(one.id).error}
 
 

@@ -10,6 +10,7 @@ from harness.commands.interrupts import Interrupted
 from harness.errors import plain
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import Console
 
     from harness.running.board import Change
@@ -27,7 +28,7 @@ def execute(
     console: Console,
     prepared: Prepared,
     slots: list[dict[str, str]],
-    device: str,
+    device: torch.device,
     retry_failed: bool,
     box: Sandbox | None = None,
 ) -> Outcome:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import plain
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import Console
 
     from harness.running.plan import Trial
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def print_plan(
-    console: Console, prepared: Prepared, slots: int, device: str, retry_failed: bool, why: bool
+    console: Console, prepared: Prepared, slots: int, device: torch.device, retry_failed: bool, why: bool
 ) -> None:
     """Print a line for each trial, with `why` its reason, the counts by state, an estimate of the time."""
     from harness.running.why import older, reasons
@@ -56,7 +57,7 @@ def _state(prepared: Prepared, trial: Trial, retry_failed: bool) -> str:
     return "to run" if again or status in ("none", "damaged") else status
 
 
-def _outlook(prepared: Prepared, todo: list[Trial], slots: int, device: str) -> str:
+def _outlook(prepared: Prepared, todo: list[Trial], slots: int, device: torch.device) -> str:
     """Return how long the trials may take, a sentence or two."""
     known = _known(prepared, device)
     seconds = {trial.id: known.seconds(trial) for trial in todo}
@@ -105,11 +106,11 @@ class _Known:
         return fmean(found) if found else None
 
 
-def _known(prepared: Prepared, device: str) -> _Known:
-    from harness.training.device import device_name, resolve_device
+def _known(prepared: Prepared, device: torch.device) -> _Known:
+    from harness.training.device import device_name
 
     store = prepared.store
-    known = _Known(device_name(resolve_device(device)))
+    known = _Known(device_name(device))
     wanted = {_terms(trial.protocol.name, trial.identity) for trial in prepared.plan.trials.values()}
     for record in store.records():
         here = record.cost.device == known.device and record.environment.get("cpus") == os.cpu_count()
@@ -130,12 +131,11 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _embeddings(prepared: Prepared, device: str) -> str:
+def _embeddings(prepared: Prepared, device: torch.device) -> str:
     from harness.training import embed
-    from harness.training.device import resolve_device
 
     protocol = prepared.protocol
     if protocol.backbone.adapt != "frozen":
         return ""
-    there = embed.are_cached(protocol, prepared.cohort, prepared.paths.cache, resolve_device(device).type)
+    there = embed.are_cached(protocol, prepared.cohort, prepared.paths.cache, device)
     return "" if there else " Before that the frozen backbone's embeddings are computed, once a cohort."

@@ -16,6 +16,8 @@ from harness.commands.waiting import waiting
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.sandbox.runs import Sandbox
 
 
@@ -114,31 +116,31 @@ def run_command(
         from harness.running.executors import local
         from harness.training.device import resolve_device
 
-        options["device"] = resolve_device(device).type
-        box = _sandbox(device, memory, minutes, cache) if sandbox else None
+        place = options["device"] = resolve_device(device)
+        box = _sandbox(place, memory, minutes, cache) if sandbox else None
         if box is not None:
             options["describe"] = box.describe
         prepared = prepare(chosen, methods, Paths(runs, data, cache), protocol, **options)
-        slots = local.slots(device, jobs, chosen.recipe.threads)
+        slots = local.slots(place, jobs, chosen.recipe.threads)
     from harness.commands.display import console as new_console
 
     console = new_console()
     execution.print_broken(console, prepared)
     if dry_run:
-        outlook.print_plan(console, prepared, len(slots), device, retry_failed, why)
+        outlook.print_plan(console, prepared, len(slots), place, retry_failed, why)
         sys.exit(1 if prepared.broken else 0)
     from harness.running.board import change, write_protocol
 
     execution.print_change(console, change(prepared))
     write_protocol(prepared, _command(protocol, methods, seeds, attributes, controls, tuned))
     execution.print_strays(console, prepared.store)
-    outcome = execution.execute(console, prepared, slots, device, retry_failed, box)
+    outcome = execution.execute(console, prepared, slots, place, retry_failed, box)
     execution.print_outcome(console, prepared, outcome)
     execution.print_weights(console, prepared)
     sys.exit(0 if execution.all_well(prepared, outcome) else 1)
 
 
-def _sandbox(device: str, memory: float, minutes: float, cache: Path) -> Sandbox:
+def _sandbox(device: torch.device, memory: float, minutes: float, cache: Path) -> Sandbox:
     from harness.sandbox.limits import GB, Limits
     from harness.sandbox.runs import Sandbox
 

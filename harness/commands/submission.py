@@ -208,9 +208,11 @@ def _trained_again(
     from harness.sandbox.limits import Limits
     from harness.sandbox.runs import Sandbox
     from harness.submission.rerun import rerun
+    from harness.training.device import resolve_device
 
-    box = Sandbox.here(device, cache, Limits()) if sandbox else None
-    yield from rerun(submission, report, yardstick, seed, Paths(Path(), data, cache), device, box)
+    place = resolve_device(device)
+    box = Sandbox.here(place, cache, Limits()) if sandbox else None
+    yield from rerun(submission, report, yardstick, seed, Paths(Path(), data, cache), place, box)
 
 
 def _yardstick(

@@ -77,16 +77,16 @@ def tune_command(
         from harness.running.executors import local
         from harness.training.device import resolve_device
 
-        place = resolve_device(device).type
+        place = resolve_device(device)
         paths = Paths(runs, data, cache)
         search = tune.prepare_tuning(chosen, methods, paths, protocol, budget, place, cohort)
         tune.check_writable(file)
-        slots = local.slots(device, jobs, chosen.recipe.threads)
+        slots = local.slots(place, jobs, chosen.recipe.threads)
     from harness.commands.display import console as new_console
 
     console = new_console()
     execution.print_broken(console, search.prepared)
-    outcome = execution.execute(console, search.prepared, slots, device, retry_failed)
+    outcome = execution.execute(console, search.prepared, slots, place, retry_failed)
     execution.print_outcome(console, search.prepared, outcome)
     execution.print_weights(console, search.prepared)
     found, failed = tune.choose(search)

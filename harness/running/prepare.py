@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import backbones, cohorts
 from harness.backbones import weights
@@ -16,6 +17,9 @@ from harness.running import plan
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Plan
 from harness.store import Store, Tuned
+
+if TYPE_CHECKING:
+    import torch
 
 Describe = Callable[[Sequence[discovery.Plugin]], tuple[dict[str, discovery.About], list[discovery.Broken]]]
 
@@ -49,14 +53,14 @@ def prepare(
     controls: bool = False,
     describe: Describe = discovery.describe_all,
     tuned: Mapping[str, Tuned] | None = None,
-    device: str = "cpu",
+    device: torch.device | None = None,
     attributes: Sequence[str] = (),
     cohort: Cohort | None = None,
 ) -> Prepared:
     """Find the methods (all, where no name is given), the cohort and the plan, with controls if asked.
 
     `describe` imports the plugins: here, or in a sandbox; `tuned`: what `harness tune` chose; `device`: the
-    kind that trains, a type of torch's; `attributes`: those to run, of the protocol's, all where none is
+    one that trains, None for the CPU; `attributes`: those to run, of the protocol's, all where none is
     given: the split stays that of all; `cohort`: the protocol's, where it was read before. Raises
     HarnessError for a cohort, a protocol or weights that do not fit; a plugin that does not import is among
     `broken` and the rest go on.
@@ -67,11 +71,16 @@ def prepare(
     digest = weights_digest(protocol, paths.cache)
     # Last, because importing the plugins imports torch: whatever else does not fit is said before.
     candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
-    basis = Basis.of(protocol, cohort, paths.cache, digest, device)
+    basis = Basis.of(protocol, cohort, paths.cache, digest, kind_of(device))
     made = plan.build(basis, candidates, wanted, controls)
     used = {name: tuned[name] for name in candidates if name in tuned}
     own = _of_attributes(made, attributes) if attributes else made
     return Prepared(protocol, cohort, own, tuple(broken), paths, used, basis, made)
+
+
+def kind_of(device: torch.device | None) -> str:
+    """Return the kind of device that an identity holds."""
+    return "cpu" if device is None else str(device.type)
 
 
 def _of_attributes(made: Plan, attributes: Sequence[str]) -> Plan:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from typing import Protocol as Interface
 
+import torch
+
 from harness.errors import HarnessError, refused
 from harness.running.board import protocol_digest
 from harness.running.executors.local import WorkerDied
@@ -19,9 +21,8 @@ from harness.running.scoring import is_stale, scoring_identity
 from harness.running.trial import Paths, commit_failed, embed_shard, rescore_here, run_logged
 from harness.store import Store, files
 from harness.training import embed
-from harness.training.device import resolve_device
 
-RunOne = Callable[[Trial, Paths, str], str]
+RunOne = Callable[[Trial, Paths, torch.device], str]
 
 
 class Watcher(Interface):
@@ -68,7 +69,7 @@ def execute(
     executor: Executor,
     watcher: Watcher,
     slots: int,
-    device: str = "auto",
+    device: torch.device,
     retry_failed: bool = False,
     run_one: RunOne = run_logged,
 ) -> Outcome:
@@ -76,6 +77,7 @@ def execute(
 
     `run_one` runs one in a process of its own: here, or in a sandbox.
     """
+    prepared.store.sweep()
     outcome, todo = _sort_out(prepared, retry_failed)
     _rescore(prepared, executor, outcome)
     watcher.begin(todo, outcome.already, slots)
@@ -84,7 +86,7 @@ def execute(
     return outcome
 
 
-def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: str) -> None:
+def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: torch.device) -> None:
     """Compute the embeddings of a frozen backbone that are not cached yet, a shard a slot.
 
     Waits where another process is computing them.
@@ -92,11 +94,10 @@ def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: str
     protocol, cohort, cache = prepared.protocol, prepared.cohort, prepared.paths.cache
     if protocol.backbone.adapt != "frozen":
         return
-    kind = resolve_device(device).type
-    with embed.locked(protocol, cohort, cache, kind):
-        if embed.are_cached(protocol, cohort, cache, kind):
+    with embed.locked(protocol, cohort, cache, device):
+        if embed.are_cached(protocol, cohort, cache, device):
             return
-        embed.prepare(protocol, cohort, cache, kind)
+        embed.prepare(protocol, cohort, cache, device)
         shards = [
             executor.submit(embed_shard, protocol, prepared.paths, shard, slots, device)
             for shard in range(slots)
@@ -106,7 +107,7 @@ def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: str
                 shard.result()
         except WorkerDied as error:
             raise HarnessError(f"The embeddings of the frozen backbone: {error}; run again.") from None
-        embed.finish(protocol, cohort, cache, kind)
+        embed.finish(protocol, cohort, cache, device)
 
 
 def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Trial]]:
@@ -184,7 +185,7 @@ class _Queue:
         prepared: Prepared,
         executor: Executor,
         watcher: Watcher,
-        device: str,
+        device: torch.device,
         outcome: Outcome,
         todo: Iterable[Trial],
         run_one: RunOne,

@@ -7,7 +7,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
 from harness.store import Cost, Record, Store, files, formats, names
 from harness.training import embed, origins
-from harness.training.device import device_name, prepare_torch, resolve_device
+from harness.training.device import device_name, prepare_torch
 from harness.training.fit import CurveRow, Progress
 from harness.training.train import Inputs, Setting, Trained, train_and_predict
 from harness.training.validate import validator
@@ -48,11 +48,11 @@ class Fitted:
     sandbox: str = ""
 
 
-Train = Callable[[Trial, Inputs, Paths, str, Path], Fitted]
+Train = Callable[[Trial, Inputs, Paths, torch.device, Path], Fitted]
 """Trains and predicts somewhere else than here: in a sandbox."""
 
 
-def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = None) -> str:
+def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = None) -> str:
     """Run a trial and commit its record; return "done" or "failed".
 
     `train` trains and predicts: here where it is None, or in a sandbox. Whatever the method raises
@@ -93,7 +93,7 @@ def run(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = 
     return "done"
 
 
-def run_logged(trial: Trial, paths: Paths, device: str = "auto", train: Train | None = None) -> str:
+def run_logged(trial: Trial, paths: Paths, device: torch.device, train: Train | None = None) -> str:
     """Run a trial in a process of its own, whose output goes to the trial's log.
 
     Returns "elsewhere" if another process has the trial claimed: it is running it; "done" if another
@@ -120,14 +120,14 @@ def rescore_here(protocol: Protocol, paths: Paths, trial: str, wanted: dict[str,
     scoring.rescore(Store(paths.runs), trial, protocol, cohort, wanted)
 
 
-def embed_shard(protocol: Protocol, paths: Paths, shard: int, shards: int, device: str) -> None:
+def embed_shard(protocol: Protocol, paths: Paths, shard: int, shards: int, device: torch.device) -> None:
     """Compute one shard of a frozen backbone's embeddings, in a process of its own."""
     prepare_torch(protocol.recipe.threads)
     cohort = cohorts.load(protocol, paths.data, paths.cache)
-    embed.embed_shard(protocol, cohort, paths.cache, shard, shards, resolve_device(device))
+    embed.embed_shard(protocol, cohort, paths.cache, shard, shards, device)
 
 
-def gather(trial: Trial, paths: Paths, device: str = "auto") -> Inputs:
+def gather(trial: Trial, paths: Paths, device: torch.device) -> Inputs:
     """Return what a trial reads. Raises HarnessError for a cohort or weights that are not there."""
     protocol = trial.protocol
     cohort = cohorts.load(protocol, paths.data, paths.cache)
@@ -140,14 +140,12 @@ def gather(trial: Trial, paths: Paths, device: str = "auto") -> Inputs:
         )
     return Inputs(
         cohort,
-        _embeddings(protocol, cohort, paths, device) if protocol.backbone.adapt == "frozen" else [],
+        embed.open_embeddings(protocol, cohort, paths.cache, device)
+        if protocol.backbone.adapt == "frozen"
+        else [],
         None if name is None else weights.find(name, paths.cache),
         origin,
     )
-
-
-def _embeddings(protocol: Protocol, cohort: Cohort, paths: Paths, device: str) -> Sequence[np.ndarray]:
-    return embed.open_embeddings(protocol, cohort, paths.cache, resolve_device(device).type)
 
 
 def _check_unchanged(trial: Trial, cohort: Cohort, cache: Path) -> Basis:
@@ -208,17 +206,17 @@ def _write_weights(store: Store, trial: Trial, fitted: Fitted) -> None:
         files.write(store.weights(trial.id), origins.pack(fitted.state))
 
 
-def train_here(trial: Trial, inputs: Inputs, device: str, work: Path, progress: Progress) -> Fitted:
+def train_here(trial: Trial, inputs: Inputs, device: torch.device, work: Path, progress: Progress) -> Fitted:
     """Train the method and predict the test samples; resumes from a checkpoint in `work`."""
-    place, told = resolve_device(device), setting(trial)
+    told = setting(trial)
     method = discovery.load(trial.plugin)
     # Once more, because what was loaded may be an edit.
     _check_source(trial)
     structures = [trial.protocol.classes(name) for name in trial.protocol.structures]
-    validate = validator(told, inputs.cohort, inputs.maps, structures, place)
+    validate = validator(told, inputs.cohort, inputs.maps, structures, device)
     checkpoint = work / names.CHECKPOINT
-    trained = train_and_predict(told, method, inputs, place, checkpoint, progress, validate)
-    return Fitted(trained.labels, trained.curve, _cost(trained, place), trained.state)
+    trained = train_and_predict(told, method, inputs, device, checkpoint, progress, validate)
+    return Fitted(trained.labels, trained.curve, _cost(trained, device), trained.state)
 
 
 def _cost(trained: Trained, device: torch.device) -> Cost:

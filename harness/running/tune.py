@@ -22,10 +22,12 @@ from harness.protocol import Protocol
 from harness.running import plan
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Candidate, Plan, Trial
-from harness.running.prepare import Prepared, find_methods, weights_digest
+from harness.running.prepare import Prepared, find_methods, kind_of, weights_digest
 from harness.store import Damaged, Store, Try, Tuned, files
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.plugin.method import Range
 
 SHARE = 0.25
@@ -83,7 +85,7 @@ def prepare_tuning(
     paths: Paths,
     where: str,
     budget: int,
-    device: str = "cpu",
+    device: torch.device | None = None,
     cohort: Cohort | None = None,
 ) -> Search:
     """Plan `budget` tries of each method; of all methods, where no name is given.
@@ -97,7 +99,7 @@ def prepare_tuning(
     cohort = cohort or cohorts.load(inner, paths.data, paths.cache)
     digest = weights_digest(inner, paths.cache)
     candidates, wanted, broken = find_methods(inner, names, where)
-    basis = Basis.of(inner, cohort, paths.cache, digest, device)
+    basis = Basis.of(inner, cohort, paths.cache, digest, kind_of(device))
     trials: dict[str, Trial] = {}
     attempts = []
     for name in wanted:

@@ -142,10 +142,19 @@ def _code(store: Store, old: Mapping[str, str], new: Mapping[str, str]) -> Itera
         if before is None or after is None:
             yield f"{name}: {'reached now' if before is None else 'no longer reached'}"
             continue
-        kept = store.part(before)
+        kept = _kept(store, before)
         now = identity.outline((identity.HARNESS.parent / name).read_bytes(), name)
-        changed = _outlined(json.loads(kept), now) if kept else ""
+        changed = _outlined(kept, now) if kept else ""
         yield f"{name}: {changed} changed" if changed else f"{name} changed"
+
+
+def _kept(store: Store, digest: str) -> dict[str, str]:
+    """Return the outline that was kept under a digest; nothing where that is not there or damaged."""
+    try:
+        found = json.loads(store.part(digest) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return {str(name): str(one) for name, one in found.items()} if isinstance(found, dict) else {}
 
 
 def _data(store: Store, old: Mapping[str, str], new: Mapping[str, str], basis: Basis) -> Iterator[str]:

@@ -29,7 +29,7 @@ from harness.sandbox import container, engine, results, staging
 from harness.sandbox.limits import Limits
 from harness.sandbox.wire import BadResult, decode
 from harness.store import Cost, files
-from harness.training.device import device_name, resolve_device
+from harness.training.device import device_name
 from harness.training.fit import trained_state
 from harness.training.train import Inputs, build_backbone, load_origin
 
@@ -50,9 +50,9 @@ class Sandbox:
     label: str
 
     @classmethod
-    def here(cls, device: str, cache: Path, limits: Limits) -> Sandbox:
+    def here(cls, device: torch.device, cache: Path, limits: Limits) -> Sandbox:
         """Return the sandbox of a new run. Raises HarnessError where there is no engine or no image."""
-        flavour = resolve_device(device).type
+        flavour = device.type
         engine.image(engine.connect(), flavour)
         return cls(flavour, limits, cache, uuid.uuid4().hex)
 
@@ -65,7 +65,7 @@ class Sandbox:
         abouts = {p.name: one for p, one in zip(found, said, strict=True) if isinstance(one, About)}
         return abouts, [one for one in said if isinstance(one, Broken)]
 
-    def run_logged(self, one: Trial, paths: Paths, device: str) -> str:
+    def run_logged(self, one: Trial, paths: Paths, device: torch.device) -> str:
         """Run a trial in a process of its own and its method in a container; see `trial.run_logged`."""
         return trial.run_logged(one, paths, device, self.fit)
 
@@ -73,13 +73,12 @@ class Sandbox:
         """Remove the containers that an interrupted run has left."""
         container.remove_all(self.label)
 
-    def fit(self, one: Trial, inputs: Inputs, paths: Paths, device: str, work: Path) -> Fitted:
+    def fit(self, one: Trial, inputs: Inputs, paths: Paths, device: torch.device, work: Path) -> Fitted:
         """Train and predict in a container, from the start: an interrupted container is not resumed.
 
         Raises TrialError, one sentence, where the container died or what came out is not a result.
         """
         image = engine.image(engine.connect(), self.flavour, discovery.requirements(one.plugin.file))
-        name = str(resolve_device(device))
         protocol = one.protocol
         backbone = build_backbone(
             protocol.backbone, protocol.n_classes, protocol.cohort.size, one.seed, inputs.checkpoint
@@ -89,11 +88,10 @@ class Sandbox:
             load_origin(backbone, inputs.origin)  # here, because what is damaged is not the method's fault
         with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
             # The container's one GPU is the first that it sees.
-            inside = name.split(":")[0]
-            mounts = staging.stage_trial(one, inputs, self.cache, inside, Path(folder))
+            mounts = staging.stage_trial(one, inputs, self.cache, device.type, Path(folder))
             most = results.most_bytes(one, inputs.cohort, expected)
             threads = one.protocol.recipe.threads
-            gpu = gpu_of(name)
+            gpu = gpu_of(device)
             ended = container.execute(["run"], mounts, image, self.limits, most, threads, gpu, self.label)
         print(ended.log, flush=True)  # noqa: T201 - this process's output is the trial's log
         where = f"{one.plugin.file.name}, in the sandbox"
@@ -103,7 +101,7 @@ class Sandbox:
             if error := results.error_of(ended.out, results.most_header(one, inputs.cohort)):
                 raise TrialError(f"{where}: {error}")
             fitted = results.read(ended.out, one, inputs.cohort, expected)
-            cost = _measured(ended, fitted.cost, name, backbone)
+            cost = _measured(ended, fitted.cost, device, backbone)
             return replace(fitted, cost=cost, sandbox=image)
         except BadResult as error:
             raise TrialError(f"{where}: {error}.") from None
@@ -145,24 +143,24 @@ class Sandbox:
         return header.get("about")
 
 
-def gpu_of(device: str) -> str:
+def gpu_of(device: torch.device) -> str:
     """Return the number or UUID by which the engine knows this process's device, "" for a CPU."""
-    if not device.startswith("cuda"):
+    if device.type != "cuda":
         return ""
-    index = torch.device(device).index or 0
+    index = device.index or 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",")[index] if visible else str(index)
 
 
-def _measured(ended: container.Ended, told: Cost, device: str, backbone: Backbone) -> Cost:
+def _measured(ended: container.Ended, told: Cost, device: torch.device, backbone: Backbone) -> Cost:
     """Return a trial's cost as seen from outside: a method inside can turn back every clock there.
 
     Starting up and predicting count as training. Only the peak of a GPU's memory is as it was told.
     """
     return Cost(
         fit_seconds=round(ended.seconds, 3),
-        peak_memory_bytes=told.peak_memory_bytes if device.startswith("cuda") else ended.memory,
-        device=device_name(torch.device(device)),
+        peak_memory_bytes=told.peak_memory_bytes if device.type == "cuda" else ended.memory,
+        device=device_name(device),
         trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
     )
 

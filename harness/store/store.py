@@ -84,6 +84,12 @@ class Store:
         """Return the file of a finished trial's trained weights."""
         return self.root / "weights" / f"{trial}{names.WEIGHTS}"
 
+    def sweep(self) -> None:
+        """Remove what processes that died left aside; what one had taken out of its place is put back."""
+        for folder in (self.root / "records", self.root / "protocols", self.root / "weights"):
+            if folder.is_dir():
+                files.sweep(folder)
+
     def has(self, trial: str) -> bool:
         """Tell whether a trial has left a record, done or failed, whatever became of it."""
         return (self.path(trial) / names.RECORD).is_file()

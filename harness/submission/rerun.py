@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from harness.errors import HarnessError
 from harness.plugin import discovery
@@ -31,7 +32,7 @@ def rerun(
     yardstick: Yardstick,
     seed: int,
     paths: Paths,
-    device: str,
+    device: torch.device,
     box: Sandbox | None = None,
 ) -> Iterator[Finding]:
     """Yield one finding for each trial of `seed`.
@@ -84,7 +85,7 @@ class _Silent:
     def finished(self, trial: Trial, status: str, seconds: float) -> None: ...
 
 
-def _execute(prepared: Prepared, device: str, box: Sandbox | None) -> dict[str, str]:
+def _execute(prepared: Prepared, device: torch.device, box: Sandbox | None) -> dict[str, str]:
     """Run the trials one at a time; return trial to how it ended."""
     run_one = run_logged if box is None else box.run_logged
     with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:

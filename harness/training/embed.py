@@ -20,12 +20,14 @@ from harness.training import encode
 from harness.training.augment import VARIANTS
 
 
-def are_cached(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> bool:
+def are_cached(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> bool:
     """Tell whether the embeddings of a protocol's cohort, as a type of device gives them, are complete."""
     return bool(_maps(_folder(protocol, cohort, cache, device), protocol, cohort))
 
 
-def open_embeddings(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> list[np.ndarray]:
+def open_embeddings(
+    protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device
+) -> list[np.ndarray]:
     """Return one memory-mapped array a map: float16 [V, N, d, s, s], V dihedral variants.
 
     Raises HarnessError where `embed_shard` and `finish` have not run, or a map is damaged.
@@ -51,13 +53,13 @@ def code_files(spec: BackboneSpec) -> list[Path]:
 
 
 @contextmanager
-def locked(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Iterator[None]:
+def locked(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> Iterator[None]:
     """Keep other processes from computing the same embeddings; a process that dies lets go."""
     with files.locked(_folder(protocol, cohort, cache, device).with_suffix(".lock")):
         yield
 
 
-def prepare(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None:
+def prepare(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> None:
     """Lay out the empty arrays that the shards fill; those of an interrupted run are kept."""
     part = _part(protocol, cohort, cache, device)
     if _done(part, protocol, cohort) is not None and _maps(part, protocol, cohort):
@@ -72,13 +74,13 @@ def embed_shard(
     protocol: Protocol, cohort: Cohort, cache: Path, shard: int, shards: int, device: torch.device
 ) -> None:
     """Fill every `shards`-th batch, those that are done left out."""
-    part = _part(protocol, cohort, cache, device.type)
+    part = _part(protocol, cohort, cache, device)
     encoder = _encoder(protocol, cache).to(device)
     bfloat16 = protocol.recipe.precision == "bfloat16"
     encode.fill(part, encoder, cohort.images, shard, shards, bfloat16, device)
 
 
-def finish(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> None:
+def finish(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> None:
     """Put complete embeddings in their place. Raises RuntimeError if a batch is missing."""
     part, folder = (place(protocol, cohort, cache, device) for place in (_part, _folder))
     done = _done(part, protocol, cohort)
@@ -95,7 +97,7 @@ def _encoder(protocol: Protocol, cache: Path) -> Backbone:
     return backbones.build(protocol.backbone, protocol.n_classes, protocol.cohort.size, file).eval()
 
 
-def _folder(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
+def _folder(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> Path:
     """Return the folder named by the hash of all that the embeddings depend on."""
     name = weights.required(protocol.backbone)
     reached = code_files(protocol.backbone)
@@ -106,13 +108,13 @@ def _folder(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Pat
         "variants": VARIANTS[protocol.recipe.augmentation],
         "precision": protocol.recipe.precision,
         "threads": protocol.recipe.threads,
-        "device": device,
+        "device": device.type,
         "code": identity.code(reached),
         "libraries": identity.libraries(reached),
     }
     return cache / "embeddings" / identity.trial_id(content)
 
 
-def _part(protocol: Protocol, cohort: Cohort, cache: Path, device: str) -> Path:
+def _part(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> Path:
     folder = _folder(protocol, cohort, cache, device)
     return folder.with_name(folder.name + files.PART)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_trial import Silent
-from tiny import parse
+from tiny import CPU, parse
 from tiny import prepare as prepare_tiny
 
 from harness.running.executors.local import LocalExecutor
@@ -65,7 +65,7 @@ def test_shuffling_keeps_the_sizes_and_every_patient_in_one_group():
 def test_controls_train_and_what_is_different_is_in_their_record(tmp_path, cache):
     prepared = planned(["erm-balanced"], Paths(tmp_path, None, cache))
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
-        outcome = execute(prepared, executor, Silent(), 2, "cpu")
+        outcome = execute(prepared, executor, Silent(), 2, CPU)
     assert outcome.count("done") == len(prepared.plan.trials) == 6
     store = prepared.store
     by_row = {(row.method, row.attribute): row.trial for row in prepared.plan.rows}
@@ -98,7 +98,7 @@ def test_the_last_and_the_best_checkpoint_are_of_one_training(tmp_path, cache):
     wanted = parse(seeds=[0], split={"test": 0.4, "validation": 0.25}, epochs=4, learning_rate=0.02)
     prepared = prepare(wanted, ["erm"], Paths(tmp_path, None, cache), "tiny.toml", controls=True)
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
-        outcome = execute(prepared, executor, Silent(), 2, "cpu")
+        outcome = execute(prepared, executor, Silent(), 2, CPU)
     assert outcome.count("done") == 2
     store, by_row = prepared.store, {row.method: row.trial for row in prepared.plan.rows}
     last, best = by_row["erm"], by_row["erm: best-validation checkpoint"]

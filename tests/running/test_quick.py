@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from platformdirs import user_cache_path
 from test_trial import Silent
+from tiny import CPU
 
 import leaderboard
 from harness import equity, protocol
@@ -41,10 +42,10 @@ def noise_of_cup(name: str, runs: Path) -> pd.Series:
     """The noise-floor row of ERM's gap in cup Dice over race, one seed."""
     one_seed = protocol.load(name).model_copy(update={"seeds": (0,)})
     prepared = prepare(one_seed, ["erm"], Paths(runs, None, CACHE), name)
-    workers = slots("cpu", None, one_seed.recipe.threads)
+    workers = slots(CPU, None, one_seed.recipe.threads)
     with LocalExecutor(workers, preload=["harness.running.trial"]) as executor:
-        embed_cohort(prepared, executor, len(workers), "cpu")
-        outcome = execute(prepared, executor, Silent(), len(workers), "cpu")
+        embed_cohort(prepared, executor, len(workers), CPU)
+        outcome = execute(prepared, executor, Silent(), len(workers), CPU)
     assert outcome.count("done") == 1
     scores = prepared.store.scores(outcome.by_status["done"][0].id)
     test = prepared.cohort.subjects.iloc[prepared.cohort.rows("test")]
@@ -70,10 +71,10 @@ def null_site(fetched, tmp_path_factory) -> tuple[Path, list[Section]]:
     null = protocol.load("null")
     prepared = prepare(null, ["erm", "groupdro"], Paths(folder / "runs", None, CACHE), "null")
     write_protocol(prepared, "harness run erm groupdro --protocol null")
-    workers = slots("cpu", None, null.recipe.threads)
+    workers = slots(CPU, None, null.recipe.threads)
     with LocalExecutor(workers, preload=["harness.running.trial"]) as executor:
-        embed_cohort(prepared, executor, len(workers), "cpu")
-        outcome = execute(prepared, executor, Silent(), len(workers), "cpu")
+        embed_cohort(prepared, executor, len(workers), CPU)
+        outcome = execute(prepared, executor, Silent(), len(workers), CPU)
     assert outcome.count("done") == len(prepared.plan.trials) == 9
     leaderboard.build(folder / "runs", folder / "site")
     (board,) = boards.of_store(prepared.store)

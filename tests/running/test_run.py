@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_trial import Silent
-from tiny import PROTOCOL, parse, prepare, trial_of
+from tiny import CPU, PROTOCOL, parse, prepare, trial_of
 
 from harness.errors import HarnessError
 from harness.running.board import write_protocol
@@ -159,7 +159,7 @@ def test_whatever_ends_one_trial_the_others_go_on(paths, error, status, message)
             raise error
         return "done"
 
-    outcome = execute(prepared, Inline(), Silent(), 1, "cpu", run_one=run_one)
+    outcome = execute(prepared, Inline(), Silent(), 1, CPU, run_one=run_one)
     assert (outcome.count(status), outcome.count("done")) == (1, 2)
     assert [message in told for told in outcome.errors] == [True] * (status == "stopped")
 
@@ -174,4 +174,4 @@ def test_a_worker_that_dies_while_embedding_is_one_sentence(paths):
     frozen = {"backbone": {"name": "sam", "variant": "tiny", "adapt": "frozen"}, "cohort": PROTOCOL["cohort"]}
     prepared = prepare(["erm"], paths, **frozen)
     with pytest.raises(HarnessError, match="embeddings of the frozen backbone: .* SIGKILL.*; run again"):
-        embed_cohort(prepared, Dying(), 1, "cpu")
+        embed_cohort(prepared, Dying(), 1, CPU)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_run import Inline
 from test_trial import Silent
-from tiny import parse, prepare
+from tiny import CPU, parse, prepare
 
 from harness.errors import HarnessError
 from harness.running import schedule, scoring, trial
@@ -26,7 +26,7 @@ def whole(tmp_path_factory):
     prepared = prepare(["erm"], Paths(folder / "runs", None, folder / "cache"), seeds=(0,), epochs=1)
     write_protocol(prepared, "harness run erm")
     for one in prepared.plan.trials.values():
-        assert trial.run(one, prepared.paths, "cpu") == "done"
+        assert trial.run(one, prepared.paths, CPU) == "done"
     return prepared
 
 
@@ -38,7 +38,7 @@ def ran(whole, tmp_path):
 
 
 def run_again(prepared):
-    return execute(prepared, Inline(), Silent(), 1, "cpu")
+    return execute(prepared, Inline(), Silent(), 1, CPU)
 
 
 def files(prepared) -> dict[str, bytes]:

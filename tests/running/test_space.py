@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tiny import Silent, prepare
+from tiny import CPU, Silent, prepare
 
 from harness.errors import HarnessError
 from harness.plugin import discovery
@@ -55,7 +55,7 @@ def files(store, ids):
 def run(file, paths):
     prepared = prepare([str(file)], paths, seeds=(0,))
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
-        return prepared, execute(prepared, executor, Silent(), 2, "cpu")
+        return prepared, execute(prepared, executor, Silent(), 2, CPU)
 
 
 def test_what_methods_start_from_is_read_from_their_files():
@@ -103,7 +103,7 @@ def test_weights_are_not_trained_again_for_what_is_done(paths):
     prepared = prepare(["febs"], paths, seeds=(0,))
     for one in prepared.plan.trials.values():
         Store(paths.runs).weights(one.id).unlink(missing_ok=True)
-    outcome = execute(prepared, None, Silent(), 1, "cpu")
+    outcome = execute(prepared, None, Silent(), 1, CPU)
     assert (outcome.again, outcome.already) == ([], 3)
 
 
@@ -118,7 +118,7 @@ def test_a_record_of_another_machine_is_not_taken_for_this_ones(paths):
         return trial.Fitted(1 - labels.clip(0, 1), [], Cost(), {})
 
     with pytest.raises(HarnessError, match="predicts otherwise than its record"):
-        trial.run(replace(one, again=True), paths, "cpu", train=otherwise)
+        trial.run(replace(one, again=True), paths, CPU, train=otherwise)
     assert store.record(one.id).status == "done"
     assert not store.weights(one.id).exists()
 

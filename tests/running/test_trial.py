@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cohort_files import write_fairseg
-from tiny import PROTOCOL, UNET, Silent, prepare, trial_of
+from tiny import CPU, PROTOCOL, UNET, Silent, prepare, trial_of
 
 from harness import metrics
 from harness.cohorts import synthetic
@@ -85,7 +85,7 @@ def test_same_trial_twice_gives_identical_bytes(paths, tmp_path):
     one = trial_of(prepare(["groupdro"], paths, backbone=UNET, cohort=HALF), "groupdro")
     files = []
     for runs in (tmp_path / "first", tmp_path / "second"):
-        assert trial.run(one, Paths(runs, None, paths.cache), "cpu") == "done"
+        assert trial.run(one, Paths(runs, None, paths.cache), CPU) == "done"
         folder = runs / "records" / one.id
         files.append(
             {n: (folder / n).read_bytes() for n in ("scores.parquet", "predictions.npz", "curve.csv")}
@@ -100,7 +100,7 @@ RESUMED = {"methods": ["erm-balanced"], "epochs": 6, "backbone": UNET, "cohort":
 def train(paths: Paths) -> None:
     """Be the process that is killed: a checkpoint after every epoch."""
     fit.CHECKPOINT_SECONDS = 0.0
-    trial.run(trial_of(prepare(paths=paths, **RESUMED), "erm-balanced"), paths, "cpu")
+    trial.run(trial_of(prepare(paths=paths, **RESUMED), "erm-balanced"), paths, CPU)
 
 
 def start(runs: Path, cache: Path) -> BaseProcess:
@@ -160,7 +160,7 @@ def test_a_second_run_does_nothing(tiny_run, tmp_path):
     prepared = prepare(["erm", "febs"], paths, seeds=(0,))
     stamps = {p: p.stat().st_mtime_ns for p in paths.runs.rglob("*") if p.is_file()}
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
-        second = execute(prepared, executor, Silent(), 2, "cpu")
+        second = execute(prepared, executor, Silent(), 2, CPU)
     assert (second.already, second.count("done")) == (3, 3)
     assert stamps == {p: p.stat().st_mtime_ns for p in paths.runs.rglob("*") if p.is_file()}
 
@@ -168,7 +168,7 @@ def test_a_second_run_does_nothing(tiny_run, tmp_path):
 def test_beside_others_gives_the_same_bytes_as_alone(tiny_run, tmp_path):
     alone = replace(tiny_run, runs=tmp_path / "alone")
     one = trial_of(prepare(["groupdro"], alone), "groupdro")
-    trial.run(one, alone, "cpu")
+    trial.run(one, alone, CPU)
     name = f"records/{one.id}/scores.parquet"
     assert (alone.runs / name).read_bytes() == (tiny_run.runs / name).read_bytes()
 
@@ -187,7 +187,7 @@ def test_beside_others_gives_the_same_bytes_as_alone(tiny_run, tmp_path):
 def test_a_failing_method_is_recorded_with_its_reason_and_traceback(paths, tmp_path, line, message):
     prepared = prepare([plugin_file(tmp_path, line)], paths, seeds=(0,))
     one = trial_of(prepared, "bad")
-    assert trial.run(one, paths, "cpu") == "failed"
+    assert trial.run(one, paths, CPU) == "failed"
     record = prepared.store.record(one.id)
     assert record.status == "failed"
     with pytest.raises(AssertionError, match=message):
@@ -200,27 +200,27 @@ def test_a_failed_trial_does_not_stop_the_others_and_is_retried_only_when_asked(
     names = [plugin_file(tmp_path, "raise RuntimeError('no')"), "erm"]
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
         prepared = prepare(names, paths, seeds=(0,))
-        first = execute(prepared, executor, Silent(), 2, "cpu")
+        first = execute(prepared, executor, Silent(), 2, CPU)
         assert (first.count("failed"), first.count("done")) == (2, 1)
-        again = execute(prepared, executor, Silent(), 2, "cpu")
+        again = execute(prepared, executor, Silent(), 2, CPU)
         assert (again.count("failed"), again.already) == (2, 1)
         finished = prepared.store.record(trial_of(prepared, "bad").id).finished
         time.sleep(1.1)
-        execute(prepared, executor, Silent(), 2, "cpu", retry_failed=True)
+        execute(prepared, executor, Silent(), 2, CPU, retry_failed=True)
     assert prepared.store.record(trial_of(prepared, "bad").id).finished > finished
 
 
 def test_a_killed_worker_is_a_failed_record_that_says_so(paths, tmp_path):
     prepared = prepare([plugin_file(tmp_path, "import os; os.kill(os.getpid(), 9)")], paths, seeds=(0,))
     with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
-        execute(prepared, executor, Silent(), 1, "cpu")
+        execute(prepared, executor, Silent(), 1, CPU)
     assert "SIGKILL" in prepared.store.record(trial_of(prepared, "bad").id).error
 
 
 def test_what_a_plugin_prints_is_in_its_log(paths, tmp_path):
     prepared = prepare([plugin_file(tmp_path, "print('hello from bad'); return loss")], paths, seeds=(0,))
     with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
-        execute(prepared, executor, Silent(), 1, "cpu")
+        execute(prepared, executor, Silent(), 1, CPU)
     assert "hello from bad" in prepared.store.log(trial_of(prepared, "bad").id)
 
 
@@ -250,7 +250,7 @@ def test_a_method_edited_since_it_was_planned_is_not_filed_under_the_old_id(path
     with pytest.raises(
         trial.HarnessError, match=r"bad\.py: .* changed since this run was planned; run again"
     ):
-        trial.run(one, paths, "cpu")
+        trial.run(one, paths, CPU)
     assert not prepared.store.has(one.id)
 
 
@@ -259,7 +259,7 @@ def test_a_record_keeps_the_source_that_ran(paths, tmp_path):
     text = file.read_text()
     prepared = prepare([str(file)], paths)
     one = trial_of(prepared, "bad")
-    assert trial.run(one, paths, "cpu") == "done"
+    assert trial.run(one, paths, CPU) == "done"
     assert prepared.store.record(one.id).method.source == text != file.read_text()
 
 
@@ -268,7 +268,7 @@ def test_a_cohort_that_changed_since_the_plan_stops_the_trial(paths):
     one = trial_of(prepared, "erm")
     one = replace(one, identity=one.identity | {"data": one.identity["data"] | {"train masks": "0" * 64}})
     with pytest.raises(trial.HarnessError, match="The cohort .* has changed since this run was planned"):
-        trial.run(one, paths, "cpu")
+        trial.run(one, paths, CPU)
     assert not prepared.store.has(one.id)
 
 
@@ -277,7 +277,7 @@ def test_a_trial_that_another_process_has_finished_meanwhile_is_not_run_again(pa
     one = trial_of(prepared, "erm")
     with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
         for _ in range(2):
-            assert executor.submit(trial.run_logged, one, paths, "cpu").result() == "done"
+            assert executor.submit(trial.run_logged, one, paths, CPU).result() == "done"
             stamp = (prepared.store.path(one.id) / "record.json").stat().st_ino
     assert (prepared.store.path(one.id) / "record.json").stat().st_ino == stamp
     assert not (paths.runs / "work" / one.id).exists()
@@ -291,10 +291,10 @@ def test_a_full_disk_leaves_no_record_and_a_sentence(paths, tmp_path, monkeypatc
 
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(trial.HarnessError, match="the disk is full"):
-        trial.run(one, paths, "cpu")
+        trial.run(one, paths, CPU)
     assert list((paths.runs / "records").iterdir()) == []
     monkeypatch.undo()
-    assert trial.run(one, paths, "cpu") == "done"
+    assert trial.run(one, paths, CPU) == "done"
 
 
 def test_learning_curve_has_the_loss_of_every_group(tiny_run):
@@ -317,7 +317,7 @@ def test_fairseg_files_give_the_same_record_as_the_cohort_they_came_from(tiny_ru
     from_files = prepare(["erm"], copied, cohort=cohort)
     one, other = trial_of(original, "erm"), trial_of(from_files, "erm")
     assert one.id == other.id
-    trial.run(other, copied, "cpu")
+    trial.run(other, copied, CPU)
     for name in ("scores.parquet", "predictions.npz"):
         first, second = (p.runs / "records" / one.id / name for p in (tiny_run, copied))
         assert first.read_bytes() == second.read_bytes()

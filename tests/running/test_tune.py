@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_trial import Silent
-from tiny import parse
+from tiny import CPU, parse
 
 from harness import cohorts
 from harness.cohorts.split import LEFT_OUT
@@ -39,7 +39,7 @@ def tuned(folder, cache, methods=("erm", "groupdro"), budget=2):
     """Search and choose under the tiny protocol, for race alone."""
     search = tune.prepare_tuning(parse(**ONE), methods, Paths(folder, None, cache), "tiny.toml", budget)
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
-        outcome = execute(search.prepared, executor, Silent(), 2, "cpu")
+        outcome = execute(search.prepared, executor, Silent(), 2, CPU)
     assert outcome.count("done") == len(search.prepared.plan.trials)
     return search, tune.choose(search)[0]
 

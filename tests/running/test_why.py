@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny import parse, prepare, trial_of
+from tiny import CPU, parse, prepare, trial_of
 
 from harness import cohorts, identity
 from harness.running import trial
@@ -41,7 +41,7 @@ def whole(tmp_path_factory):
     prepared = prepare([str(folder / "mine.py")], found, seeds=(0,), epochs=1, attributes={"race": {}})
     write_protocol(prepared, "harness run")
     for one in prepared.plan.trials.values():
-        assert trial.run(one, found, "cpu") == "done"
+        assert trial.run(one, found, CPU) == "done"
     return found
 
 

@@ -94,6 +94,11 @@ class Disk:
         if name != "_swap" or result:
             self._pending.append((name, one, other, held))
 
+    @property
+    def hangs(self) -> bool:
+        """Whether a name was given that a folder may not have kept."""
+        return bool(self._pending)
+
     def lose(self, renames: bool) -> None:
         """Let go what the disk had not been asked to keep."""
         for path in self._files():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from tiny import prepare
+import pandas as pd
+from tiny import CPU, prepare
 
 from harness.plugin import discovery
 from harness.plugin.new import write_method
-from harness.running import trial
+from harness.running import scoring, trial
 from harness.running.paths import Paths
-from harness.running.plan import Trial
+from harness.running.plan import Basis, Trial
 from harness.running.prepare import Prepared
+from harness.store import Store
 from harness.submission import archive, pack
 
 COHORT = {"source": "synthetic", "size": 32, "samples": 24, "shift": 1.0, "seed": 0}
@@ -44,7 +47,16 @@ class Ran:
 
     def run(self, folder: Path) -> None:
         """Commit the trial as it was trained."""
-        assert trial.run(self.one, self.paths(folder), "cpu", lambda *_: self.fitted) == "done"
+        store, fitted = Store(folder / "runs"), self.fitted
+        trial._commit_done(store, self.one, self.basis, fitted, self.scores, fitted.cost)
+
+    @cached_property
+    def basis(self) -> Basis:
+        return Basis.of(self.prepared.protocol, self.prepared.cohort, self.cache, "", "")
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        return scoring.score(self.prepared.protocol, self.prepared.cohort, self.fitted.labels)
 
 
 def run_in(folder: Path) -> Ran:
@@ -59,7 +71,7 @@ def run_in(folder: Path) -> Ran:
         kept.append(trial.train_here(one, inputs, device, work, lambda *_: None))
         return kept[0]
 
-    assert trial.run(one, paths, "cpu", train) == "done"
+    assert trial.run(one, paths, CPU, train) == "done"
     packed = folder / "mine.zip"
     pack.write(pack.pack(prepared, plugin, "harness run"), packed)
     return Ran(folder, prepared, kept[0], plugin, archive.read(packed))

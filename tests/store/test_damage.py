@@ -19,7 +19,7 @@ from make_records import World, make_store
 from ran import FROZEN, SMALL
 from safetensors.torch import save
 from test_run import Inline
-from tiny import Silent, parse, prepare, trial_of
+from tiny import CPU, Silent, parse, prepare, trial_of
 
 import leaderboard
 from harness import cohorts
@@ -223,7 +223,7 @@ def test_a_run_replaces_a_damaged_record(ran, here, tmp_path, caplog):
     prepared = replace(ran.prepared, paths=ran.paths(tmp_path))
     for _ in each(here.path(one) / names.RECORD):
         caplog.clear()
-        outcome = execute(prepared, Inline(), Silent(), 1, "cpu", run_one=run_one)
+        outcome = execute(prepared, Inline(), Silent(), 1, CPU, run_one=run_one)
         assert (outcome.already, outcome.count("done"), outcome.errors) == (0, 1, [])
         assert "harness run trains this trial again" in caplog.messages[0]
         assert here.is_done(one)
@@ -250,7 +250,7 @@ def test_damaged_predictions_are_not_scored_again_and_the_run_says_so(ran, here,
     prepared = replace(ran.prepared, paths=ran.paths(tmp_path))
     for _ in each(path):
         files.write(here.path(ran.one.id) / names.RECORD, stale)
-        outcome = execute(prepared, Inline(), Silent(), 1, "cpu", run_one=lambda *_: "done")
+        outcome = execute(prepared, Inline(), Silent(), 1, CPU, run_one=lambda *_: "done")
         assert [str(path) in said and "run the trial again" in said for said in outcome.errors] == [True]
         assert outcome.already == 1
 
@@ -259,7 +259,7 @@ def test_damaged_weights_stop_who_starts_from_them_and_no_other(ran, tmp_path):
     paths = ran.paths(tmp_path)
     prepared = prepare(["febs", "adv"], paths, **SMALL, epochs=1)
     erm = trial_of(prepared, "erm")
-    assert trial.run(erm, paths, "cpu") == "done"
+    assert trial.run(erm, paths, CPU) == "done"
     path = prepared.store.weights(erm.id)
 
     def run_one(one, paths, device):
@@ -267,7 +267,7 @@ def test_damaged_weights_stop_who_starts_from_them_and_no_other(ran, tmp_path):
         return trial.run(one, paths, device, fitted)
 
     for _ in each(path):
-        outcome = execute(prepared, Inline(), Silent(), 1, "cpu", run_one=run_one)
+        outcome = execute(prepared, Inline(), Silent(), 1, CPU, run_one=run_one)
         assert (outcome.count("stopped"), outcome.count("done"), outcome.count("failed")) == (1, 2, 0)
         (said,) = outcome.errors
         assert said.startswith(f"{path}: cannot be read (")
@@ -282,8 +282,8 @@ def test_a_damaged_checkpoint_is_told_in_the_log_and_the_training_starts_again(
 
     def trained(work: Path) -> bytes:
         work.mkdir(exist_ok=True)
-        inputs = trial.gather(two, paths, "cpu")
-        return save(trial.train_here(two, inputs, "cpu", work, lambda *_: None).state)
+        inputs = trial.gather(two, paths, CPU)
+        return save(trial.train_here(two, inputs, CPU, work, lambda *_: None).state)
 
     whole = trained(tmp_path / "whole")
     kept = tmp_path / "whole" / names.CHECKPOINT
@@ -365,8 +365,8 @@ def test_damaged_embeddings_are_computed_anew(ran, tmp_path):
     prepared = Prepared(protocol, cohort, Plan({}, ()), (), Paths(tmp_path / "runs", None, tmp_path))
 
     def maps() -> np.ndarray:
-        embed_cohort(prepared, Inline(), 1, "cpu")
-        return np.array(embed.open_embeddings(protocol, cohort, tmp_path, "cpu")[0])
+        embed_cohort(prepared, Inline(), 1, CPU)
+        return np.array(embed.open_embeddings(protocol, cohort, tmp_path, CPU)[0])
 
     whole = maps()
     (path,) = (tmp_path / "embeddings").glob("*/map0.npy")
@@ -377,7 +377,7 @@ def test_damaged_embeddings_are_computed_anew(ran, tmp_path):
     for name in ("map0.npy", "done.npy"):
         for content in (b"", b"\x93NUMPY", *OTHER[".npy"]):
             shutil.rmtree(path.parent)
-            embed.prepare(protocol, cohort, tmp_path, "cpu")
+            embed.prepare(protocol, cohort, tmp_path, CPU)
             (part,) = (tmp_path / "embeddings").glob("*.part")
             (part / name).write_bytes(content)
             assert np.array_equal(maps(), whole)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from tiny import PROTOCOL
+from tiny import CPU, PROTOCOL
 
 from harness.plugin import discovery
 from harness.plugin.new import write_method
@@ -56,7 +56,7 @@ def world(tmp_path_factory) -> World:
     prepared = prepare(measured.protocol, [str(file)], paths, "tiny.toml")
     for one in prepared.plan.trials.values():
         (prepared.store.work(one.id) / "log.txt").write_text("what the method printed\n")
-        assert trial.run(one, paths, "cpu") == "done"
+        assert trial.run(one, paths, CPU) == "done"
     plugin = discovery.find(str(file))
     pack.write(pack.pack(prepared, plugin, "harness run"), folder / "my-method-tiny.zip")
     return World(folder, plugin, prepared, folder / "my-method-tiny.zip", measured)
@@ -70,7 +70,7 @@ def submission_of(world):
         paths = Paths(folder / "runs", None, world.paths.cache)
         prepared = prepare(world.yardstick.protocol, [str(file)], paths, "tiny.toml", tuned=tuned)
         for one in prepared.plan.trials.values():
-            assert trial.run(one, paths, "cpu") == "done"
+            assert trial.run(one, paths, CPU) == "done"
         pack.write(pack.pack(prepared, discovery.find(str(file)), "harness run"), folder / "packed.zip")
         return archive.read(folder / "packed.zip")
 

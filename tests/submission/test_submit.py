@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from forge import better, forged, parquet
+from tiny import CPU
 
 import leaderboard
 from harness.cli import cli
@@ -39,7 +40,7 @@ def erm_runs(world, tmp_path_factory):
     paths = Paths(tmp_path_factory.mktemp("board"), None, world.paths.cache)
     prepared = prepare(world.yardstick.protocol, ["erm"], paths, "tiny.toml")
     write_protocol(prepared, "harness run erm")
-    trial.run(next(iter(prepared.plan.trials.values())), paths, "cpu")
+    trial.run(next(iter(prepared.plan.trials.values())), paths, CPU)
     return paths.runs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 from forge import rewritten
+from tiny import CPU
 
 from harness import identity
 from harness.cli import cli
@@ -74,7 +75,7 @@ def test_it_is_packed_on_the_command_line_with_the_file_that_it_was_run_with(
 
 def test_a_rerun_takes_the_tuned_values(submission, world):
     report = verify(submission, world.yardstick)
-    (finding,) = rerun(submission, report, world.yardstick, 0, world.paths, "cpu")
+    (finding,) = rerun(submission, report, world.yardstick, 0, world.paths, CPU)
     assert finding.verdict == "confirmed"
 
 

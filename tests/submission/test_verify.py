@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from forge import better, flipped, forged, npz, one_pixel, parquet, rewritten, with_records
+from tiny import CPU
 
 from harness.errors import HarnessError
 from harness.submission import archive
@@ -169,7 +170,7 @@ def test_only_a_rerun_tells_invented_predictions_and_curves_from_trained_ones(wo
     for name, submission in {"honest": honest, "invented": invented, "smoother": smoother}.items():
         report = verify(submission, world.yardstick)
         assert not report.failed
-        (finding,) = rerun(submission, report, world.yardstick, seed, world.paths, "cpu")
+        (finding,) = rerun(submission, report, world.yardstick, seed, world.paths, CPU)
         verdicts[name] = finding.why.partition("trained again, ")[2]
         assert finding.verdict == ("confirmed" if name == "honest" else "failed")
     assert verdicts.pop("invented").startswith("other predictions; ")
@@ -179,7 +180,7 @@ def test_only_a_rerun_tells_invented_predictions_and_curves_from_trained_ones(wo
 def test_a_rerun_of_a_seed_that_the_protocol_lacks_is_refused(world):
     report = verify(world.submission, world.yardstick)
     with pytest.raises(HarnessError, match="--rerun 9: the protocol's seeds are 0, 1"):
-        list(rerun(world.submission, report, world.yardstick, 9, world.paths, "cpu"))
+        list(rerun(world.submission, report, world.yardstick, 9, world.paths, CPU))
 
 
 def test_another_protocol_fails_by_the_name_of_what_differs(world):

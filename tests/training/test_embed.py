@@ -38,12 +38,12 @@ def untrained(protocol):
 
 def filled(protocol, cache, shards):
     cohort = cohorts.load(protocol, None, cache)
-    embed.prepare(protocol, cohort, cache, "cpu")
+    embed.prepare(protocol, cohort, cache, CPU)
     for shard in range(shards):
         torch.manual_seed(0)
         embed.embed_shard(protocol, cohort, cache, shard, shards, CPU)
-    embed.finish(protocol, cohort, cache, "cpu")
-    return cohort, embed.open_embeddings(protocol, cohort, cache, "cpu")
+    embed.finish(protocol, cohort, cache, CPU)
+    return cohort, embed.open_embeddings(protocol, cohort, cache, CPU)
 
 
 @pytest.fixture(autouse=True)
@@ -72,11 +72,11 @@ def test_bits_do_not_depend_on_the_number_of_shards(frozen, tmp_path):
 
 def test_an_interrupted_run_goes_on_where_it_stopped(frozen, tmp_path):
     cohort = cohorts.load(frozen, None, tmp_path)
-    embed.prepare(frozen, cohort, tmp_path, "cpu")
+    embed.prepare(frozen, cohort, tmp_path, CPU)
     embed.embed_shard(frozen, cohort, tmp_path, 0, 2, CPU)
     with pytest.raises(RuntimeError, match="not every batch"):
-        embed.finish(frozen, cohort, tmp_path, "cpu")
-    assert not embed.are_cached(frozen, cohort, tmp_path, "cpu")
+        embed.finish(frozen, cohort, tmp_path, CPU)
+    assert not embed.are_cached(frozen, cohort, tmp_path, CPU)
     _, (resumed,) = filled(frozen, tmp_path, 1)
     _, (whole,) = filled(frozen, tmp_path / "whole", 1)
     assert np.array_equal(resumed, whole)
@@ -84,19 +84,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(frozen, tmp_path):
 
 def test_another_cohort_or_precision_has_other_embeddings(frozen, tmp_path):
     cohort, _ = filled(frozen, tmp_path, 1)
-    assert embed.are_cached(frozen, cohort, tmp_path, "cpu")
+    assert embed.are_cached(frozen, cohort, tmp_path, CPU)
     other = frozen.model_copy(update={"recipe": frozen.recipe.model_copy(update={"precision": "bfloat16"})})
-    assert not embed.are_cached(other, cohort, tmp_path, "cpu")
+    assert not embed.are_cached(other, cohort, tmp_path, CPU)
 
 
 def test_the_key_holds_what_changes_the_bits_and_not_the_split(frozen, tmp_path):
-    def key(device="cpu", **changes):
+    def key(device=CPU, **changes):
         chosen = frozen.model_copy(update=changes)
         return embed._folder(chosen, cohorts.load(chosen, None, tmp_path), tmp_path, device).name
 
     recipe = frozen.recipe.model_copy(update={"threads": 2})
     split = frozen.split.model_copy(update={"test": 0.3})
-    assert len({key(), key(device="cuda"), key(recipe=recipe)}) == 3
+    assert len({key(), key(device=torch.device("cuda")), key(recipe=recipe)}) == 3
     assert key(split=split) == key()
 
 
@@ -108,11 +108,11 @@ def test_two_runs_that_embed_at_once_compute_it_once(frozen, tmp_path, monkeypat
         schedule.embed_shard,
     )
     monkeypatch.setattr(schedule, "embed_shard", lambda *args: (shards.append(args[2]), embed_shard(*args)))
-    both = [threading.Thread(target=embed_cohort, args=(prepared, Inline(), 2, "cpu")) for _ in "ab"]
+    both = [threading.Thread(target=embed_cohort, args=(prepared, Inline(), 2, CPU)) for _ in "ab"]
     for one in both:
         one.start()
     for one in both:
         one.join()
     assert shards == [0, 1]
-    assert len(embed.open_embeddings(frozen, cohort, tmp_path, "cpu")) == 1
+    assert len(embed.open_embeddings(frozen, cohort, tmp_path, CPU)) == 1
     assert not list((tmp_path / "embeddings").glob("*/done.npy"))

@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 # glibc reads these when a process starts: tasks keep the memory that they free, or every training
 # step pays for fresh pages (measured on two cores: a tenth to a third of the encoder's time).
@@ -128,7 +131,7 @@ class LocalExecutor(Executor):
         return value
 
 
-def slots(device: str, jobs: int | None, threads: int) -> list[dict[str, str]]:
+def slots(device: torch.device, jobs: int | None, threads: int) -> list[dict[str, str]]:
     """Return one slot for each task that may run at a time.
 
     On GPUs one a GPU, or `jobs` spread over them; on a device that is named, one; on the CPU as many as
@@ -138,7 +141,7 @@ def slots(device: str, jobs: int | None, threads: int) -> list[dict[str, str]]:
     if gpus:
         return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus))]
     # A task under `cuda:1` finds that GPU by its number, so no slot may hide the others from it.
-    at_once = max(1, _cores() // threads) if device in ("auto", "cpu") else 1
+    at_once = max(1, _cores() // threads) if device.type == "cpu" else 1
     return [{} for _ in range(jobs or at_once)]
 
 
@@ -148,11 +151,11 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _gpus(device: str) -> list[str]:
+def _gpus(device: torch.device) -> list[str]:
+    if device.type != "cuda" or device.index is not None:
+        return []
     import torch
 
-    if device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
 

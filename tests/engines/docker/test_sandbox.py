@@ -12,7 +12,7 @@ import pytest
 import red_team
 from click.testing import CliRunner
 from test_trial import Silent
-from tiny import parse
+from tiny import CPU, parse
 
 from harness.check import sandboxed
 from harness.check.subject import Subject
@@ -56,7 +56,7 @@ def execute_in(methods, paths, box: Sandbox | None) -> Run:
     assert prepared.broken == ()
     runner = run_logged if box is None else box.run_logged
     with LocalExecutor([{}, {}], preload=["harness.running.trial"]) as executor:
-        outcome = execute(prepared, executor, Silent(), 2, "cpu", run_one=runner)
+        outcome = execute(prepared, executor, Silent(), 2, CPU, run_one=runner)
     return Run(prepared.store, outcome, prepared.plan)
 
 

@@ -7,6 +7,8 @@ from concurrent.futures import Executor, wait
 from pathlib import Path
 
 import pytest
+import torch
+from tiny import CPU
 
 from harness.running.executors.local import LocalExecutor, WorkerDied, slots
 
@@ -86,6 +88,7 @@ PARENT = """
 import sys
 sys.path[:0] = {path!r}
 from test_local import sleep_after_telling
+from tiny import CPU
 from harness.running.executors.local import LocalExecutor
 LocalExecutor([{{}}]).submit(sleep_after_telling, {file!r}).result()
 """
@@ -121,12 +124,12 @@ def test_a_task_ends_with_the_process_that_asked_for_it(tmp_path):
 
 
 def test_a_gpu_that_is_named_is_one_slot_and_keeps_its_number():
-    assert slots("cuda:1", None, 1) == [{}]
-    assert slots("cuda:1", 2, 1) == [{}, {}]
+    assert slots(torch.device("cuda:1"), None, 1) == [{}]
+    assert slots(torch.device("cuda:1"), 2, 1) == [{}, {}]
 
 
 def test_cpu_slots_share_the_cores_between_threads():
     cores = len(os.sched_getaffinity(0))
-    assert len(slots("cpu", None, 1)) == cores
-    assert len(slots("cpu", None, cores)) == 1
-    assert len(slots("cpu", 3, 1)) == 3
+    assert len(slots(CPU, None, 1)) == cores
+    assert len(slots(CPU, None, cores)) == 1
+    assert len(slots(CPU, 3, 1)) == 3
