@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.plugin import discovery
 from harness.running.paths import Paths
 from harness.running.prepare import Prepared
+from harness.store import files
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def prune(prepared: Prepared) -> Weights:
         counts[place] += 1
         counts[place + 1] += file.stat().st_size
         if not stays:
-            file.unlink(missing_ok=True)
+            files.remove(file)
     return Weights(*counts)
 
 
