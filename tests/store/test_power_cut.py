@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import BaseFileLock
 from power import Disk, PowerCut
 from ran import FROZEN, SMALL, Ran
 from safetensors.torch import load_file, save
@@ -23,10 +25,11 @@ from harness.backbones import weights
 from harness.backbones.weights import Checkpoint
 from harness.cohorts import cache as cohort_cache
 from harness.errors import HarnessError
+from harness.plugin import discovery
 from harness.plugin.discovery import About
 from harness.plugin.method import Card
 from harness.plugin.new import write_method
-from harness.running import boards, provenance, trial, tune
+from harness.running import boards, provenance, space, trial, tune
 from harness.running.board import protocol_digest, write_protocol
 from harness.running.paths import Paths
 from harness.running.plan import Plan
@@ -141,6 +144,31 @@ def a_failed_trial(ran: Ran) -> Scenario:
         trial.commit_failed(Store(folder / "runs"), ran.one, "no luck", "Traceback: none")
 
     return Scenario(act, lambda folder: {"record": record(Store(folder / "runs"), ran.one.id)})
+
+
+def weights_that_go(ran: Ran) -> Scenario:
+    """Of a method that no other starts from, once its trial is done."""
+
+    def act(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(discovery, "origins", set)
+            space.prune(replace(ran.prepared, paths=ran.paths(folder)))
+
+    def look(folder: Path) -> Parts:
+        store = Store(folder / "runs")
+        kept = store.weights(ran.one.id)
+        return {
+            "record": record(store, ran.one.id),
+            "weights": sorted(load_file(kept)) if kept.is_file() else None,
+        }
+
+    def before(folder: Path) -> None:
+        ran.run(folder)
+        file = Store(folder / "runs").weights(ran.one.id)
+        files.make(file.parent)
+        files.write(file, save(ran.fitted.state))
+
+    return Scenario(act, look, before)
 
 
 def scores_made_anew(ran: Ran) -> Scenario:
@@ -434,6 +462,7 @@ SCENARIOS = {
         a_checkpoint,
         a_retried_trial,
         a_failed_trial,
+        weights_that_go,
         scores_made_anew,
         work_that_was_left,
         a_board,
@@ -469,6 +498,7 @@ def cut_at(moment: int | None, scenario: Scenario, folder: Path) -> Disk:
             scenario.act(folder)
         except PowerCut:
             assert moment is not None
+            die()
         else:
             assert moment is None
     return disk
@@ -479,6 +509,13 @@ def quick(monkeypatch):
     """Spare what would take its time thousands of times: git beside a record, and a disk that is played."""
     monkeypatch.setattr(provenance, "git_state", lambda _: {})
     monkeypatch.setattr(files, "_sync", lambda _: None)
+
+
+def die() -> None:
+    """Let go of every lock: a process that dies does; this one lives on, and its frames hold them."""
+    for one in gc.get_objects():
+        if isinstance(one, BaseFileLock):
+            one.release(force=True)
 
 
 def swept(folder: Path) -> list[Path]:
