@@ -9,7 +9,7 @@ import pytest
 from commands_at_random import METHOD, PROTOCOLS, Kept, Prompt
 
 COMMANDS = 30
-SEQUENCES = 6
+SEQUENCES = 4
 
 METHODS = ("erm", "groupdro", "febs", "mine.py")
 
