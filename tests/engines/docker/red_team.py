@@ -110,18 +110,18 @@ raise RuntimeError(", ".join(sorted(set(said))))
 time.sleep(100_000)
 """,
     "shape": """
-import harness.running.trial
-harness.running.trial.predict = lambda *a: np.zeros((1, 2, 2), np.uint8)
+import harness.training.train
+harness.training.train.predict = lambda *a: np.zeros((1, 2, 2), np.uint8)
 """,
     "classes": """
-import harness.running.trial
-real = harness.running.trial.predict
-harness.running.trial.predict = lambda *a: real(*a) * 0 + 200
+import harness.training.train
+real = harness.training.train.predict
+harness.training.train.predict = lambda *a: real(*a) * 0 + 200
 """,
     "nan": """
-import harness.running.trial
-real = harness.running.trial.fit
-harness.running.trial.fit = lambda job: ([(0, "loss", "", "", float("nan"))], real(job)[1])
+import harness.training.train
+real = harness.training.train.fit
+harness.training.train.fit = lambda job: ([(0, "loss", "", "", float("nan"))], real(job)[1])
 """,
     "padding": """
 for fd in range(3, 64):
@@ -134,11 +134,11 @@ for fd in range(3, 64):
 """,
     "zip_bomb": """
 import io, zipfile
-import harness.running.trial
+import harness.training.train
 bomb = io.BytesIO()
 with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
     archive.writestr("labels.npy", bytes(200_000_000))
-harness.running.trial.predict = lambda *a: np.frombuffer(bomb.getvalue(), np.uint8)
+harness.training.train.predict = lambda *a: np.frombuffer(bomb.getvalue(), np.uint8)
 """,
     "pickle": """
 import pickle
@@ -153,15 +153,15 @@ for fd in range(3, 64):
 os._exit(0)
 """,
     "fake_score": """
-import harness.metrics, harness.metrics.score, harness.running.trial
+import harness.metrics.overlap, harness.training.validate
 one = lambda *a, **k: 1.0
-harness.metrics.dice = harness.metrics.score.score_structure = harness.running.trial.score = one
+harness.metrics.overlap.dice = harness.training.validate.dice = one
 """,
     "clock": """
-import harness.running.trial
-real = harness.running.trial.fit
-harness.running.trial.fit = lambda job: (real(job)[0], 0.001)
-harness.running.trial._peak_memory = lambda device: 1
+import harness.training.train
+real = harness.training.train.fit
+harness.training.train.fit = lambda job: (real(job)[0], 0.001)
+harness.training.train.peak_memory = lambda device: 1
 time.monotonic = lambda: 0.0
 """,
     "escape": """
