@@ -24,6 +24,12 @@ PLANTED = {
     "a check that uses a submission": ("harness/check/bench.py", "from harness.submission import pack"),
     "a method that uses an inner room": ("methods/erm.py", "from harness.training import fit"),
     "the site using a training": ("leaderboard/__init__.py", "from harness.training import fit"),
+    "a record that is read with what is computed": (
+        "leaderboard/read/boards.py",
+        "from leaderboard.compute import words",
+    ),
+    "a number that is drawn": ("leaderboard/compute/words.py", "from leaderboard.draw import svg"),
+    "a figure that writes a page": ("leaderboard/draw/svg.py", "from leaderboard.write import pages"),
     "a statistic that needs torch": ("harness/equity/noise.py", "import torch"),
     "a module outside of every room": ("harness/loose.py", "VALUE = 1"),
 }
