@@ -114,7 +114,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "median",
         "Median Dice",
-        "half of the test samples, over all seeds, score less",
+        "of all samples and seeds",
         _of(DICE, "median"),
         metric=DICE,
         on_method=45,
