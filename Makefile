@@ -20,11 +20,11 @@ leaderboard: install
 	$(BIN)/harness run --all --protocol quick; status=$$?; $(BIN)/harness report && exit $$status
 
 test: install
-	$(BIN)/python -m pytest $(WORKERS) --ignore tests/engines
+	$(BIN)/python -m pytest $(WORKERS) --ignore tests/engines -m 'not slow'
 
-# What needs an engine beside Python: Docker. A skip says what it lacks.
+# What needs an engine beside Python (Docker), or minutes by itself. A skip says what it lacks.
 test-engines: install
-	$(BIN)/python -m pytest $(WORKERS) tests/engines
+	$(BIN)/python -m pytest $(WORKERS) -m 'docker or slow'
 
 # Within a minute: lint, types and the tests nearest to what changed since BASE, side by side.
 check: install

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import children
 import numpy as np
 import pytest
-import small_bench
 import torch
 from click.testing import CliRunner
 
@@ -44,16 +46,23 @@ class Bad(Method):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def started(monkeypatch):
     """The bench with a smaller network, here and in every child."""
     monkeypatch.setattr(bench, "PROTOCOL", bench.PROTOCOL)
-    small_bench.shrink()
-    monkeypatch.setattr(child, "_START", small_bench.START)
+    children.shrink()
+    monkeypatch.setattr(child, "_START", children.START)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
 @pytest.fixture
-def subject(tmp_path, small):
+def forked(started, monkeypatch, server_of_processes):
+    """Children that are forked, not started."""
+    process = SimpleNamespace(**vars(subprocess) | {"Popen": children.Forked})
+    monkeypatch.setattr(child, "subprocess", process)
+
+
+@pytest.fixture
+def subject(tmp_path, forked):
     """Make a subject of a plugin that is ERM but for what is given."""
 
     def make(loss: str = "return plain", top: str = "", more: str = "", text: str = "") -> Subject:
@@ -84,6 +93,10 @@ def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     assert statuses.pop(sandboxed.NAME) in ("ok", "skipped")
     assert set(statuses.values()) == {"ok"}
     assert {*source.NAMES, *losses.NAMES, *training.NAMES, *conduct.NAMES} == statuses.keys()
+
+
+def test_a_new_method_passes_every_check_on_a_smaller_network_too(tmp_path, forked):
+    test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -246,8 +259,9 @@ def trained(bad: Subject) -> child.Result:
     return child.call(bad, "training:train", "first", limit=90)
 
 
-@pytest.mark.slow
-def test_what_two_processes_do_differently_is_not_the_same_seed(subject):
+def test_what_two_processes_do_differently_is_not_the_same_seed(subject, monkeypatch):
+    # What is forked has its parent's hashes.
+    monkeypatch.setattr(child, "subprocess", subprocess)
     bad = subject("return plain * (1 + hash('a text') % 97 / 97)")
     lines = {line.name: line for line in training.repeats(bad, trained(bad))}
     assert lines["same seed, same bits"].status == "failed"
@@ -255,7 +269,6 @@ def test_what_two_processes_do_differently_is_not_the_same_seed(subject):
     assert lines["killed and resumed"].status == "skipped"
 
 
-@pytest.mark.slow
 def test_state_that_is_in_no_buffer_is_lost_when_killed(subject, monkeypatch):
     bad = subject("self.steps += 1\nreturn plain * (1 + self.steps / 10)")
     first = trained(bad)

@@ -114,7 +114,6 @@ def ended_well(process: BaseProcess) -> bool:
     return process.exitcode == 0
 
 
-@pytest.mark.slow
 def test_killed_trial_resumes_to_the_same_bits(paths, tmp_path):
     prepared = prepare(paths=paths, **RESUMED)
     one = trial_of(prepared, "erm-balanced")
