@@ -88,8 +88,8 @@ def _parts(root: Path, known: dict[str, str]) -> list[Part]:
 def size_of(path: Path) -> int:
     """Return the bytes of a file or of all files below a folder; what vanishes meanwhile counts 0."""
     total = 0
-    for folder, _, files in os.walk(path):
-        for name in files:
+    for folder, _, own in os.walk(path):
+        for name in own:
             try:
                 total += os.lstat(os.path.join(folder, name)).st_size
             except OSError:

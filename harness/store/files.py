@@ -226,12 +226,11 @@ def _place(target: Path) -> Iterator[Path]:
         if lock.is_locked and (place / _LOCK).exists():
             break
         lock.release()
-    try:
+    with contextlib.ExitStack() as ending:
+        ending.callback(lock.release)
+        ending.callback(_remove, place)
         (place / _NEW).mkdir()
         yield place / _NEW / target.name
-    finally:
-        _remove(place)
-        lock.release()
 
 
 def _put_in_place(aside: Path, target: Path) -> None:
