@@ -208,6 +208,19 @@ def work_that_was_left(ran: Ran) -> Scenario:
     return Scenario(lambda folder: Store(folder / "runs").clear_work("left"), look, before)
 
 
+def weights_that_nobody_needs(ran: Ran) -> Scenario:
+    def before(folder: Path) -> None:
+        kept = Store(folder / "runs").weights(ran.one.id)
+        files.make(kept.parent)
+        files.write(kept, b"weights")
+
+    return Scenario(
+        lambda folder: space.prune(replace(ran.prepared, paths=ran.paths(folder))),
+        lambda folder: {"file": digest(Store(folder / "runs").weights(ran.one.id))},
+        before,
+    )
+
+
 def a_board(ran: Ran) -> Scenario:
     """Over one that is there, with images to show."""
 
@@ -465,6 +478,7 @@ SCENARIOS = {
         weights_that_go,
         scores_made_anew,
         work_that_was_left,
+        weights_that_nobody_needs,
         a_board,
         a_first_board,
         a_part_of_an_identity,
@@ -582,7 +596,7 @@ def test_every_function_that_writes_is_among_those_that_are_cut(ran, tmp_path):
     assert writers() - reached == set()
 
 
-WRITES = {"create", "flush", "make", "note", "publish", "remove", "replacing", "write", "writing"}
+WRITES = {"create", "flush", "make", "move", "note", "publish", "remove", "replacing", "write", "writing"}
 
 
 def writers() -> set[tuple[str, str]]:
