@@ -162,6 +162,36 @@ def test_a_mistake_gets_one_sentence_and_status_2(folder, args, message):
     assert not (folder / "runs").exists()
 
 
+def test_it_runs_as_a_module(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "list", "protocols"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "quick" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("harness ru", ["run"]),
+        ("harness run gro", ["groupdro"]),
+        ("harness run --protocol qu", ["quick"]),
+        ("harness run --dev", ["--device"]),
+        ("harness run --device cu", ["cuda", "cuda:0"]),
+        ("harness weights fetch mob", ["mobile-sam"]),
+        ("harness list tr", ["trials"]),
+    ],
+)
+def test_the_shell_completes(tmp_path, words, offered):
+    env = {
+        "_HARNESS_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = harness(cwd=tmp_path, **env)
+    assert [line.split(",")[1] for line in done.stdout.splitlines()] == offered
+
+
 def test_lists(folder):
     methods = harness("list", "methods", cwd=folder).stdout
     assert "groupdro         Group DRO (step_size=0.01, adjustment=1.0)" in methods

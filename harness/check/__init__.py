@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.check import conduct, losses, sandboxed, source, training
+from harness.check import conduct, effects, losses, sandboxed, source, training
 from harness.check.subject import Line, Subject
 from harness.plugin.discovery import Plugin
 
@@ -16,6 +16,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Line]], ...] = (
     source.check,
     losses.check,
     training.check,
+    effects.check,
     conduct.check,
     sandboxed.check,
 )

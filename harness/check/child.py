@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -39,7 +40,8 @@ class Child:
             self.process.wait(max(0.0, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             problem = f"did not end within {self.limit:.0f} s; look for an endless loop or a wait"
-        self.kill()
+        finally:
+            self.kill()
         return _result(self.folder, problem or self._death())
 
     def kill(self) -> None:
@@ -113,6 +115,7 @@ def main() -> None:
         os.write(handle, (json.dumps([kind, value]) + "\n").encode())
 
     audit.install(plugin, Path(folder) / "cwd", lambda kind, text: tell("incident", [kind, text]))
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     module, function = task.split(":")
     try:
         for item in getattr(importlib.import_module(f"harness.check.{module}"), function)(
@@ -123,6 +126,13 @@ def main() -> None:
         tell("problem", discovery.describe_error(error, plugin.file))
     # What a plugin left running must not keep the process alive.
     os._exit(0)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process, and what it started, once nobody waits for it: Ctrl-C does not reach its session."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _result(folder: Path, problem: str) -> Result:

@@ -45,7 +45,8 @@ def problem(method: type[Method], plugin: Plugin) -> str:
     """
     used = _used(plugin)
     for name, value in _own(method):
-        if name in used or name in vars(nn.Module):
+        # Torch calls or reads what `Module` has, but for `forward`, which is called by who calls the module.
+        if name in used or (name in vars(nn.Module) and name != "forward"):
             continue
         said = _uncalled(name, method) if callable(value) or _is_wrapped(value) else _unread(name, method)
         if said:
@@ -101,6 +102,8 @@ def _used(plugin: Plugin) -> set[str]:
                 found.add(node.attr)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 found.add(node.id)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "self":
+                found.add("forward")
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
                 found.add(node.value)
     return found

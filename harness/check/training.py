@@ -129,9 +129,12 @@ def learns(subject: Subject, reference: Result, first: Result) -> Line:
 def repeats(subject: Subject, first: Result) -> Iterator[Line]:
     """Train twice more at the same time: once as it is, and once killed after its first checkpoint."""
     again = start(subject, "training:train", "again", limit=2 * LIMIT, hash_seed=1)
-    was_killed = _kill_at_checkpoint(start(subject, "training:train", *_RESUMED, limit=LIMIT))
-    resumed = call(subject, "training:train", *_RESUMED, limit=LIMIT)
-    result = again.finish()
+    try:
+        was_killed = _kill_at_checkpoint(start(subject, "training:train", *_RESUMED, limit=LIMIT))
+        resumed = call(subject, "training:train", *_RESUMED, limit=LIMIT)
+        result = again.finish()
+    finally:
+        again.kill()
     subject.incidents += result.incidents
     fix = "Draw from torch's, numpy's or random's generators, never from time, hash() or a set's order."
     problem = _different(subject, first, "again", result, fix)
@@ -146,13 +149,14 @@ def repeats(subject: Subject, first: Result) -> Iterator[Line]:
 
 def _kill_at_checkpoint(child: Child) -> bool:
     runs = child.folder.parent / _RESUMED[0]
-    while child.process.poll() is None and time.monotonic() < child.deadline:
-        if list(runs.glob(f"work/*/{names.CHECKPOINT}")):
-            child.kill()
-            return True
-        time.sleep(0.02)
-    child.kill()
-    return False
+    try:
+        while child.process.poll() is None and time.monotonic() < child.deadline:
+            if list(runs.glob(f"work/*/{names.CHECKPOINT}")):
+                return True
+            time.sleep(0.02)
+        return False
+    finally:
+        child.kill()
 
 
 def _different(subject: Subject, first: Result, runs: str, result: Result, fix: str) -> str:

@@ -17,7 +17,7 @@ import torch
 from click.testing import CliRunner
 
 from harness import check
-from harness.check import bench, child, conduct, losses, sandboxed, source, state, training
+from harness.check import bench, child, conduct, effects, losses, sandboxed, source, state, training
 from harness.check.subject import Subject
 from harness.cli import cli
 from harness.plugin import discovery
@@ -92,7 +92,10 @@ def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     # Whether there is an engine is another test's matter (tests/engines/docker).
     assert statuses.pop(sandboxed.NAME) in ("ok", "skipped")
     assert set(statuses.values()) == {"ok"}
-    assert {*source.NAMES, *losses.NAMES, *training.NAMES, *conduct.NAMES} == statuses.keys()
+    themes = (source, losses, training, effects, conduct)
+    assert {name for theme in themes for name in theme.NAMES} == statuses.keys()
+    # It is what `harness new` says it is, and the check says so too.
+    assert "no, it is equal to ERM: the same losses and weights over 72 steps" in done.output
 
 
 def test_a_new_method_passes_every_check_on_a_smaller_network_too(tmp_path, forked):
@@ -253,6 +256,148 @@ def test_a_plugin_that_dies_costs_its_line_and_the_rest_is_skipped(subject, monk
     assert lines[0].status == "failed"
     assert why in lines[0].text
     assert {line.status for line in lines[1:]} == {"skipped"}
+
+
+WHOLE = PLUGIN.format(loss="return plain", top="", more="")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("VALUE = 1\n", "defines one subclass of Method, not none"),
+        (WHOLE.replace("card = Card", "kard = Card"), "has no card"),
+        (WHOLE.replace("    card", '    sampler = "even"\n    card'), "sampler = 'even' is no sampler"),
+        (
+            WHOLE.replace("    card", "    reads_attribute = 1\n    card"),
+            "Bad.reads_attribute is True or False",
+        ),
+    ],
+)
+def test_a_file_that_imports_is_not_said_not_to(subject, text, why):
+    bad = subject(text=text)
+    lines = [line for theme in check.CHECKS[:4] for line in theme(bad)]
+    assert [line.name for line in lines if line.status == "ok"] == ["imports alone"]
+    assert {line.name: line.text for line in lines if line.status == "failed"}.keys() == {"is a method"}
+    assert why in lines[1].text
+    assert not [line for line in lines if "does not import" in line.text]
+    assert {line.text for line in lines[2:]} == {"the file holds no method that can be used"}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("def after_epoch(self, epoch): self.steps = epoch", "`after_epoch` is called by nobody."),
+        ("def after_epoch(self, epoch): self.steps = epoch", "Did you mean `on_epoch_end`?"),
+        ("def on_epoch_ends(self, epoch): pass", "Did you mean `on_epoch_end`?"),
+        ("def configure_optimizers(self): return []", "Did you mean `parameter_groups`?"),
+        ("def forward(self, batch): return batch", "`forward` is called by nobody. Did you mean `loss`?"),
+        ("def on_epoch_start(self, epoch): pass", "There is no hook before an epoch"),
+        ("def after_step(self): pass", "There is no hook around a step: `loss` is called once a step"),
+        ("@staticmethod\n    def weigh(x): return x", "`weigh` is called by nobody: the harness calls loss"),
+        ("read_attribute = False", "Bad.read_attribute is read by nobody"),
+        ("read_attribute = False", "Did you mean 'reads_attribute'?"),
+        ('start_from = "erm"', "Did you mean 'starts_from'?"),
+        ('samplers = "group-balanced"', "Did you mean 'sampler'?"),
+        ('require: tuple = ("x",)', "Did you mean 'requires'?"),
+    ],
+)  # fmt: skip
+def test_a_name_that_the_harness_never_looks_at_is_answered_with_the_one_that_was_meant(subject, body, why):
+    text = PLUGIN.format(loss="return plain", top="", more="").replace(
+        "    def __init__", f"    {body}\n\n    def __init__"
+    )
+    bad = subject(text=text)
+    found = failed(source.examine(bad.plugin, bad.scratch))
+    assert list(found) == ["hooks"]
+    assert why in found["hooks"]
+
+
+def test_what_a_class_reads_set_on_an_instance_is_told(subject):
+    bad = subject("self.sampler = 'group-balanced'\nreturn plain")
+    found = failed(source.examine(bad.plugin, bad.scratch))
+    assert list(found) == ["hooks"]
+    assert (
+        "sets self.sampler, which the harness reads from the class: write `sampler = ...`" in found["hooks"]
+    )
+
+
+def test_helpers_that_a_method_calls_itself_are_its_own_affair(subject):
+    text = PLUGIN.format(loss="return self.weigh(plain) * self.factor", top="", more="")
+    helpers = "    factor = 2.0\n\n    def weigh(self, x): return x\n\n    def __init__"
+    good = subject(text=text.replace("    def __init__", helpers))
+    assert failed(source.examine(good.plugin, good.scratch)) == {}
+
+
+def effects_of(bad: Subject) -> dict[str, child.Line]:
+    return {line.name: line for line in effects.examine(bad.plugin, bad.scratch)}
+
+
+def test_a_loss_that_becomes_nan_at_step_40_does_not_pass(subject):
+    bad = subject("self.steps += 1\nreturn self.strength * plain * (float('nan') if self.steps > 40 else 1)")
+    assert failed(losses.examine(bad.plugin, bad.scratch)) == {}
+    lines = effects_of(bad)
+    assert {name for name, line in lines.items() if line.status == "failed"} == {"trains on"}
+    assert "Bad.loss became nan at step 40" in lines["trains on"].text
+
+
+def test_an_exception_in_the_seventh_epoch_does_not_pass(subject):
+    text = PLUGIN.format(loss="return self.strength * plain", top="", more="")
+    bad = subject(text=text + "\n    def on_epoch_end(self, epoch):\n        1 / (6 - epoch)\n")
+    assert effects_of(bad)["trains on"].text.endswith("ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize(
+    ("more", "loss", "idle"),
+    [
+        ("", "return plain", "strength"),
+        (", name: str = 'x'", "return self.strength * plain", "name"),
+        (", flag: bool = False", "return self.strength * plain", "flag"),
+        (", weights: list | None = None", "return self.strength * plain", "weights"),
+    ],
+)
+def test_a_hyper_parameter_that_changes_nothing_is_named(subject, more, loss, idle):
+    lines = effects_of(subject(loss, more=more))
+    assert {name for name, line in lines.items() if line.status == "failed"} == {"hyper-parameters matter"}
+    assert lines["hyper-parameters matter"].text.startswith(f"'{idle}' changes nothing: the same losses")
+
+
+@pytest.mark.parametrize(
+    ("more", "use"),
+    [
+        (", after: int = 1000", "self.steps += 1; factor = 2 if self.steps > {} else 1"),
+        (", warmup: float = 0.0", "self.steps += 1; factor = 1 + (self.steps > 40) * {}"),
+        (", kind: str = 'plain'", "factor = {{'plain': 1.0}}[{}]"),
+        (", flag: bool = False", "factor = 2.0 if {} else 1.0"),
+        (", every: list = [1, 2]", "factor = sum({}) if {} else 0"),
+        (", maybe: float | None = None", "factor = 1.0 if {} is None else 3.0"),
+    ],
+)
+def test_a_hyper_parameter_that_matters_only_later_or_elsewhere_passes(subject, more, use):
+    name = more.split(":")[0].strip(", ")
+    body = use.replace("{}", f"self.{name}").replace("{{", "{").replace("}}", "}")
+    text = PLUGIN.format(loss=f"{body}\n        return self.strength * factor * plain", top="", more=more)
+    good = subject(
+        text=text.replace("super().__init__(task)", f"super().__init__(task); self.{name} = {name}")
+    )
+    lines = effects_of(good)
+    assert lines["hyper-parameters matter"].status == "ok", lines["hyper-parameters matter"].text
+
+
+def test_a_method_that_never_leaves_its_warm_up_is_said_to_be_erm(subject):
+    bad = subject("return plain if self.steps == 0 else self.strength * output.losses.max()")
+    assert effects_of(bad)["differs from ERM"].text.startswith("no, it is equal to ERM: the same losses")
+
+
+def test_what_begins_late_is_said_with_its_step(subject):
+    late = subject(
+        "self.steps += 1\nreturn plain if self.steps <= 50 else self.strength * output.losses.max()"
+    )
+    assert effects_of(late)["differs from ERM"].text == "from step 50 on"
+
+
+@pytest.mark.parametrize("name", ["erm", "erm-balanced", "adv", "groupdro", "febs", "febs-released"])
+def test_a_shipped_method_has_its_names_right_and_its_hyper_parameters_matter(name, tmp_path):
+    plugin = discovery.find(name)
+    assert failed([*source.examine(plugin, tmp_path), *effects.examine(plugin, tmp_path)]) == {}
 
 
 def trained(bad: Subject) -> child.Result:

@@ -98,9 +98,66 @@ def test_a_name_that_is_none_is_answered_with_one_that_is(tmp_path, name, better
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("My_CVaR", "my-cvar"),
+        ("GroupDRO2", "group-dro2"),
+        ("fair_loss.py", "fair-loss"),
+        ("My-Method", "my-method"),
+        ("febs2", "febs2"),
+    ],
+)
+def test_another_way_to_write_a_name_is_taken_for_it_and_said(tmp_path, monkeypatch, name, wanted):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["new", name])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "methods" / f"{wanted.replace('-', '_')}.py").is_file()
+    assert (f"'{name}' is '{wanted}'." in done.output) == (name != wanted)
+    assert f"harness run {wanted} --seeds 0" in done.output
+
+
+@pytest.mark.parametrize("name", ["Class", "my method", "../evil", "9lives"])
+def test_what_says_something_else_is_still_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["new", name])
+    assert isinstance(done.exception, HarnessError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_away_from_a_clone_what_it_writes_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    CliRunner().invoke(cli, ["new", "my-cvar"], catch_exceptions=False)
+    found = discovery.find("my-cvar")
+    assert found.file == tmp_path / "methods" / "my_cvar.py"
+    assert discovery.load(found).__name__ == "MyCvar"
+    assert "erm" in discovery.discover()  # what is shipped is there beside it
+
+
+def test_files_in_a_folder_of_that_name_that_are_no_methods_are_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "payment.py").write_text("raise SystemExit('not yours')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "payment" not in discovery.discover()
+
+
+def test_a_name_that_is_shipped_is_never_taken_for_it_in_silence(tmp_path, monkeypatch):
+    shipped = discovery.find("adv").file
+    (tmp_path / "methods").mkdir()
+    own = tmp_path / "methods" / "adv.py"
+    own.write_text(shipped.read_text())
+    monkeypatch.chdir(tmp_path)
+    assert discovery.find("adv").file == shipped  # another clone's copy of the same
+    own.write_text(shipped.read_text() + "\n# mine\n")
+    with pytest.raises(HarnessError, match=r"are both the method 'adv'; rename one of them"):
+        discovery.find("adv")
+
+
 def test_the_next_commands_are_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(cli, ["new", "my-method"])
     assert done.exit_code == 0
     assert "harness check my-method" in done.output
     assert "harness run my-method --seeds 0" in done.output
+    elsewhere = CliRunner().invoke(cli, ["new", "my-other", "--folder", "else where"])
+    assert "harness check 'else where/my_other.py'" in elsewhere.output

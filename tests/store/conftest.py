@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from ran import Ran, run_in
 
 from harness import backbones
+from harness.protocol import BackboneSpec
 from harness.training import embed
 
 
@@ -15,12 +18,13 @@ def ran(tmp_path_factory) -> Ran:
     return run_in(tmp_path_factory.mktemp("ran"))
 
 
+@functools.cache
+def encoder_of(size: int):
+    torch.manual_seed(0)
+    return backbones.build(BackboneSpec(name="sam", variant="tiny", adapt="frozen"), 3, size, None).eval()
+
+
 @pytest.fixture(autouse=True)
 def same_encoder(monkeypatch):
     """The tiny encoder has no checkpoint: its initial weights stand in for one."""
-
-    def encoder(protocol, _):
-        torch.manual_seed(0)
-        return backbones.build(protocol.backbone, protocol.n_classes, protocol.cohort.size, None).eval()
-
-    monkeypatch.setattr(embed, "_encoder", encoder)
+    monkeypatch.setattr(embed, "_encoder", lambda protocol, _: encoder_of(protocol.cohort.size))

@@ -20,8 +20,8 @@ from harness.submission import archive, pack
 
 COHORT = {"source": "synthetic", "size": 32, "samples": 24, "shift": 1.0, "seed": 0}
 SMALL = {"cohort": COHORT, "attributes": {"race": {}}, "seeds": (0,)}
-FROZEN = SMALL | {"backbone": {"name": "sam", "variant": "tiny", "adapt": "frozen"}, "augmentation": "none"}
-FROZEN["cohort"] = COHORT | {"samples": 12}
+FROZEN = {"cohort": COHORT | {"samples": 12}, "attributes": {"gender": {}}, "augmentation": "none"}
+FROZEN |= {"backbone": {"name": "sam", "variant": "tiny", "adapt": "frozen"}}
 
 
 @dataclass(frozen=True)
