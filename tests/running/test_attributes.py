@@ -1,4 +1,4 @@
-"""Some attributes of a protocol can be run alone: on the same split, beside what the board has of the others."""
+"""Some attributes of a protocol can be run alone: on the same split, beside what the board has of others."""
 
 from __future__ import annotations
 
