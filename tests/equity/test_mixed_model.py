@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.formula.api import mixedlm
 
 from harness.equity import Scores, pairwise, resample
 from harness.equity.contrasts import contrasts, layouts
 
-mixedlm = pytest.importorskip("statsmodels.formula.api").mixedlm
 
 
 def drawn(rng, seeds=5, patients=40, better=0.0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pandas as pd
-from tiny import prepare, trial_of
+from tiny import CPU, prepare, trial_of
 
 from harness.running import trial
 from harness.running.trial import Paths
@@ -15,7 +15,7 @@ from harness.sandbox import staging
 def test_neither_the_cohorts_sources_nor_its_options_nor_the_test_rows_go_in(tmp_path):
     paths = Paths(tmp_path / "runs", None, tmp_path / "cache")
     one = trial_of(prepare(["erm"], paths), "erm")
-    inputs = trial.gather(one, paths)
+    inputs = trial.gather(one, paths, CPU)
     mounts = staging.stage_trial(one, inputs, paths.cache, "cpu", tmp_path / "job")
     seen = {path.relative_to(mounts["harness"]).as_posix() for path in mounts["harness"].rglob("*.py")}
     assert {name for name in seen if name.startswith("cohorts/")} == {"cohorts/cohort.py"}

@@ -109,7 +109,8 @@ def is_alive(pid: int) -> bool:
 
 def test_a_task_ends_with_the_process_that_asked_for_it(tmp_path):
     file = tmp_path / "pid"
-    script = PARENT.format(path=[str(Path(__file__).parent)], file=str(file))
+    here = Path(__file__).parent
+    script = PARENT.format(path=[str(here), str(here.parents[1])], file=str(file))
     parent = subprocess.Popen([sys.executable, "-c", script])
     while not (file.exists() and file.read_text()):
         assert parent.poll() is None
