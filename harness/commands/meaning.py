@@ -81,6 +81,7 @@ COMMANDS: dict[str, str] = {
     "cohort": "data dataset audit demographics groups subjects patients samples split",
     "report": "board leaderboard site html build publish render plot figures tables compare diff export "
     "serve open",
+    "plan": "power sample-size seeds-needed enough precision",
     "weights": "download fetch checkpoint checkpoints pretrained models",
     "new": "create init add scaffold template generate method",
     "check": "test validate lint conformance plugin",

@@ -25,6 +25,7 @@ def print_plan(
     console: Console, prepared: Prepared, slots: int, device: torch.device, retry_failed: bool, why: bool
 ) -> None:
     """Print a line for each trial, with `why` its reason, the counts by state, an estimate of the time."""
+    from harness.running.schedule import weights_gone
     from harness.running.why import older, reasons
 
     store = prepared.store
@@ -39,7 +40,14 @@ def print_plan(
     counts = Counter(states.values())
     listed = ", ".join(f"{counts[one]} {one}" for one in ("done", "failed", "to run") if counts[one])
     console.print(f"{len(states)} trials: {listed or 'nothing to run'}.", highlight=False)
-    todo = [trial for trial in prepared.plan.trials.values() if states[trial.id] == "to run"]
+    again = weights_gone(prepared, retry_failed)
+    if again:
+        console.print(
+            f"{len(again)} of those that are done train again first, for the weights that others start from; "
+            "their records stay as they are.",
+            highlight=False,
+        )
+    todo = [one for one in prepared.plan.trials.values() if states[one.id] == "to run" or one.id in again]
     if counts["failed"]:
         console.print("--retry-failed runs the failed ones again.", markup=False, highlight=False)
     if todo:

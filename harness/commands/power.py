@@ -44,16 +44,16 @@ def needed(store: Store, protocol: str) -> pd.DataFrame:
     Of the structure that ranks; columns are attribute and `POWER`. Raises HarnessError where the store has no
     plan of that name, and where fewer than two methods have two finished seeds in common.
     """
-    import pandas as pd
-
-    from harness.equity import POWER, Scores, enough
-
     if protocol not in store.protocols():
         raise HarnessError(
             f"{store.root} has no records of protocol '{protocol}'."
             f"{did_you_mean(protocol, store.protocols())} Run a pilot first: its variances by seeds and by "
             "patients say how much is enough."
         )
+    import pandas as pd
+
+    from harness.equity import POWER, Scores, enough
+
     record = store.protocol(protocol)
     subjects = store.subjects(protocol)
     test = subjects[subjects["split"] == "test"].sort_values("sample")

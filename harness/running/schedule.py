@@ -113,7 +113,7 @@ def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: tor
 def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Trial]]:
     """Part the plan's trials into those that have a record and those that are to run."""
     store, outcome, todo = prepared.store, Outcome(), []
-    again = _weights_gone(prepared, retry_failed)
+    again = weights_gone(prepared, retry_failed)
     for trial in prepared.plan.trials.values():
         if trial.id in again:
             outcome.again.append(replace(trial, again=True))
@@ -130,7 +130,7 @@ def _sort_out(prepared: Prepared, retry_failed: bool) -> tuple[Outcome, list[Tri
     return outcome, [*outcome.again, *todo]
 
 
-def _weights_gone(prepared: Prepared, retry_failed: bool) -> set[str]:
+def weights_gone(prepared: Prepared, retry_failed: bool) -> set[str]:
     """Return the trials that are done and whose weights, now gone, a trial that is to run starts from."""
     store, trials, found = prepared.store, prepared.plan.trials, set()
     for trial in trials.values():

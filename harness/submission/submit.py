@@ -47,15 +47,9 @@ def submit(manifest: Manifest, report: Report, yardstick: Yardstick, paths: Path
 
 
 def _check_board(store: Store, manifest: Manifest, yardstick: Yardstick) -> None:
-    name = yardstick.protocol.name
-    key = store.board_key(name, yardstick.digest)
-    if not store.boards_of(name):
+    key = store.board_key(yardstick.protocol.name, yardstick.digest)
+    if key not in store.protocols():  # one of another protocol may have the name: this one gets its own
         return
-    if key not in store.protocols():
-        raise HarnessError(
-            f"{store.root}: its board '{store.boards_of(name)[0]}' is of another protocol or cohort; "
-            "submit to another --runs folder."
-        )
     there = {row for row in store.protocol(key).plan if row.method == manifest.method}
     # Rows whose records were lost are brought back by the very same submission.
     lost = any(not store.has(row.trial) for row in there)
@@ -99,14 +93,14 @@ def _record_files(parsed: Parsed, yardstick: Yardstick, obtained: Obtained) -> d
 def _add_cells(store: Store, manifest: Manifest, yardstick: Yardstick, paths: Paths) -> None:
     name = yardstick.protocol.name
     tuned = {method: one for method, one in manifest.tuned.items() if method == manifest.method}
-    if not store.boards_of(name):
+    key = store.board_key(name, yardstick.digest)
+    if key not in store.protocols():
         if yardstick.cohort is None:
             raise HarnessError(f"{store.root}: there is no board '{name}' to add to.")
         prepared = Prepared(yardstick.protocol, yardstick.cohort, Plan({}, manifest.plan), (), paths, tuned)
         write_protocol(prepared, f"harness run --all --protocol {name}")
         return
     with store.locked(name):
-        key = store.board_key(name, yardstick.digest)
         board = store.protocol(key)
         seeds = sorted({row.seed for row in (*board.plan, *manifest.plan)} | set(board.protocol["seeds"]))
         changed = {

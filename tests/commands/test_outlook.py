@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from tiny import prepare, shared_run, trial_of
+from tiny import CPU, prepare, shared_run, trial_of
 
 from harness.commands import outlook
 from harness.running.trial import Paths
-from harness.store import Cost, write_json
+from harness.store import Cost
+from harness.store.files import as_json
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +29,19 @@ def paths(done, tmp_path) -> Paths:
     return replace(done, runs=tmp_path / "runs")
 
 
+def rewrite(prepared, record) -> None:
+    (prepared.store.path(record.id) / "record.json").write_bytes(as_json(record))
+
+
 def set_cost(prepared, trial, **changes) -> None:
     record = prepared.store.record(trial.id)
     cost = record.cost.model_copy(update=changes)
-    write_json(prepared.store.path(trial.id) / "record.json", record.model_copy(update={"cost": cost}))
+    rewrite(prepared, record.model_copy(update={"cost": cost}))
 
 
 def said(prepared, slots: int = 1, retry_failed: bool = False) -> list[str]:
     console = Console(file=io.StringIO(), width=1000)
-    outlook.print_plan(console, prepared, slots, "cpu", retry_failed, why=False)
+    outlook.print_plan(console, prepared, slots, CPU, retry_failed, why=False)
     return console.file.getvalue().splitlines()
 
 
@@ -76,7 +81,7 @@ def test_records_of_another_device_tell_nothing(paths, elsewhere):
     for name in prepared.store.ids():
         record = prepared.store.record(name)
         changed = record.model_copy(update={"cost": Cost(fit_seconds=5.0, **elsewhere)})
-        write_json(prepared.store.path(name) / "record.json", changed)
+        rewrite(prepared, changed)
     assert said(prepared)[-1].startswith("No estimate of the time: no trial of this protocol")
 
 
@@ -85,9 +90,7 @@ def test_records_of_a_machine_with_other_cores_tell_nothing(paths):
     for name in prepared.store.ids():
         record = prepared.store.record(name)
         other = record.environment | {"cpus": (os.cpu_count() or 1) + 1}
-        write_json(
-            prepared.store.path(name) / "record.json", record.model_copy(update={"environment": other})
-        )
+        rewrite(prepared, record.model_copy(update={"environment": other}))
     assert said(prepared)[-1].startswith("No estimate of the time")
 
 
@@ -99,9 +102,26 @@ def test_failed_trials_are_counted_apart_and_run_again_on_request(paths):
     prepared = prepare(["groupdro"], paths, seeds=(0,))
     trial = trial_of(prepared, "groupdro")
     record = prepared.store.record(trial.id)
-    write_json(prepared.store.path(trial.id) / "record.json", record.model_copy(update={"status": "failed"}))
+    rewrite(prepared, record.model_copy(update={"status": "failed"}))
     assert said(prepared)[-2:] == [
         "2 trials: 1 done, 1 failed.",
         "--retry-failed runs the failed ones again.",
     ]
     assert said(prepared, retry_failed=True)[-2] == "2 trials: 1 done, 1 to run."
+
+
+def test_what_trains_again_for_its_weights_is_said_and_counted_in_the_time(paths):
+    prepared = prepare(["febs"], paths, seeds=(0,))
+    origin = trial_of(prepare(["erm"], paths, seeds=(0,)), "erm")
+    for trial in prepared.plan.trials.values():
+        if trial.id == origin.id:
+            set_cost(prepared, trial, fit_seconds=100.0, predict_seconds=0.0, score_seconds=0.0)
+            prepared.store.weights(trial.id).unlink(missing_ok=True)
+        else:
+            set_cost(prepared, trial, fit_seconds=50.0, predict_seconds=0.0, score_seconds=0.0)
+    first = next(trial for trial in prepared.plan.trials.values() if trial.id != origin.id)
+    record = prepared.store.record(first.id)
+    rewrite(prepared, record.model_copy(update={"status": "failed"}))
+    lines = said(prepared, retry_failed=True)
+    assert any(line.startswith("1 of those that are done train again first") for line in lines)
+    assert lines[-1].startswith("About 0:02:30 for 2 of them")

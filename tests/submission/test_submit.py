@@ -131,11 +131,16 @@ def test_a_method_of_the_board_is_not_replaced_by_another_of_its_name(world, boa
     assert files(board) == before
 
 
-def test_a_board_of_another_cohort_takes_nothing(world, board):
+def test_where_another_cohorts_board_has_the_name_a_submission_gets_a_board_of_its_own(world, board):
     path = board.root / "protocols" / "tiny" / "protocol.json"
     path.write_text(path.read_text().replace(world.yardstick.digest, "0" * 64))
-    with pytest.raises(HarnessError, match="is of another protocol or cohort"):
-        submitted(world, board.root)
+    before = path.read_bytes()
+    submitted(world, board.root)
+    key = f"tiny@{world.yardstick.digest[:8]}"
+    assert board.protocols() == ["tiny", key]
+    assert path.read_bytes() == before
+    assert set(board.protocol(key).plan) == set(world.submission.manifest.plan)
+    assert board.protocol(key).digest == world.yardstick.digest
 
 
 def test_what_fails_verification_is_not_added(world, tmp_path):
