@@ -12,7 +12,6 @@ from harness.equity import Scores, pairwise, resample
 from harness.equity.contrasts import contrasts, layouts
 
 
-
 def drawn(rng, seeds=5, patients=40, better=0.0):
     """Two methods: patients, seeds and single pairs each add their own to the difference."""
     base = 0.8 + rng.normal(0, 0.05, patients)
