@@ -28,7 +28,10 @@ def test_no_serious_accessibility_violation(new_tab, site, axe, path, scheme):
     tab = new_tab(site.out.as_uri(), color_scheme=scheme, bypass_csp=True)
     page = tab.open(path)
     page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")["violations"]
+    # What is dark differs in its colours alone.
+    rules = "" if scheme == "light" else "runOnly: ['cat.color'], "
+    run = f"axe.run(document, {{{rules}resultTypes: ['violations'], preload: false}})"
+    found = page.evaluate(run)["violations"]
     bad = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
     assert bad == []
 

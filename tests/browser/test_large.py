@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from make_records import World, make_site
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 METHODS = 220
 LEFTS = "cells => cells.map(cell => Math.round(cell.getBoundingClientRect().left))"

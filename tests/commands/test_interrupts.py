@@ -119,6 +119,7 @@ def test_before_an_epoch_has_ended_it_is_said_that_nothing_was_saved(folder):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_finished_epoch_is_kept_and_said_and_the_end_has_the_bits_of_an_unstopped_run(folder):
     steps = 48 // 8  # training samples of the tiny cohort, by its batch size
     (folder / "gate").write_text(str(2 * steps + 1))
@@ -145,7 +146,8 @@ def test_a_finished_epoch_is_kept_and_said_and_the_end_has_the_bits_of_an_unstop
 
 
 def test_a_second_ctrl_c_ends_at_once_and_without_a_traceback(folder):
-    # A step that lasts, as one in native code does: no signal reaches it.
+    # A second step that lasts, as one in native code does: no signal reaches it.
+    (folder / "gate").write_text("1")
     deaf = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); time.sleep(60)"
     text = SLOW.format(gate=str(folder / "gate")).replace("time.sleep(1)", deaf)
     (folder / "slow.py").write_text(text.replace("import pathlib", "import pathlib, signal"))

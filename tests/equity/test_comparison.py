@@ -112,6 +112,7 @@ def test_a_change_of_the_gap_is_named(make_scores, shifts, verdict):
         assert ends.replace(" (within chance)", "") == f"worst group {worst}, best group {best}"
 
 
+@pytest.mark.slow
 def test_intervals_of_differences_cover_where_one_method_has_a_gap_and_the_other_none(make_scores):
     # Gaps and ES are biased by noise, and by more in the method that has no gap: around the plain difference
     # three in ten intervals missed it. 150 cohorts: within 7 points of 95%.
