@@ -129,8 +129,12 @@ def libraries(files: Iterable[Path]) -> dict[str, str]:
 
     What such a package requires counts too: a network of one is often made of layers of another.
     """
+    files = list(files)
     names = {name for path in files for name in _module(path.read_bytes(), str(path)).imported}
     tops = {name.split(".")[0] for name in names} - {"", HARNESS.name, METHODS, *sys.stdlib_module_names}
+    beside = {part for path in files if HARNESS not in path.parents for part in (path.stem, path.parent.name)}
+    # A module beside a method is no package, and need not be looked for among all that is installed.
+    tops -= {top for top in tops & beside if _version(top) == "none"}
     direct = {dist for top in tops for dist in _distributions(top)}
     return versions(sorted((direct | _computing(direct)) - _CARRIERS))
 

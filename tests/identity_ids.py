@@ -18,6 +18,8 @@ import numpy  # noqa: F401
 import pandas  # noqa: F401
 import pyarrow  # noqa: F401
 import pydantic  # noqa: F401
+import scipy.ndimage
+import scipy.spatial  # noqa: F401
 import timm  # noqa: F401
 import torch  # noqa: F401
 

@@ -18,6 +18,8 @@ from tiny import PROTOCOL
 
 from harness.identity import HARNESS
 
+pytestmark = pytest.mark.slow
+
 CLONE = HARNESS.parent
 
 IDS = """

@@ -24,6 +24,7 @@ from harness.plugin.discovery import Plugin
 from harness.plugin.losses import segmentation_loss
 from harness.plugin.method import Batch, Card, Method, Output, Range
 from harness.seeds import seed_everything
+from harness.store import names
 from harness.training.checkpoint import Checkpoint
 from harness.training.device import prepare_torch
 from harness.training.feed import Feed
@@ -115,7 +116,7 @@ class _Bench:
         built = _recorded(method, losses)(task, **values)
         # In a folder of its own: a checkpoint, written where the machine is slow, is not for the next.
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            fit(self._job(built, backbone, epochs, Path(folder) / "checkpoint.pt"))
+            fit(self._job(built, backbone, epochs, Path(folder) / names.CHECKPOINT))
         return _Course(tuple(losses), trained_state(backbone))
 
     def _job(self, method: Method, backbone: Backbone, epochs: int, checkpoint: Path) -> Job:

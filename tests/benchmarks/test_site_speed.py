@@ -1,8 +1,11 @@
 import time
 
+import pytest
 from make_records import GROUPS, World, make_store
 
 import leaderboard
+
+pytestmark = pytest.mark.slow
 
 
 def seconds(folder, methods):

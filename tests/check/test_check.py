@@ -404,6 +404,7 @@ def trained(bad: Subject) -> child.Result:
     return child.call(bad, "training:train", "first", limit=90)
 
 
+@pytest.mark.slow
 def test_what_two_processes_do_differently_is_not_the_same_seed(subject, monkeypatch):
     # What is forked has its parent's hashes.
     monkeypatch.setattr(child, "subprocess", subprocess)
