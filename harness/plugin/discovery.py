@@ -17,11 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from pydantic import TypeAdapter, ValidationError
 
 from harness import identity
 from harness.errors import HarnessError, did_you_mean, plain
+from harness.plugin import requires
 
 if TYPE_CHECKING:
     from harness.plugin.method import Card, Method, Range, Sampler
@@ -138,19 +139,14 @@ class About:
 def requirements(file: Path) -> tuple[str, ...]:
     """Return the packages that a method's file declares in `requires`, without executing it.
 
-    Raises SyntaxError for a file that does not parse, HarnessError for a value that is not strings.
+    Raises SyntaxError for a file that does not parse, HarnessError for what is not names and versions.
     """
     for node in ast.walk(identity.parse(file)):
         targets = node.targets if isinstance(node, ast.Assign) else []
         targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
         names = [target.id for target in targets if isinstance(target, ast.Name)]
         if "requires" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            wanted = _listed(node.value)
-            if wanted is None:
-                raise HarnessError(
-                    f"{file}:{node.lineno}: requires is a tuple of requirements like 'scikit-image>=0.22'."
-                )
-            return wanted
+            return _listed(node.value, f"{file}:{node.lineno}")
     return ()
 
 
@@ -178,13 +174,18 @@ def _packages(file: Path) -> dict[str, str]:
     return {name: version(name) for name in names}
 
 
-def _listed(value: ast.expr) -> tuple[str, ...] | None:
+def _listed(value: ast.expr, where: str) -> tuple[str, ...]:
     try:
         texts = ast.literal_eval(value)
-        # A lone text is a sequence too, of letters that may well be packages.
-        return None if isinstance(texts, str) else tuple(str(Requirement(text)) for text in texts)
-    except (ValueError, TypeError, InvalidRequirement):
-        return None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        texts = None
+    # A lone text is a sequence too, of letters that may well be packages.
+    if not isinstance(texts, tuple | list):
+        raise HarnessError(f"{where}: requires is a tuple of requirements like 'scikit-image>=0.22'.")
+    try:
+        return tuple(requires.all_named(texts))
+    except HarnessError as error:
+        raise HarnessError(f"{where}: requires: {error}") from None
 
 
 def _missing(file: Path) -> list[str]:
@@ -230,8 +231,8 @@ def load(plugin: Plugin) -> type[Method]:
 def imported(plugin: Plugin) -> ModuleType:
     """Execute a plugin's file and return the module. Raises HarnessError where a package is missing."""
     if missing := _missing(plugin.file):
-        listed = " ".join(f"'{text}'" for text in missing)
-        raise HarnessError(f"{plugin.file}: needs what is not installed; run `pip install {listed}`.")
+        command = f"{requires.INSTALL} {requires.quoted(missing)}"
+        raise HarnessError(f"{plugin.file}: needs what is not installed; run `{command}`.")
     identity.claim(identity.METHODS)
     with _importable(plugin.file.parent):
         return _execute(plugin)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.plugin import requires
 from harness.sandbox import engine
 from harness.sandbox.requirements import pinned
+from harness.sandbox.wheels import fetch, said
 
 
 def build(base: str, wheels: Path | None, flavour: str) -> str:
@@ -23,22 +24,21 @@ def build(base: str, wheels: Path | None, flavour: str) -> str:
     HarnessError where the base, a wheel or the engine is missing, with the build's last lines.
     """
     _same_python(base)
-    return _build(base, wheels, f"Dockerfile.{flavour}", pinned(), engine.tag(flavour), ["--no-deps"])
+    return _build(base, wheels, f"Dockerfile.{flavour}", pinned(), engine.tag(flavour))
 
 
-def build_layer(requires: Sequence[str], wheels: Path | None, flavour: str) -> str:
+def build_layer(wanted: Sequence[str], wheels: Path | None, flavour: str) -> str:
     """Build the image with what a method requires on top of the flavour's; return its name.
 
-    Fetched packages are wheels: nothing of theirs is executed here. The harness's own packages keep their
-    versions, or one method would be trained on other libraries than the rest: a requirement that does not
-    allow them is an error.
+    Fetched packages are wheels, installed in a container without network: nothing of theirs is executed
+    here. The harness's own packages keep their versions, or one method would be trained on other libraries
+    than the rest: a requirement that does not allow them is an error, as is one that is more than a name
+    and versions.
     """
-    client = engine.connect()
-    engine.image(client, flavour)
-    name = engine.tag(flavour, requires)
-    return _build(
-        engine.tag(flavour), wheels, "Dockerfile.layer", list(requires), name, ["--only-binary", ":all:"]
-    )
+    packages = requires.all_named(wanted)
+    engine.image(engine.connect(), flavour)
+    name = engine.tag(flavour, packages)
+    return _build(engine.tag(flavour), wheels, "Dockerfile.layer", packages, name)
 
 
 def _same_python(base: str) -> None:
@@ -63,23 +63,21 @@ def _same_python(base: str) -> None:
         )
 
 
-def _build(
-    base: str, wheels: Path | None, dockerfile: str, packages: list[str], name: str, options: list[str]
-) -> str:
+def _build(base: str, wheels: Path | None, dockerfile: str, packages: list[str], name: str) -> str:
     docker, client = engine.sdk(), engine.connect()
     with tempfile.TemporaryDirectory(prefix="harness-image-") as folder:
         context = Path(folder)
         for file, lines in {"requirements.txt": packages, "constraints.txt": pinned()}.items():
             (context / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
         shutil.copy(engine.DOCKERFILES / dockerfile, context / "Dockerfile")
-        _gather(wheels, context, options)
+        _gather(wheels, context, packages)
         try:
             client.images.build(
                 path=folder, tag=name, buildargs={"BASE": base}, network_mode="none", rm=True, forcerm=True
             )
         except docker.errors.BuildError as error:
             log = "".join(str(entry.get("stream", entry.get("error", ""))) for entry in error.build_log)
-            raise HarnessError(f"{dockerfile}: {_said(log)}; mend --base, --requires or --wheels.") from None
+            raise HarnessError(f"{dockerfile}: {said(log)}; mend --base, --requires or --wheels.") from None
         except docker.errors.APIError as error:
             raise HarnessError(f"{dockerfile}: {error.explanation or error}") from None
         finally:
@@ -87,35 +85,31 @@ def _build(
     return name
 
 
-def _gather(wheels: Path | None, context: Path, options: list[str]) -> None:
+def _gather(wheels: Path | None, context: Path, packages: list[str]) -> None:
     """Put the wheels into the build's context: hard links where the disk allows."""
-    target, requirements, constraints = (
-        str(context / name) for name in ("wheels", "requirements.txt", "constraints.txt")
-    )
+    target = context / "wheels"
+    if wheels is None and packages == pinned():
+        _make_wheels(context, target)
+        return
     if wheels is None:
-        command = [sys.executable, "-m", "pip", "wheel", "--progress-bar", "off", *options]
-        done = subprocess.run(
-            [*command, "--wheel-dir", target, "--requirement", requirements, "--constraint", constraints],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            said = _said(done.stdout + done.stderr)
-            raise HarnessError(f"pip cannot fetch the wheels ({said}); give a folder of them with --wheels.")
+        fetch(packages, pinned(), target)
         return
     files = sorted(wheels.glob("*.whl")) if wheels.is_dir() else []
     if not files:
         raise HarnessError(f"--wheels {wheels}: no wheels there; fill it with `pip wheel -r requirements`.")
-    os.mkdir(target)
+    target.mkdir()
     for file in files:
         try:
-            os.link(file, os.path.join(target, file.name))
+            os.link(file, target / file.name)
         except OSError:
             shutil.copy(file, target)
 
 
-def _said(log: str) -> str:
-    """Return what pip complains of, and what it says conflicts, from all that a build printed."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.splitlines()]
-    errors = [line.removeprefix("ERROR:").strip(" .") for line in lines if line.startswith("ERROR:")]
-    conflicts = [line for line in lines if line.startswith("The user requested")]
-    return "; ".join([*errors[:1], *conflicts] or [line for line in lines if line][-3:])
+def _make_wheels(context: Path, target: Path) -> None:
+    """Make wheels of the harness's own packages, at the versions that are installed: these are trusted."""
+    command = [sys.executable, "-m", "pip", "wheel", "--progress-bar", "off", "--no-deps"]
+    given = ["--wheel-dir", str(target), "--requirement", str(context / "requirements.txt")]
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
+    if done.returncode:
+        told = said(done.stdout + done.stderr)
+        raise HarnessError(f"pip cannot fetch the wheels ({told}); give a folder of them with --wheels.")

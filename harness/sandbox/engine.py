@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def image(client: Any, flavour: str, requires: Iterable[str] = ()) -> str:
     try:
         found = client.images.get(name)
     except docker.errors.ImageNotFound:
-        more = "".join(f" --requires {one!r}" for one in wanted)
+        more = "".join(f" --requires {shlex.quote(one)}" for one in wanted)
         fix = f"run `harness sandbox build{more}`" if wanted else BUILD
         raise HarnessError(f"There is no image {name} for the packages installed here; {fix}.") from None
     user = str(found.attrs["Config"].get("User") or "root").partition(":")[0]

@@ -211,7 +211,7 @@ def test_requirements_that_cannot_be_met_break_their_own_plugin_only(image, fold
     abouts, broken = Sandbox("cpu", LIMITS, folder / "cache", "test").describe(found)
     assert list(abouts) == ["erm"]
     errors = {one.plugin.name: one.error for one in broken}
-    assert "run `harness sandbox build --requires 'tinyhtml'`" in errors["layered"]
+    assert "run `harness sandbox build --requires tinyhtml`" in errors["layered"]
     assert "requires is a tuple of requirements" in errors["letters"]
     assert "requires is a tuple of requirements" in errors["number"]
 
