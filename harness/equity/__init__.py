@@ -10,6 +10,7 @@ Needs numpy, pandas and scipy alone. docs/equity.md has a worked example and the
 
 from harness.equity.across import ACROSS, across
 from harness.equity.comparison import COMPARISON, compare
+from harness.equity.family import FAMILY
 from harness.equity.noise import NOISE, noise_floor
 from harness.equity.power import POWER, enough
 from harness.equity.quantities import (
@@ -30,6 +31,7 @@ from harness.equity.tables import FEWER, LEAST_SEEDS, TIDY, Tables, tables
 __all__ = [
     "ACROSS",
     "COMPARISON",
+    "FAMILY",
     "FEWER",
     "LEAST_SEEDS",
     "MARGIN",

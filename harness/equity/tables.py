@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.equity import many
 from harness.equity.comparison import COMPARISON, compare
+from harness.equity.family import FAMILY, of_pairs, over_views
 from harness.equity.noise import noise_floor
 from harness.equity.ranking import MARGIN, PAIRS, RANKING, pairwise, rank
 from harness.equity.resampling import RESAMPLES, resample
@@ -27,12 +28,14 @@ _KEYS = ("method", "quantity", "group")
 _FROM_NOISE = ("floor", "floor_95", "p", "detectable")
 _FROM_COMPARISON = ("difference", "difference_low", "difference_high", "p_adjusted", "better", "verdict")
 _FROM_RANKING = ("rank", "rank_low", "rank_high", "p_best", "letters")
+_FROM_FAMILY = FAMILY[FAMILY.index("views") :]
 
 TIDY = (
     *SUMMARY[: SUMMARY.index("note")],
     *_FROM_NOISE,
     *_FROM_COMPARISON,
     *_FROM_RANKING,
+    *_FROM_FAMILY,
     "note",
 )
 """Columns of `Tables.tidy`, as in the table that each is from; difference_low and difference_high are the
@@ -41,11 +44,12 @@ comparison's low_adjusted and high_adjusted."""
 
 @dataclass(frozen=True)
 class Tables:
-    """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING`, `COMPARISON`, `PAIRS`.
+    """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING`, `COMPARISON`,
+    `PAIRS`, `FAMILY`.
 
     The summary of what is ranked has one quantity more than `summarise`: "median", of all samples and seeds.
-    Without rows are the ranking of what is not ranked, the comparison where nothing is compared, and the
-    pairs of very many methods.
+    Without rows are the ranking and the family of what is not ranked, the comparison where nothing is
+    compared, and the pairs of very many methods.
     """
 
     summary: pd.DataFrame
@@ -53,10 +57,11 @@ class Tables:
     ranking: pd.DataFrame
     comparison: pd.DataFrame
     pairs: pd.DataFrame
+    family: pd.DataFrame
 
     @property
     def tidy(self) -> pd.DataFrame:
-        """All four as one: a row a method, quantity and group; of `TIDY` the columns that have rows."""
+        """All but the pairs as one: a row a method, quantity and group; of `TIDY` the columns that have rows."""
         keys = list(_KEYS)
         frame = self.summary.merge(self.noise[[*keys, *_FROM_NOISE]], on=keys, how="outer", sort=False)
         if len(self.comparison):
@@ -68,6 +73,8 @@ class Tables:
         if len(self.ranking):
             ranking = self.ranking.drop(columns=["estimate", "note"]).assign(group="")
             frame = frame.merge(ranking, on=keys, how="left", sort=False)
+        if len(self.family):
+            frame = frame.merge(self.family.assign(group=""), on=keys, how="left", sort=False)
         return frame
 
 
@@ -78,6 +85,7 @@ def tables(
     ranked: bool = True,
     least_seeds: int = LEAST_SEEDS,
     margin: float = MARGIN,
+    views: int = 1,
 ) -> Tables:
     """Return all that a board says of these scores; the same input gives the same tables.
 
@@ -86,33 +94,41 @@ def tables(
     several; with fewer than `least_seeds` in common no two are told apart. `margin`: of es_sum, within which
     two are equally fair. ES against the baseline stands
     under the same adjustment as ranks and letters: adjusted over the comparisons with the baseline alone, a
-    method would now and then be better than it and share its letter.
+    method would now and then be better than it and share its letter. `views`: how many such tables a reader
+    has before him, this one among them; `family` says what stands over all of them.
     """
     if len(scores.methods) > many.MANY:
-        return _approximate(scores, baseline, ranked, least_seeds)
+        return _approximate(scores, baseline, ranked, least_seeds, views)
     draws = resample(scores, resamples=RESAMPLES if ranked else FEWER)
     summary, noise = summarise(draws), noise_floor(draws)
     ranking, comparison, tested = _nothing(RANKING), _nothing(COMPARISON), _nothing(PAIRS)
+    family = _nothing(FAMILY)
     if ranked:
         summary = _with_medians(summary, scores)
         tested = pairwise(draws, least_seeds=least_seeds, margin=margin)
         ranking = rank(draws, tested=tested)
         if baseline in scores.methods and len(scores.methods) > 1:
             comparison = compare(draws, baseline=baseline, least_seeds=least_seeds)
-    return Tables(summary, noise, ranking, comparison, tested)
+        if ranking["rank"].notna().all():
+            p = of_pairs(tested, list(ranking["method"]))
+            family = over_views(ranking, p, noise, comparison, views)
+    return Tables(summary, noise, ranking, comparison, tested, family)
 
 
-def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int) -> Tables:
+def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int, views: int) -> Tables:
     source = many.errors(scores)
     summary, noise = many.summarise(source), many.noise_floor(source)
-    ranking, comparison = _nothing(RANKING), _nothing(COMPARISON)
+    ranking, comparison, family = _nothing(RANKING), _nothing(COMPARISON), _nothing(FAMILY)
     if ranked:
         summary = _with_medians(summary, scores)
         tested = many.pairwise(source, least_seeds=least_seeds)
         ranking = many.rank(source, tested=tested)
         if baseline in scores.methods:
             comparison = many.compare(source, baseline, least_seeds)
-    return Tables(summary, noise, ranking, comparison, _nothing(PAIRS))
+        if ranking["rank"].notna().all():
+            order = [scores.methods.index(method) for method in ranking["method"]]
+            family = over_views(ranking, tested[np.ix_(order, order)], noise, comparison, views)
+    return Tables(summary, noise, ranking, comparison, _nothing(PAIRS), family)
 
 
 def _nothing(columns: tuple[str, ...]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from leaderboard.compute.column import Column, Fact, Quantity
 from leaderboard.compute.metrics import DICE, HD95, IOU, METRICS, Definition, Metric
@@ -24,6 +25,10 @@ def _of(metric: Metric, quantity: str) -> Callable[[Row], Number]:
 
 def _noise(row: Row) -> Noise:
     return row.noise.get("dice", Noise())
+
+
+def _of_family(name: str) -> Callable[[Row], Any]:
+    return lambda row: None if row.family is None else getattr(row.family, name)
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -194,6 +199,40 @@ COLUMNS: tuple[Column, ...] = (
             ),
             Fact("es_dice_p_adjusted", float | None, lambda row: row.versus.p if row.versus else None),
             Fact("gap_verdict", str, lambda row: row.versus.verdict if row.versus else ""),
+        ),
+    ),
+    Column(
+        "views",
+        "Rank, all tables",
+        "the same, at 5% for all attributes and structures of the board together",
+        cell="views",
+        defined=Definition(
+            162,
+            "the rank, its letters and what is said against ERM and chance, at 5% / V for each of V tables",
+            "A reader of V tables sees V times as many claims. What stands here is wrong somewhere on the "
+            "board in at most 5%; what stands within a table, somewhere in that table. V is attributes times "
+            "structures, known before anything is run.",
+            "Bonferroni",
+        ),
+        facts=(
+            Fact("rank_low_views", int | None, _of_family("rank_low"), "over all tables", later=True),
+            Fact("rank_high_views", int | None, _of_family("rank_high"), "over all tables", later=True),
+            Fact("letters_views", str | None, _of_family("letters"), "over all tables", later=True),
+            Fact(
+                "es_dice_p_views",
+                float | None,
+                _of_family("p_versus"),
+                "against the baseline, over all tables",
+                later=True,
+            ),
+            Fact(
+                "gap_verdict_p_views",
+                float | None,
+                _of_family("p_gap"),
+                "that the gap is not the baseline's, over all tables",
+                later=True,
+            ),
+            Fact("gap_p_views", float | None, _of_family("p_above"), "over all tables", later=True),
         ),
     ),
     Column("iou", "IoU", "mean over all test samples", _of(IOU, "overall"), metric=IOU, on_method=70),

@@ -63,6 +63,23 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Family:
+    """What of a method's line stands where all tables of the board are read as one family.
+
+    views: how many they are; p_versus, p_gap, p_above: of ES-Dice and of the gap against the baseline, and of
+    the gap against chance.
+    """
+
+    views: int
+    rank_low: int
+    rank_high: int
+    letters: str
+    p_versus: float = math.nan
+    p_gap: float = math.nan
+    p_above: float = math.nan
+
+
+@dataclass(frozen=True)
 class Row:
     """A method's line in a section. `rank` is None for a method that has no finished trial."""
 
@@ -87,6 +104,8 @@ class Row:
     groups: dict[str, dict[str, Number]] = field(default_factory=dict)
     noise: dict[str, Noise] = field(default_factory=dict)
     versus: Difference | None = None
+    family: Family | None = None
+    """None where it has no rank."""
     missed: int = 0
     scored: int = 0
     cost: Cost | None = None

@@ -15,7 +15,7 @@ from harness.equity import Tables
 from harness.protocol import BASELINE
 from harness.store import Obtained
 from leaderboard.compute.metrics import METRICS, Metric
-from leaderboard.compute.row import Difference, Noise, Number, Row
+from leaderboard.compute.row import Difference, Family, Noise, Number, Row
 from leaderboard.parallel import mapped
 from leaderboard.read.boards import Board
 
@@ -110,7 +110,10 @@ def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tab
     claims = board.record.protocol.get("claims", {})
     margin = float(claims.get("equivalence_margin", equity.MARGIN))
     ranked = metric is METRICS[0]
-    return None if scores is None else equity.tables(scores, BASELINE, ranked=ranked, margin=margin)
+    views = len(board.attributes) * len(board.structures)
+    if scores is None:
+        return None
+    return equity.tables(scores, BASELINE, ranked=ranked, margin=margin, views=views)
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
@@ -131,6 +134,7 @@ class _Lines:
     noise: Lines
     ranking: Lines
     comparison: Lines
+    family: Lines
 
     @staticmethod
     def of(tables: Tables) -> _Lines:
@@ -161,6 +165,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         groups={metric.key: _groups(lines[metric.key].summary[name], metric) for metric in METRICS},
         noise={metric: _noise(of.noise[name]) for metric, of in lines.items()},
         versus=_versus(lines["dice"].comparison.get(name)),
+        family=_family(lines["dice"].family.get(name)),
         missed=int(np.nansum(missed)),
         scored=int((~np.isnan(missed)).sum()),
         cost=board.cost(name, attribute),
@@ -212,3 +217,18 @@ def _versus(comparison: list[Line] | None) -> Difference | None:
     # The interval that its p-value and the letters go with.
     number = Number.of(es | {"low": es["low_adjusted"], "high": es["high_adjusted"]}, "difference")
     return Difference(number, float(es["p_adjusted"]), better, str(own["gap"]["verdict"]))
+
+
+def _family(lines: list[Line] | None) -> Family | None:
+    if lines is None:
+        return None
+    es, gap = (next(line for line in lines if line["quantity"] == name) for name in ("es_sum", "gap"))
+    return Family(
+        int(es["views"]),
+        int(es["rank_low_views"]),
+        int(es["rank_high_views"]),
+        str(es["letters_views"]),
+        float(es["p_views"]),
+        float(gap["p_views"]),
+        float(gap["p_above_views"]),
+    )

@@ -11,7 +11,7 @@ from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.protocol import BASELINE
 from leaderboard.compute.across import Line
-from leaderboard.compute.row import Number, Row
+from leaderboard.compute.row import Family, Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
 
@@ -69,7 +69,7 @@ def percent(share: float) -> str:
     return ">99%" if share > 0.99 else f"{100 * share:.0f}%"
 
 
-def rank(row: Row | Line) -> str:
+def rank(row: Row | Line | Family) -> str:
     """Return a rank as a range."""
     if row.rank_low is None:
         return MISSING
@@ -159,6 +159,28 @@ def gap_finding(row: Row) -> str:
         return ""
     sure = noise.p_adjusted <= ALPHA and gap.low > 0
     return f"{'above' if sure else 'within'} chance ({p_value(noise.p_adjusted)})"
+
+
+def over_views(row: Row) -> str:
+    """Say what of a method's findings stands where all tables of the board are one family."""
+    own = row.family
+    if own is None:
+        return ""
+    said = []
+    if not math.isnan(own.p_versus) and row.versus is not None:
+        side = "better" if row.versus.number.value > 0 else "worse"
+        finding = f"{side} than ERM" if own.p_versus <= ALPHA else "not told apart from ERM"
+        said.append(f"{finding} ({p_value(own.p_versus)})")
+    if not math.isnan(own.p_gap):
+        gap = "no change of the gap beyond chance"
+        if own.p_gap <= ALPHA:
+            verdict = "" if row.versus is None else row.versus.verdict
+            gap = "gap changed" if not verdict else f"gap {'wider' if 'wider' in verdict else 'narrower'}"
+        said.append(f"{gap} ({p_value(own.p_gap)})")
+    if not math.isnan(own.p_above):
+        sure = own.p_above <= ALPHA and row.number("dice", "gap").low > 0
+        said.append(f"gap {'above' if sure else 'within'} chance ({p_value(own.p_above)})")
+    return "; ".join(said)
 
 
 def difference_finding(row: Row) -> str:

@@ -27,8 +27,11 @@ from leaderboard.read.boards import Board
 
 SCHEMA_VERSION = 2
 
-_WORDS = ("quantity", "group", "metric", "verdict", "letters", "note")
-_COUNTS = ("patients", "samples", "rank", "rank_low", "rank_high")
+_WORDS = ("quantity", "group", "metric", "verdict", "letters", "letters_views", "note")
+_COUNTS = (
+    *("patients", "samples", "rank", "rank_low", "rank_high"),
+    *("views", "rank_low_views", "rank_high_views"),
+)
 
 _ABOUT = ("protocol", "attribute", "structure", "metric", "method", "status", "obtained")
 CSV = (*_ABOUT, *(column for column in equity.TIDY if column != "method"))
