@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.check import conduct, effects, losses, sandboxed, source, training
+from harness.check import conduct, effects, losses, plugin_file, sandboxed, training
 from harness.check.subject import Line, Subject
 from harness.plugin.discovery import Plugin
 
 __all__ = ["CHECKS", "Line", "run"]
 
 CHECKS: tuple[Callable[[Subject], Iterator[Line]], ...] = (
-    source.check,
+    plugin_file.check,
     losses.check,
     training.check,
     effects.check,

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.check import audit
+from harness.check import events
 from harness.check.subject import Line, Subject
 from harness.plugin import discovery
 from harness.plugin.discovery import Plugin
@@ -114,7 +114,7 @@ def main() -> None:
     def tell(kind: str, value: Any) -> None:
         os.write(handle, (json.dumps([kind, value]) + "\n").encode())
 
-    audit.install(plugin, Path(folder) / "cwd", lambda kind, text: tell("incident", [kind, text]))
+    events.install(plugin, Path(folder) / "cwd", lambda kind, text: tell("incident", [kind, text]))
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     module, function = task.split(":")
     try:

@@ -28,7 +28,7 @@ def shrink() -> None:
 
 def main() -> None:
     """Be a child of a check."""
-    if not sys.argv[1].startswith("source:"):
+    if not sys.argv[1].startswith("plugin_file:"):
         shrink()
     child.main()
 

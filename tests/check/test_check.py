@@ -17,7 +17,7 @@ import torch
 from click.testing import CliRunner
 
 from harness import check
-from harness.check import bench, child, conduct, effects, losses, sandboxed, source, state, training
+from harness.check import bench, child, conduct, effects, losses, plugin_file, sandboxed, state, training
 from harness.check.subject import Subject
 from harness.cli import cli
 from harness.plugin import discovery
@@ -92,7 +92,7 @@ def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     # Whether there is an engine is another test's matter (tests/engines/docker).
     assert statuses.pop(sandboxed.NAME) in ("ok", "skipped")
     assert set(statuses.values()) == {"ok"}
-    themes = (source, losses, training, effects, conduct)
+    themes = (plugin_file, losses, training, effects, conduct)
     assert {name for theme in themes for name in theme.NAMES} == statuses.keys()
     # It is what `harness new` says it is, and the check says so too.
     assert "no, it is equal to ERM: the same losses and weights over 72 steps" in done.output
@@ -118,7 +118,7 @@ def test_a_new_method_passes_every_check_on_a_smaller_network_too(tmp_path, fork
 )
 def test_a_file_that_says_too_little_or_reaches_too_far(subject, changes, line, why):
     bad = subject(**changes)
-    found = failed(source.examine(bad.plugin, bad.scratch))
+    found = failed(plugin_file.examine(bad.plugin, bad.scratch))
     assert list(found) == [line]
     assert why in found[line]
 
@@ -134,7 +134,7 @@ def test_a_file_that_says_too_little_or_reaches_too_far(subject, changes, line, 
 )
 def test_a_card_that_is_not_filled_in(subject, old, new, why):
     bad = subject(text=PLUGIN.format(loss="return plain", top="", more="").replace(old, new))
-    found = failed(source.examine(bad.plugin, bad.scratch))
+    found = failed(plugin_file.examine(bad.plugin, bad.scratch))
     assert list(found) == ["card"]
     assert why in found["card"]
 
@@ -223,7 +223,7 @@ quietly(lambda: open({outside!r}, "w"))
 
 def test_what_it_tries_and_hides_is_noticed_and_refused(subject, tmp_path):
     bad = subject(top=HIDDEN.format(outside=str(tmp_path / "stray.txt")))
-    assert failed(source.check(bad)) == {}
+    assert failed(plugin_file.check(bad)) == {}
     found = failed(conduct.check(bad))
     assert list(found) == ["needs no network", "starts no process", "writes nothing outside"]
     whats = ("called socket.getaddrinfo on '127.0.0.1'", "called subprocess.Popen 'true'", "called open on ")
@@ -235,7 +235,7 @@ def test_what_it_tries_and_hides_is_noticed_and_refused(subject, tmp_path):
 
 def test_writing_in_its_own_folder_is_allowed(subject):
     good = subject(top="open('mine.txt', 'w').write('x')")
-    assert failed([*source.check(good), *conduct.check(good)]) == {}
+    assert failed([*plugin_file.check(good), *conduct.check(good)]) == {}
 
 
 @pytest.mark.parametrize(
@@ -249,10 +249,10 @@ def test_writing_in_its_own_folder_is_allowed(subject):
 )
 def test_a_plugin_that_dies_costs_its_line_and_the_rest_is_skipped(subject, monkeypatch, top, why):
     if "sleep" in top:
-        monkeypatch.setattr(source, "LIMIT", 5.0)
+        monkeypatch.setattr(plugin_file, "LIMIT", 5.0)
     bad = subject(top=top)
     lines = [line for theme in check.CHECKS[:3] for line in theme(bad)]
-    assert [line.name for line in lines] == [*source.NAMES, *losses.NAMES, *training.NAMES]
+    assert [line.name for line in lines] == [*plugin_file.NAMES, *losses.NAMES, *training.NAMES]
     assert lines[0].status == "failed"
     assert why in lines[0].text
     assert {line.status for line in lines[1:]} == {"skipped"}
@@ -306,14 +306,14 @@ def test_a_name_that_the_harness_never_looks_at_is_answered_with_the_one_that_wa
         "    def __init__", f"    {body}\n\n    def __init__"
     )
     bad = subject(text=text)
-    found = failed(source.examine(bad.plugin, bad.scratch))
+    found = failed(plugin_file.examine(bad.plugin, bad.scratch))
     assert list(found) == ["hooks"]
     assert why in found["hooks"]
 
 
 def test_what_a_class_reads_set_on_an_instance_is_told(subject):
     bad = subject("self.sampler = 'group-balanced'\nreturn plain")
-    found = failed(source.examine(bad.plugin, bad.scratch))
+    found = failed(plugin_file.examine(bad.plugin, bad.scratch))
     assert list(found) == ["hooks"]
     assert (
         "sets self.sampler, which the harness reads from the class: write `sampler = ...`" in found["hooks"]
@@ -324,7 +324,7 @@ def test_helpers_that_a_method_calls_itself_are_its_own_affair(subject):
     text = PLUGIN.format(loss="return self.weigh(plain) * self.factor", top="", more="")
     helpers = "    factor = 2.0\n\n    def weigh(self, x): return x\n\n    def __init__"
     good = subject(text=text.replace("    def __init__", helpers))
-    assert failed(source.examine(good.plugin, good.scratch)) == {}
+    assert failed(plugin_file.examine(good.plugin, good.scratch)) == {}
 
 
 def effects_of(bad: Subject) -> dict[str, child.Line]:
@@ -397,7 +397,7 @@ def test_what_begins_late_is_said_with_its_step(subject):
 @pytest.mark.parametrize("name", ["erm", "erm-balanced", "adv", "groupdro", "febs", "febs-released"])
 def test_a_shipped_method_has_its_names_right_and_its_hyper_parameters_matter(name, tmp_path):
     plugin = discovery.find(name)
-    assert failed([*source.examine(plugin, tmp_path), *effects.examine(plugin, tmp_path)]) == {}
+    assert failed([*plugin_file.examine(plugin, tmp_path), *effects.examine(plugin, tmp_path)]) == {}
 
 
 def trained(bad: Subject) -> child.Result:

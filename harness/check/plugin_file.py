@@ -26,7 +26,7 @@ NAMES = ("imports alone", "is a method", "public names only", "card", "hyper-par
 
 def check(subject: Subject) -> Iterator[Line]:
     """Yield the lines of the file itself; the plugin is imported in a fresh process."""
-    result = call(subject, "source:examine", limit=LIMIT)
+    result = call(subject, "plugin_file:examine", limit=LIMIT)
     yield from result.lines
     missing = [name for name in NAMES if name not in {line.name for line in result.lines}]
     if result.problem:
