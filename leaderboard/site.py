@@ -21,19 +21,22 @@ HERE = Path(__file__).parent
 def build(runs: Path, out: Path, images: bool = True) -> None:
     """Build the site of all records under `runs` into the folder `out`, index.html first.
 
+    A section, figure or board that cannot be computed says why in its place, and the others stand.
+
     The same records give the same bytes. `images` False leaves every picture of a case out; a cohort that
     does not allow showing them has none in either case. The folder is replaced whole. Raises
     HarnessError where there are no records or they do not fit, or where `out` is not a site.
     """
     store = Store(runs)
     with replacing(out) as folder, uncollected():
-        found = boards.of_store(store)
+        unread: dict[str, str] = {}
+        found = boards.of_store(store, unread)
         computed = [results.of_board(board) for board in found]
         shutil.copytree(HERE / "assets", folder / "assets")
         # The pages draw their own figures, so that the processes of a large site share that work too.
         writers: list[Callable[[], None]] = [
             partial(exports.write, folder, computed),
-            *pages.tasks(store, folder, computed, images),
+            *pages.tasks(store, folder, computed, images, unread),
         ]
         mapped(lambda i: writers[i](), len(writers), max(len(board.scores) for board in found))
 

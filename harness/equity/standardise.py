@@ -15,10 +15,12 @@ STRATA = 3
 def strata(size: np.ndarray, count: int = STRATA) -> np.ndarray:
     """Return each sample's stratum, int [N]: 0 the smallest; equal sizes are never parted.
 
-    size: float [N], the structure's true size in any unit.
+    size: float [N], the structure's true size in any unit. None is without samples: where many sizes are
+    equal, as those of empty masks are, there are fewer than `count`.
     """
     edges = np.quantile(size, np.linspace(0, 1, count + 1)[1:-1])
-    return np.asarray(np.searchsorted(edges, size, side="left"))
+    _, stratum = np.unique(np.searchsorted(edges, size, side="left"), return_inverse=True)
+    return np.asarray(stratum)
 
 
 def standardised(scores: Scores, size: np.ndarray) -> Scores | None:

@@ -102,6 +102,13 @@ class PlanRow(_Json):
     trial: str
     control_of: str = ""
     """Of a control, the method that it is a twin of: such a row is shown under it and never ranked."""
+    fold: int = 0
+    """Where patients are tested in folds, the fold that this trial tests: the scores of all are pooled."""
+
+    @property
+    def cell(self) -> tuple[str, str, int, int]:
+        """What no other row of a board has."""
+        return (self.method, self.attribute, self.seed, self.fold)
 
 
 class Try(_Json):

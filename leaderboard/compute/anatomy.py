@@ -77,6 +77,7 @@ def _strata(scores: np.ndarray, size: np.ndarray, whole: equity.Scores) -> tuple
         here = stratum == t
         means = tuple(_mean(average, here & (whole.groups == group), whole) for group in whole.order)
         name = NAMES[t] if stratum.max() + 1 == len(NAMES) else f"size {t + 1}"
+        name = "empty" if not size[here].any() else name
         found.append(Stratum(name, float(size[here].min()), float(size[here].max()), int(here.sum()), means))
     return tuple(found)
 

@@ -11,7 +11,8 @@ from leaderboard.read.boards import Board
 def of_method(store: Store, board: Board, method: str, attribute: str) -> pd.DataFrame | None:
     """Return columns epoch (from 0), group and value, the mean over seeds; None without a curve."""
     done = board.entries[method].done(attribute)
-    there = [record.id for record in done if (store.path(record.id) / names.CURVE).is_file()]
+    trials = [trial for record in done for trial in board.trials_of(record)]
+    there = [trial for trial in trials if (store.path(trial) / names.CURVE).is_file()]
     curves = [curve for one in there if (curve := store.spared(store.curve, one)) is not None]
     rows = pd.concat(curves) if curves else pd.DataFrame(columns=["quantity", "attribute"])
     rows = rows[(rows["quantity"] == "loss") & (rows["attribute"] == attribute)]

@@ -142,6 +142,12 @@ def limits(board: Board) -> list[str]:
             f"{len(board.seeds)} seeds: the variance between trainings is estimated from few values, and the "
             "intervals are widened for it."
         )
+    if board.n_folds > 1:
+        found.append(
+            f"Patients are tested in {board.n_folds} folds, dealt anew under each seed: what a training set "
+            "does to a model is in the intervals as what a seed does. All trainings share one cohort; what "
+            "another cohort would have taught them is in no interval (Bengio and Grandvalet, JMLR 2004)."
+        )
     few = [
         f"{group} ({attribute}, {count} patients)"
         for attribute, rows in demographics(board).items()

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from leaderboard.compute import across, intersections, sections, stability
 from leaderboard.compute.across import Across
 from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
+from leaderboard.spared import Spared
 
 LARGE = 40
 """Boards of more methods have neither figures nor intersections on the methods' own pages, and no other
 choices under their tables: each takes a tenth of a second."""
+
+ACROSS, CROSSINGS = "across", "crossings of"
+"""What is computed of a whole board, as `Result.why` names it."""
 
 
 @dataclass(frozen=True)
 class Result:
     """A board with its tables, with all of them together, and with its attributes crossed.
 
-    across: None where there is nothing to put together; crossings: attribute to method to its crossings.
+    across: None where there is nothing to put together; crossings: attribute to method to its crossings;
+    why: "across", or "crossings of ATTRIBUTE", to why it could not be computed.
     """
 
     board: Board
     sections: list[Section]
     across: Across | None
     crossings: dict[str, dict[str, list[Crossing]]]
+    why: dict[str, str] = field(default_factory=dict)
 
     @property
     def large(self) -> bool:
@@ -40,8 +47,10 @@ class Result:
 
 def of_board(board: Board) -> Result:
     """Compute a board's tables, and what is computed from all of them."""
-    found = sections.of_board(board)
-    result = Result(board, found, across.of_board(board, found), {})
+    found, spared = sections.of_board(board), Spared()
+    together = spared.build(ACROSS, lambda: across.of_board(board, found), None)
+    result = Result(board, found, together, {}, spared.why)
     for attribute in [] if result.large else board.attributes:
-        result.crossings[attribute] = intersections.crossings(board, attribute)
+        crossed = partial(intersections.crossings, board, attribute)
+        result.crossings[attribute] = spared.build(f"{CROSSINGS} {attribute}", crossed, {})
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from leaderboard.compute.metrics import METRICS, Metric
 from leaderboard.compute.row import Difference, Family, Noise, Number, Row
 from leaderboard.parallel import mapped
 from leaderboard.read.boards import Board
+from leaderboard.spared import Spared
 
 Line = dict[str, Any]
 Lines = dict[str, list[Line]]
@@ -32,7 +33,8 @@ diagonal, intervals for 60 patients covered 68% and for 15 patients 29% of the t
 class Section:
     """The table of one attribute and structure, rows in order of rank.
 
-    tables: metric to what `harness.equity` says of it; empty where no trial has finished.
+    tables: metric to what `harness.equity` says of it; empty where no trial has finished. why: metric, or
+    "the table", to why it could not be computed; those are in no table and no row.
     """
 
     attribute: str
@@ -43,6 +45,7 @@ class Section:
     rows: list[Row]
     tables: dict[str, Tables] = field(default_factory=dict, repr=False)
     baseline: str | None = None
+    why: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def ranked(self) -> list[Row]:
@@ -70,17 +73,12 @@ def of_board(board: Board) -> list[Section]:
 
 
 def one(board: Board, attribute: str, structure: str) -> Section:
-    """Compute the table of one attribute and structure."""
-    groups = board.record.groups[attribute]
-    known = board.test[attribute].notna()
-    tables = {
-        metric.key: found
-        for metric in METRICS
-        if known.any() and (found := _tables(board, attribute, structure, metric)) is not None
-    }
-    lines = {metric: _Lines.of(found) for metric, found in tables.items()}
-    rows = [_row(board, name, attribute, structure, lines) for name in board.entries]
-    rows.sort(key=lambda row: (row.rank is None, row.rank or 0))
+    """Compute the table of one attribute and structure; `why` says what of it could not be."""
+    groups, spared = board.record.groups[attribute], Spared()
+    tables = _by_metric(board, attribute, structure, spared)
+    rows = spared.build("the table", lambda: _rows(board, attribute, structure, tables), None)
+    if rows is None:
+        tables, rows = {}, _rows(board, attribute, structure, {})
     return Section(
         attribute,
         structure,
@@ -89,7 +87,25 @@ def one(board: Board, attribute: str, structure: str) -> Section:
         rows,
         tables,
         baseline=BASELINE if BASELINE in board.entries else None,
+        why=spared.why,
     )
+
+
+def _by_metric(board: Board, attribute: str, structure: str, spared: Spared) -> dict[str, Tables]:
+    """Return the tables of each metric that has scores; one that has none costs itself only."""
+    if not board.test[attribute].notna().any():
+        return {}
+    found = {
+        metric.key: spared.build(metric.name, partial(_tables, board, attribute, structure, metric), None)
+        for metric in METRICS
+    }
+    return {key: tables for key, tables in found.items() if tables is not None}
+
+
+def _rows(board: Board, attribute: str, structure: str, tables: dict[str, Tables]) -> list[Row]:
+    lines = {metric: _Lines.of(found) for metric, found in tables.items()}
+    rows = [_row(board, name, attribute, structure, lines) for name in board.entries]
+    return sorted(rows, key=lambda row: (row.rank is None, row.rank or 0))
 
 
 def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
@@ -158,14 +174,15 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         return Row(**common)
     missed = board.matrix(name, attribute, structure, "missed")
     assert missed is not None
+    dice = lines.get("dice")
     return Row(
         **common,
-        **_rank(lines["dice"].ranking[name], len(lines["dice"].ranking), common["obtained"]),
+        **(_rank(dice.ranking[name], len(dice.ranking), common["obtained"]) if dice else {}),
         metrics={metric: _quantities(of.summary[name]) for metric, of in lines.items()},
-        groups={metric.key: _groups(lines[metric.key].summary[name], metric) for metric in METRICS},
+        groups={m.key: _groups(lines[m.key].summary[name], m) for m in METRICS if m.key in lines},
         noise={metric: _noise(of.noise[name]) for metric, of in lines.items()},
-        versus=_versus(lines["dice"].comparison.get(name)),
-        family=_family(lines["dice"].family.get(name)),
+        versus=_versus(dice.comparison.get(name)) if dice else None,
+        family=_family(dice.family.get(name)) if dice else None,
         missed=int(np.nansum(missed)),
         scored=int((~np.isnan(missed)).sum()),
         cost=board.cost(name, attribute),

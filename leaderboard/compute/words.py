@@ -11,6 +11,7 @@ from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.protocol import BASELINE
 from leaderboard.compute.across import Line
+from leaderboard.compute.metrics import DICE
 from leaderboard.compute.row import Family, Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
@@ -132,6 +133,9 @@ def _named(row: Row) -> str:
 
 def _nothing(section: Section) -> str:
     if any(row.done for row in section.rows):
+        for part in ("the table", DICE.name):
+            if part in section.why:
+                return f"Nothing can be ranked here: {section.why[part]}"
         return "Too few patients in the groups of this test set to rank anything."
     return "No trial has finished yet."
 

@@ -97,7 +97,11 @@ class Gallery:
     def _predicted(self, record: Record) -> tuple[dict[str, int], np.ndarray] | None:
         """Return the position of each sample and the label maps of a trial, read once; None where damaged."""
         if record.id not in self._labels:
-            found = self.store.spared(self.store.predictions, record.id)
+            trials = self.board.trials_of(record)
+            parts = [self.store.spared(self.store.predictions, trial) for trial in trials]
+            there = [part for part in parts if part is not None]
+            whole = len(there) == len(trials)
+            found = tuple(np.concatenate(arrays) for arrays in zip(*there, strict=True)) if whole else None
             position = {} if found is None else {str(s): i for i, s in enumerate(found[0])}
             if found is not None and not self._are_all_in(position):
                 path = self.store.path(record.id) / names.PREDICTIONS

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from markupsafe import Markup
 
 from leaderboard.compute import words
@@ -12,38 +15,38 @@ from leaderboard.draw.parts import MOST_ROWS, Figure, Spec
 from leaderboard.draw.svg import COLOURS, render
 
 
-def of_section(section: Section) -> list[Figure]:
-    """Return the figures beside a section's table: none where nothing is ranked."""
+def of_section(section: Section) -> list[tuple[str, Callable[[], Figure]]]:
+    """Return titles and makers of the figures beside a section's table: none where nothing is ranked."""
     if not section.ranked:
         return []
-    left = len(section.ranked) - MOST_ROWS
-    cut = f" The first {MOST_ROWS} by rank; {left} more are in the table." if left > 0 else ""
-    return [
-        Figure(
+    makers = [
+        (
             "Equity-scaled Dice",
-            "with 95% intervals. In colour: the first, and all that cannot be told apart from it." + cut,
-            forest(section),
+            "with 95% intervals. In colour: the first, and all that cannot be told apart from it.",
+            forest,
         ),
-        Figure(
+        (
             "Dice of every group",
             "The band is as wide as the gap that chance makes in 95% of relabellings: groups inside one band "
-            "may differ by chance alone." + cut,
-            groups(section),
+            "may differ by chance alone.",
+            groups,
         ),
-        Figure(
+        (
             "Performance against equity",
-            "The dashed line joins the methods that no other beats in both. Thin lines: 95% intervals." + cut,
-            pareto(section),
+            "The dashed line joins the methods that no other beats in both. Thin lines: 95% intervals.",
+            pareto,
         ),
-        *_cost(section, cut),
     ]
+    if any(row.cost for row in section.ranked):
+        caption = "ES-Dice with its 95% interval, and the time to train a seed and the model it starts from."
+        makers.append(("Cost against equity", caption, cost))
+    return [(title, partial(_figure, title, caption, make, section)) for title, caption, make in makers]
 
 
-def _cost(section: Section, cut: str) -> list[Figure]:
-    if not any(row.cost for row in section.ranked):
-        return []
-    caption = "ES-Dice with its 95% interval, and the time to train a seed and the model it starts from."
-    return [Figure("Cost against equity", caption + cut, cost(section))]
+def _figure(title: str, caption: str, make: Callable[[Section], Markup], section: Section) -> Figure:
+    left = len(section.ranked) - MOST_ROWS
+    cut = f" The first {MOST_ROWS} by rank; {left} more are in the table." if left > 0 else ""
+    return Figure(title, caption + cut, make(section))
 
 
 def forest(section: Section) -> Markup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import get_args
 
 import numpy as np
@@ -17,8 +17,10 @@ from harness.errors import HarnessError
 from harness.store import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
 from harness.store.names import SCORES as SCORES_FILE
 from leaderboard.parallel import mapped, shared
+from leaderboard.spared import Spared
 
 _SHARDS = 8
+_SECONDS = ("fit_seconds", "predict_seconds", "score_seconds")
 
 METRICS = ("dice", "iou", "nsd", "hd95", "hd95_max", "asd", "vcdr_error", "missed")
 
@@ -100,6 +102,8 @@ class Board:
     """Method to its twins, which are shown under it and never ranked."""
     sizes: pd.DataFrame | None = field(default=None, repr=False)
     """The true structures' sizes, where the protocol's record holds them."""
+    folds: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """Where patients are tested in folds: a cell's trial, that of its first fold, to those of all of them."""
 
     @property
     def name(self) -> str:
@@ -112,6 +116,15 @@ class Board:
         names = list(self.record.protocol["structures"])
         first = self.record.protocol["ranked_by"]
         return [first, *(name for name in names if name != first)]
+
+    @property
+    def n_folds(self) -> int:
+        """In how many folds patients are tested, 1 where there is one test set."""
+        return int(self.record.protocol.get("split", {}).get("folds", 1))
+
+    def trials_of(self, record: Record) -> tuple[str, ...]:
+        """Return the trials that a cell's record stands for: one, or one a fold."""
+        return self.folds.get(record.id, (record.id,))
 
     @property
     def attributes(self) -> list[str]:
@@ -199,8 +212,10 @@ class Board:
         return {record.id: record for record in found if record is not None}
 
 
-def of_store(store: Store) -> list[Board]:
+def of_store(store: Store, unread: dict[str, str] | None = None) -> list[Board]:
     """Read every protocol of a store and the records in its plan.
+
+    A board that cannot be read costs itself only; given `unread`, its name and the reason are put there.
 
     Raises HarnessError where there is no protocol, or a record does not fit its protocol.
     """
@@ -209,7 +224,9 @@ def of_store(store: Store) -> list[Board]:
         raise HarnessError(
             f"{store.root}: there are no records here; run `harness run --all` first, or give --runs."
         )
-    boards = [board for name in names if (board := store.spared(_board, store, name)) is not None]
+    spared = Spared(unread if unread is not None else {})
+    found = {name: spared.build(name, partial(store.spared, _board, store, name), None) for name in names}
+    boards = [board for board in found.values() if board is not None]
     if not boards:
         raise HarnessError(f"{store.root}: no board here can be read; run its methods again.")
     return boards
@@ -223,6 +240,8 @@ def _board(store: Store, name: str) -> Board:
     cells = {row.trial: row for row in record.plan}
     trials = [trial for trial in dict.fromkeys(row.trial for row in record.plan) if store.has(trial)]
     values = shared((len(trials), len(board.structures), len(METRICS), len(board.test)))
+    if board.n_folds > 1:
+        values[:] = np.nan  # a fold has scores of its own samples alone
 
     def read(shard: int) -> list[Record]:
         reader = _Reader(store, board)
@@ -231,13 +250,54 @@ def _board(store: Store, name: str) -> Board:
     records = {found.id: found for part in mapped(read, _SHARDS, len(trials)) for found in part}
     done = {trial: i for i, trial in enumerate(trials) if records[trial].status == "done"}
     board.scores.update({trial: values[i] for trial, i in done.items()})
-    own = tuple(row for row in record.plan if not row.control_of)
+    plan = record.plan if board.n_folds == 1 else _pooled(board, records)
+    own = tuple(row for row in plan if not row.control_of)
     board.entries.update(_entries(own, records))
     for method in board.entries:
-        twins = tuple(row for row in record.plan if row.control_of == method)
+        twins = tuple(row for row in plan if row.control_of == method)
         if twins:
             board.controls[method] = list(_entries(twins, records).values())
     return board
+
+
+def _pooled(board: Board, records: dict[str, Record]) -> tuple[PlanRow, ...]:
+    """Return a row a cell, whose trial stands for those of all its folds; put their scores together.
+
+    A cell in which a fold failed is that fold's failure, and one in which a fold is to run has no record.
+    """
+    cells: dict[tuple[str, str, int], list[PlanRow]] = {}
+    for row in board.record.plan:
+        cells.setdefault((row.method, row.attribute, row.seed), []).append(row)
+    rows = []
+    for parts in cells.values():
+        trials = tuple(row.trial for row in sorted(parts, key=lambda row: row.fold))
+        found = [records[trial] for trial in trials if trial in records]
+        failed = next((record for record in found if record.status == "failed"), None)
+        whole = len(found) == board.n_folds and failed is None
+        if whole and trials[0] not in board.folds:
+            board.folds[trials[0]] = trials
+            board.scores[trials[0]] = _together([board.scores[trial] for trial in trials])
+            records[trials[0]] = _of_all_folds(found)
+        standing = trials[0] if whole else failed.id if failed is not None else ""
+        rows.append(parts[0].model_copy(update={"trial": standing, "fold": 0}))
+    return tuple(rows)
+
+
+def _together(parts: list[np.ndarray]) -> np.ndarray:
+    """Return the scores of all folds, each of which has those of its own samples and NaN elsewhere."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = np.where(np.isnan(whole), part, whole)
+    return whole
+
+
+def _of_all_folds(found: list[Record]) -> Record:
+    """Return the first fold's record with what all of them cost, obtained as the weakest was."""
+    costs = [record.cost for record in found]
+    summed = {key: sum(getattr(cost, key) for cost in costs) for key in _SECONDS}
+    cost = costs[0].model_copy(update=summed | {"peak_memory_bytes": max(c.peak_memory_bytes for c in costs)})
+    obtained = max((record.obtained for record in found), key=get_args(Obtained).index)
+    return found[0].model_copy(update={"cost": cost, "obtained": obtained})
 
 
 def _entries(plan: tuple[PlanRow, ...], records: dict[str, Record]) -> dict[str, Entry]:
@@ -295,7 +355,9 @@ class _Reader:
         board = self.board
         rows = pd.Index(board.test["sample"]).get_indexer(pd.Index(names["sample"]))
         columns = pd.Index(board.structures).get_indexer(pd.Index(names["structure"]))
-        complete = len(names.drop_duplicates()) == len(names) == len(board.test) * len(board.structures)
+        # A fold has some of the samples, with all structures of each.
+        samples = len(board.test) if board.n_folds == 1 else names["sample"].nunique()
+        complete = len(names.drop_duplicates()) == len(names) == samples * len(board.structures)
         if not complete or min(rows.min(), columns.min()) < 0:
             raise HarnessError(
                 f"{self.store.path(trial) / SCORES_FILE}: its samples and structures are not those of "

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from leaderboard.compute.results import Result
 from leaderboard.compute.row import Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
+from leaderboard.spared import Spared
 
 SCHEMA_VERSION = 2
 
@@ -37,6 +39,9 @@ _ABOUT = ("protocol", "attribute", "structure", "metric", "method", "status", "o
 CSV = (*_ABOUT, *(column for column in equity.TIDY if column != "method"))
 """Columns of leaderboard.csv: one row a method, metric, quantity and group; a method without a finished
 trial has one row with its status. The numbers are those of `harness.equity` to six significant digits."""
+
+
+_NO_ROWS = pd.DataFrame(columns=list(CSV))
 
 
 class _Json(BaseModel):
@@ -109,6 +114,9 @@ class SectionResult(_Json):
     group_samples: dict[str, int]
     group_patients: dict[str, int]
     baseline: str | None
+    not_computed: dict[str, str] = Field(
+        {}, description="metric, or the table, to why it could not be computed"
+    )
     methods: list[MethodResult]
 
 
@@ -150,14 +158,23 @@ class Export(_Json):
 
 def write(folder: Path, results: Sequence[Result]) -> None:
     """Write leaderboard.csv, leaderboard.json and leaderboard.schema.json into the folder."""
-    frames = [csv_rows(result.board, section) for result in results for section in result.sections]
+    spared = Spared()
+    frames = [
+        spared.build(_place(result, section), partial(csv_rows, result.board, section), _NO_ROWS)
+        for result in results
+        for section in result.sections
+    ]
     table = pa.Table.from_pandas(pd.concat(frames)[list(CSV)], preserve_index=False)
     pyarrow.csv.write_csv(table, folder / "leaderboard.csv")
-    protocols = [_protocol(result) for result in results]
+    protocols = [_protocol(result, spared) for result in results]
     export = Export(definition_digest=definition_digest(), protocols=protocols)
     (folder / "leaderboard.json").write_text(export.model_dump_json() + "\n", encoding="utf-8")
     schema = json.dumps(Export.model_json_schema(), indent=1, sort_keys=True)
     (folder / "leaderboard.schema.json").write_text(schema + "\n", encoding="utf-8")
+
+
+def _place(result: Result, section: Section) -> str:
+    return f"leaderboard.csv, {result.board.name}, {section.structure} by {section.attribute}"
 
 
 def definition_digest() -> str:
@@ -202,8 +219,9 @@ def _digits(value: float) -> float | None:
     return None if math.isnan(value) else float(f"{value:.6g}")
 
 
-def _protocol(result: Result) -> ProtocolResult:
+def _protocol(result: Result, spared: Spared) -> ProtocolResult:
     record = result.board.record
+    parts = [(section, partial(_section, result.board, section)) for section in result.sections]
     return ProtocolResult(
         name=record.name,
         title=record.protocol["title"],
@@ -212,7 +230,7 @@ def _protocol(result: Result) -> ProtocolResult:
         protocol=record.protocol,
         command=record.command,
         broken={plugin.name: plugin.error for plugin in record.broken},
-        sections=[_section(result.board, section) for section in result.sections],
+        sections=[spared.build(_place(result, one), part, None) or _bare(one) for one, part in parts],
         across=_across(result.across),
     )
 
@@ -239,7 +257,20 @@ def _section(board: Board, section: Section) -> SectionResult:
         group_samples={group: count[0] for group, count in counts.items()},
         group_patients={group: count[1] for group, count in counts.items()},
         baseline=section.baseline,
+        not_computed=section.why,
         methods=[_method(board, row, section.attribute) for row in section.rows],
+    )
+
+
+def _bare(section: Section) -> SectionResult:
+    return SectionResult(
+        attribute=section.attribute,
+        structure=section.structure,
+        group_samples={},
+        group_patients={},
+        baseline=section.baseline,
+        not_computed=section.why | {"the table": "its rows cannot be written"},
+        methods=[],
     )
 
 
@@ -252,7 +283,7 @@ def _method(board: Board, row: Row, attribute: str) -> MethodResult:
         obtained=row.obtained,
         hyper_parameters_are=words.chosen(board, row.method),
         seeds=list(row.seeds),
-        trials=[record.id for record in done],
+        trials=[trial for record in done for trial in board.trials_of(record)],
         trials_planned=row.planned,
         identity=_identity(done[0]) if done else {},
         errors={record.seed: record.error for record in row.errors},

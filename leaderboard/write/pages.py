@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -14,11 +15,13 @@ from harness.store import Store
 from leaderboard import draw
 from leaderboard.compute import anatomy, columns, controls, facts, seeds, words
 from leaderboard.compute.metrics import METRICS
-from leaderboard.compute.results import Result
+from leaderboard.compute.results import ACROSS, CROSSINGS, Result
 from leaderboard.compute.sections import Section
 from leaderboard.draw.cases import Gallery
+from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
 from leaderboard.read.boards import Entry
+from leaderboard.spared import Spared
 from leaderboard.write import citations, payload
 from leaderboard.write.addresses import BoardPage, slug, web_address
 
@@ -28,20 +31,32 @@ PAGES_AT_ONCE = 100
 """Methods' pages that one process of a large site writes before it takes more."""
 
 
-def tasks(store: Store, folder: Path, results: Sequence[Result], images: bool) -> list[Callable[[], None]]:
-    """Return what writes all pages and pictures of the site into `folder`, in parts for any order."""
+def tasks(
+    store: Store,
+    folder: Path,
+    results: Sequence[Result],
+    images: bool,
+    unread: Mapping[str, str] = MappingProxyType({}),
+) -> list[Callable[[], None]]:
+    """Return what writes all pages and pictures of the site into `folder`, in parts for any order.
+
+    unread: boards that there is nothing to show of, with the reason. A page that cannot be made says so in
+    its place.
+    """
     built = [_page(store, folder, result, images, len(results) == 1) for result in results]
     env = environment()
     parts: list[Callable[[], None]] = []
     for page in built:
-        parts.append(partial(_write_tables, env, folder, page, built))
+        parts.append(partial(_write_tables, env, folder, page, built, unread))
         parts.append(partial(_write_board, env, folder, page))
         entries = list(page.board.entries.values())
         for first in range(0, len(entries), PAGES_AT_ONCE):
             some = entries[first : first + PAGES_AT_ONCE]
             parts.append(partial(_write_methods, env, store, folder, page, some))
     if len(built) > 1:
-        parts.append(partial(_render, env, "overview.html.j2", folder / "index.html", pages=built, root=""))
+        values = {"pages": built, "unread": unread}
+        index = partial(_render, env, "overview.html.j2", folder / "index.html", "", lambda: values)
+        parts.append(index)
     return parts
 
 
@@ -57,14 +72,14 @@ def environment() -> jinja2.Environment:
     env.globals["w"] = words
     env.globals["c"] = columns
     env.globals["METRICS"] = METRICS
-    env.globals["across_figures"] = draw.across.of_across
     env.globals["web_address"] = web_address
     return env
 
 
 def _page(store: Store, folder: Path, result: Result, images: bool, single: bool) -> BoardPage:
     board = result.board
-    gallery = Gallery(board, store, folder, f"{slug(board.name)}/images") if images else None
+    whole = partial(Gallery, board, store, folder, f"{slug(board.name)}/images")
+    gallery = Spared().build(f"the pictures of {board.name}", whole, None) if images else None
     shown = gallery if gallery is not None and gallery.allowed else None
     url = "index.html" if single else f"{slug(board.name)}.html"
     quoted = tuple(row for row in reported.of_runs(store.root) if row.protocol == board.name)
@@ -73,10 +88,18 @@ def _page(store: Store, folder: Path, result: Result, images: bool, single: bool
 
 def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None:
     _write_scores(folder, page)
-    _render(env, "protocol.html.j2", folder / page.protocol_url, root="../", **_protocol_values(page))
+    _render(env, "protocol.html.j2", folder / page.protocol_url, "../", partial(_protocol_values, page))
     if page.gallery:
-        cases = {a: page.gallery.across_methods(a) for a in page.board.attributes}
-        _render(env, "cases.html.j2", folder / page.cases_url, page=page, cases=cases, root="../")
+        path = folder / page.cases_url
+        _render(env, "cases.html.j2", path, "../", partial(_cases_values, page, page.gallery))
+
+
+def _cases_values(page: BoardPage, gallery: Gallery) -> dict[str, Any]:
+    spared = Spared()
+    cases: dict[str, Any] = {
+        a: spared.build(a, partial(gallery.across_methods, a), {}) for a in page.board.attributes
+    }
+    return {"page": page, "cases": cases, "why": spared.why}
 
 
 def _write_methods(
@@ -84,11 +107,12 @@ def _write_methods(
 ) -> None:
     for entry in entries:
         path = folder / page.method_url(entry.name)
-        _render(env, "method.html.j2", path, root="../", **_method_values(store, page, entry))
-        _write_badges(env, folder, page, entry)
+        _render(env, "method.html.j2", path, "../", partial(_method_values, env, store, folder, page, entry))
 
 
-def _write_badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry: Entry) -> None:
+def _badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry: Entry) -> list[str]:
+    """Write a method's badges and return their addresses."""
+    found = []
     for section in page.sections:
         row = section.row(entry.name)
         if section.structure == page.board.structures[0] and row.rank is not None:
@@ -102,53 +126,93 @@ def _write_badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry:
             ]
             text = " · ".join(parts)
             width = {"left": 12 + 6 * len(label), "right": 12 + 6 * len(text)}
-            path = folder / page.badge_url(entry.name, section.attribute)
-            _render(env, "badge.svg.j2", path, label=label, text=text, **width)
+            found.append(page.badge_url(entry.name, section.attribute))
+            drawn = env.get_template("badge.svg.j2").render(label=label, text=text, **width)
+            _put(folder / found[-1], drawn)
+    return found
 
 
 def _write_scores(folder: Path, page: BoardPage) -> None:
     for section in page.sections:
         if section.ranked:
-            payload.write(folder / page.scores_url(section), page.board, section)
+            path = folder / page.scores_url(section)
+            # Without the file the page's panel of choices says that it cannot be read.
+            Spared().build(path.name, partial(payload.write, path, page.board, section), None)
 
 
-def _write_tables(env: jinja2.Environment, folder: Path, page: BoardPage, built: list[BoardPage]) -> None:
+def _write_tables(
+    env: jinja2.Environment,
+    folder: Path,
+    page: BoardPage,
+    built: list[BoardPage],
+    unread: Mapping[str, str],
+) -> None:
     parts = [page.sections] if page.whole else [[section] for section in page.sections]
     for shown in parts:
         url = page.section_url(shown[0]).partition("#")[0]
         root = "../" * url.count("/")
-        others = [] if page.whole else [section for section in page.sections if section is not shown[0]]
-        values = {
-            "page": page,
-            "pages": built,
-            "shown": shown,
-            "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
-            "drawn": [draw.section.of_section(section) for section in shown],
-            "stable": [page.result.stable(section) for section in shown],
-            "across": page.result.across if shown[0] is page.sections[0] else None,
-            "citations": citations.of_board(page.board),
-            "root": root,
-        }
-        _render(env, "board.html.j2", folder / url, **values)
+        values = partial(_table_values, page, built, shown, root, unread)
+        _render(env, "board.html.j2", folder / url, root, values)
 
 
-def _protocol_values(page: BoardPage) -> dict[str, Any]:
-    board = page.board
+def _table_values(
+    page: BoardPage, built: list[BoardPage], shown: list[Section], root: str, unread: Mapping[str, str]
+) -> dict[str, Any]:
+    others = [] if page.whole else [section for section in page.sections if section is not shown[0]]
+    first = shown[0] is page.sections[0]
+    together = Spared()
+    across = page.result.across if first else None
+    figures = across and together.build(
+        "Figures", lambda: draw.across.of_across(across, page.board.structures[0]), None
+    )
+    why = [Spared(dict(section.why)) for section in shown]
+    guarded = list(zip(shown, why, strict=True))
     return {
         "page": page,
-        "demographics": facts.demographics(board),
-        "splits": facts.splits(board),
-        "limits": facts.limits(board),
-        "command": facts.with_data(board, board.record.command),
-        "detectable": facts.detectable(page.sections),
-        "fixed": list(facts.flat(board.record.protocol)),
-        "environments": facts.environments(board),
-        "identity": facts.identity(board),
+        "pages": built,
+        "unread": unread,
+        "shown": shown,
+        "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
+        "drawn": [
+            one.build("Figures", partial(_figures, s, one), []) for s, one in zip(shown, why, strict=True)
+        ],
+        "stable": [one.build("Other choices", partial(page.result.stable, s), "") for s, one in guarded],
+        "across": across,
+        "across_figures": figures or [],
+        "across_why": (page.result.why.get(ACROSS, "") if first else "", together.why),
+        "citations": together.build("Citations", partial(citations.of_board, page.board), []),
+        "why": [one.why for one in why],
     }
 
 
-def _method_values(store: Store, page: BoardPage, entry: Entry) -> dict[str, Any]:
-    board = page.board
+def _figures(section: Section, spared: Spared) -> list[Figure]:
+    """Return a section's figures; one that cannot be drawn costs itself only."""
+    found = [spared.build(f"“{name}”", make, None) for name, make in draw.section.of_section(section)]
+    return [figure for figure in found if figure is not None]
+
+
+def _protocol_values(page: BoardPage) -> dict[str, Any]:
+    board, spared = page.board, Spared()
+    return {
+        "page": page,
+        "demographics": spared.build("Who is in it", lambda: facts.demographics(board), {}),
+        "splits": facts.splits(board),
+        "limits": spared.build("Known limits", lambda: facts.limits(board), []),
+        "command": facts.with_data(board, board.record.command),
+        "detectable": spared.build(
+            "How small a gap this test set shows", lambda: facts.detectable(page.sections), []
+        ),
+        "fixed": list(facts.flat(board.record.protocol)),
+        "environments": spared.build("Where it ran", lambda: facts.environments(board), []),
+        "identity": spared.build("What a trial's id is the hash of", lambda: facts.identity(board), []),
+        "why": spared.why,
+    }
+
+
+def _method_values(
+    env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, entry: Entry
+) -> dict[str, Any]:
+    board, spared = page.board, Spared()
     ranking = [section for section in page.sections if section.structure == board.structures[0]]
     return {
         "page": page,
@@ -159,9 +223,8 @@ def _method_values(store: Store, page: BoardPage, entry: Entry) -> dict[str, Any
         "standings": [(section, section.row(entry.name)) for section in ranking],
         "attributes": [_by_attribute(store, page, entry, section) for section in ranking],
         "min_patients": MIN_PATIENTS,
-        "badges": [
-            page.badge_url(entry.name, s.attribute) for s in ranking if s.row(entry.name).rank is not None
-        ],
+        "badges": spared.build("Badges", partial(_badges, env, folder, page, entry), []),
+        "why": spared.why,
     }
 
 
@@ -169,16 +232,19 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
     board, name, attribute = page.board, entry.name, first.attribute
     own = [section for section in page.sections if section.attribute == attribute]
     drawn = not page.result.large and first.row(name).rank is not None
-    by_seed = seeds.of_method(board, entry, attribute, first.structure)
-    figures = (
-        [
-            draw.seeds.of_method(first, first.row(name), by_seed),
-            draw.curves.of_method(store, board, name, attribute),
-            draw.ages.of_method(board, name, attribute),
-        ]
-        if drawn
-        else []
+    spared = Spared({key: why for key, why in page.result.why.items() if key == f"{CROSSINGS} {attribute}"})
+    for section in own:
+        spared.why |= {f"{section.structure}, {part}": why for part, why in section.why.items()}
+    by_seed = spared.build(
+        "Seed by seed", lambda: seeds.of_method(board, entry, attribute, first.structure), []
     )
+    makers: dict[str, Callable[[], Figure | None]] = {
+        "“Dice of every group”": lambda: draw.seeds.of_method(first, first.row(name), by_seed),
+        "“Training loss of every group”": lambda: draw.curves.of_method(store, board, name, attribute),
+        f"“Dice along {attribute}”": lambda: draw.ages.of_method(board, name, attribute),
+    }
+    figures = [spared.build(title, make, None) for title, make in makers.items()] if drawn else []
+    gallery = page.gallery
     return {
         "attribute": attribute,
         "sections": own,
@@ -186,13 +252,27 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         "rows": [section.row(name) for section in own],
         "seeds": by_seed,
         "figures": [figure for figure in figures if figure is not None],
-        "controls": controls.of_method(board, name, attribute),
-        "anatomy": anatomy.of_method(board, first, name) if drawn else None,
+        "controls": spared.build("Controls", lambda: controls.of_method(board, name, attribute), []),
+        "anatomy": spared.build("By size", lambda: anatomy.of_method(board, first, name), None)
+        if drawn
+        else None,
         "crossings": page.result.crossings.get(attribute, {}).get(name, []),
-        "cases": page.gallery.of_method(name, attribute) if page.gallery else {},
+        "cases": spared.build("Cases", lambda: gallery.of_method(name, attribute) if gallery else {}, {}),
+        "why": spared.why,
     }
 
 
-def _render(env: jinja2.Environment, template: str, path: Path, **values: Any) -> None:
+def _render(
+    env: jinja2.Environment, template: str, path: Path, root: str, values: Callable[[], dict[str, Any]]
+) -> None:
+    """Write a page, or in its place one that says why it cannot be made."""
+    spared = Spared()
+    text = spared.build(path.name, lambda: env.get_template(template).render(root=root, **values()), None)
+    if text is None:
+        text = env.get_template("unbuilt.html.j2").render(root=root, name=path.name, why=spared.why)
+    _put(path, text)
+
+
+def _put(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(env.get_template(template).render(**values), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
