@@ -3,18 +3,72 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from harness.errors import HarnessError, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
-Label = Annotated[int, Field(ge=1, le=255)]
+
+IGNORED = 255
+"""In the masks of a cohort on its grid: not annotated, neither trained on nor scored."""
+BACKGROUND, IGNORE = "background", "ignore"
+"""The names in `[labels]` that are no part of a structure."""
+_COLOUR = 1 << 24  # a colour's label is this plus 0xRRGGBB; greys are their own level
+
+
+def label_of(given: object) -> int:
+    """Return a label as masks are read: a value as it is, a colour "#rrggbb" as a number above them.
+
+    A grey colour is its level, so that "#ffffff" in one file and 255 in another are one label. Raises
+    ValueError for what is neither.
+    """
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 65_535:
+        return given
+    if isinstance(given, str) and re.fullmatch("#[0-9a-fA-F]{6}", given):
+        red, green, blue = (int(given[at : at + 2], 16) for at in (1, 3, 5))
+        return red if red == green == blue else colour_label(red, green, blue)
+    raise ValueError('a label is a whole number from 0 to 65535, or a colour as "#ff0000"')
+
+
+def colour_label(red: int, green: int, blue: int) -> int:
+    """Return the label of a colour that is not grey."""
+    return _COLOUR + (red << 16) + (green << 8) + blue
+
+
+def label_text(label: int) -> str:
+    """Return a label as a protocol writes it."""
+    return f'"#{label - _COLOUR:06x}"' if label >= _COLOUR else str(label)
+
+
+def _checked_label(given: object) -> object:
+    label_of(given)
+    return given.lower() if isinstance(given, str) else given
+
+
+def _several(given: object) -> object:
+    return given if isinstance(given, list | tuple) else [given]
+
+
+Label = Annotated[int | str, BeforeValidator(_checked_label)]
+Labels = Annotated[tuple[Label, ...], BeforeValidator(_several), Field(min_length=1)]
+Part = int | str
+"""Of a structure: a label, or a name in `[labels]`."""
 Selection = Literal["last", "best-validation"]
 
 CHECKPOINTS: dict[Selection, str] = {
@@ -29,6 +83,20 @@ BASELINE = "erm"
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the keys that earlier protocols lack, where nothing is said: they keep their digest."""
+        table: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        for key in _LATER.get(type(self).__name__, ()):
+            if key in table and getattr(self, key) == fields[key].get_default(call_default_factory=True):
+                del table[key]
+        return table
+
+
+_LATER = {"Protocol": ("labels", "scoring"), "AttributeSpec": ("unknown",)}
+"""Table to keys that were added to it since the first records."""
 
 
 class CohortSpec(BaseModel):
@@ -67,6 +135,8 @@ class AttributeSpec(_Table):
     """Inner edges of a numeric column: `[60]` makes the groups "<60" and ">=60"."""
     merge: dict[str, tuple[str, ...]] = {}
     """Group name to the values it takes in; values not named keep their own name."""
+    unknown: tuple[str, ...] = ()
+    """Values that stand for unknown in this column, beside the usual spellings."""
 
 
 class BackboneSpec(_Table):
@@ -121,6 +191,18 @@ class ClaimsSpec(_Table):
     """ES-Dice by which two methods may differ and still be called equally fair."""
 
 
+class ScoringSpec(_Table):
+    """`[scoring]`: what is scored as one, and which score ranks."""
+
+    unit: Literal["sample", "patient"] = "sample"
+    """"patient": the samples of a patient are scored as one volume, one Dice a patient and structure."""
+    rank: Literal["auto", "all", "present"] = "auto"
+    """Dice over all truths, or over those with the structure in them; "auto" is the latter where more than
+    a tenth of the truths are empty."""
+    tolerance: Annotated[float, Field(gt=0)] = 2.0
+    """Distance within which a boundary counts as found by NSD: pixels, or mm where the cohort has them."""
+
+
 class Protocol(_Table):
     """Everything held fixed: cohort, split, structures, attributes, backbone, recipe, seeds."""
 
@@ -129,8 +211,11 @@ class Protocol(_Table):
     description: str = ""
     cohort: CohortSpec
     split: SplitSpec = SplitSpec()
-    structures: Annotated[dict[str, Annotated[tuple[Label, ...], Field(min_length=1)]], Field(min_length=1)]
-    """Structure name to the mask labels that make it up; `disc = [1, 2]`."""
+    labels: dict[str, Labels] = {}
+    """Name to the values or colours in the masks; `background` (0 where not given) and `ignore` are no
+    part of a structure."""
+    structures: Annotated[dict[str, Annotated[tuple[Part, ...], Field(min_length=1)]], Field(min_length=1)]
+    """Structure name to the mask labels that make it up, `disc = [1, 2]`, or their names in `labels`."""
     ranked_by: str
     """The structure whose equity-scaled Dice ranks the board first."""
     attributes: Annotated[dict[str, AttributeSpec], Field(min_length=1)]
@@ -139,7 +224,41 @@ class Protocol(_Table):
     methods: dict[str, dict[str, Any]] = {}
     """Hyper-parameters by method, where they differ from the method's own defaults."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    scoring: ScoringSpec = ScoringSpec()
     claims: ClaimsSpec = ClaimsSpec()
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Protocol:
+        known = [name for name in self.labels if name not in (BACKGROUND, IGNORE)]
+        for name, parts in self.structures.items():
+            for part in parts:
+                if isinstance(part, str) and not part.startswith("#"):
+                    if part not in known:
+                        raise ValueError(
+                            f"structures.{name}: '{part}' is not in labels.{did_you_mean(part, known)}"
+                        )
+                else:
+                    try:
+                        label_of(part)
+                    except ValueError as error:
+                        raise ValueError(f"structures.{name}: {error} (got {part!r})") from None
+        where = {label: f"labels.{role}" for role in (BACKGROUND, IGNORE) for label in self._role(role)}
+        for name in self.structures:
+            for label in self._labels_in(name):
+                if label in where:
+                    raise ValueError(
+                        f"structures.{name}: the label {label_text(label)} is {where[label]}, which is no "
+                        "part "
+                        "of a structure; name the background's own label in [labels]."
+                    )
+        both = set(self._role(BACKGROUND)) & set(self._role(IGNORE))
+        if both:
+            raise ValueError(f"labels: {label_text(min(both))} is background and ignore; keep one.")
+        if len(self.label_values) >= IGNORED:
+            raise ValueError(
+                f"structures: {len(self.label_values)} labels; at most {IGNORED - 1} are told apart."
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Protocol:
@@ -159,18 +278,37 @@ class Protocol(_Table):
         return self
 
     @property
-    def labels(self) -> tuple[int, ...]:
-        """The mask labels of all structures, sorted; label k is class `labels.index(k) + 1`."""
-        return tuple(sorted({label for labels in self.structures.values() for label in labels}))
+    def label_values(self) -> tuple[int, ...]:
+        """The mask labels of all structures, sorted; label k is class `label_values.index(k) + 1`."""
+        return tuple(sorted({label for name in self.structures for label in self._labels_in(name)}))
+
+    @property
+    def background(self) -> tuple[int, ...]:
+        """The mask labels of the background, 0 where nothing is said."""
+        return self._role(BACKGROUND)
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """The mask labels of what is neither trained on nor scored."""
+        return self._role(IGNORE)
 
     @property
     def n_classes(self) -> int:
         """Background and one class for each label."""
-        return len(self.labels) + 1
+        return len(self.label_values) + 1
 
     def classes(self, structure: str) -> tuple[int, ...]:
         """Return the class indices that make up a structure."""
-        return tuple(self.labels.index(label) + 1 for label in self.structures[structure])
+        return tuple(self.label_values.index(label) + 1 for label in self._labels_in(structure))
+
+    def _labels_in(self, structure: str) -> tuple[int, ...]:
+        parts = self.structures[structure]
+        given = [self.labels.get(part, (part,)) if isinstance(part, str) else (part,) for part in parts]
+        return tuple(label_of(label) for labels in given for label in labels)
+
+    def _role(self, role: str) -> tuple[int, ...]:
+        given = self.labels.get(role, (0,) if role == BACKGROUND else ())
+        return tuple(label_of(label) for label in given)
 
 
 def shipped() -> dict[str, Path]:

@@ -95,7 +95,7 @@ MUST = [
     edit("the split", "harness/cohorts/split.py", "0.5 - share", "0.4 - share", ALL | {"scores"}),
     edit("seeds", "harness/seeds.py", '"big") >> 1', '"big") >> 2', ALL | {"scores"}),
     edit("a recipe's default", "harness/protocol.py", "ge=0)] = 0.1", "ge=0)] = 0.2", ALL),
-    edit("what a mask's labels become", "harness/protocol.py", "self.labels.index(label) + 1", "self.labels.index(label)", {"chosen erm", "scores"}),
+    edit("what a mask's labels become", "harness/protocol.py", "self.label_values.index(label) + 1", "self.label_values.index(label)", {"chosen erm", "scores"}),
 ]  # fmt: skip
 
 NEVER = [

@@ -82,6 +82,6 @@ def test_labels_become_classes_in_their_order(table):
     table["structures"] = {"tumour": [255], "core": [7]}
     table["ranked_by"] = "tumour"
     loaded = protocol.parse(table, "mine.toml")
-    assert loaded.labels == (7, 255)
+    assert loaded.label_values == (7, 255)
     assert loaded.n_classes == 3
     assert loaded.classes("tumour") == (2,)

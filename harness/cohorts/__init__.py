@@ -7,37 +7,43 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from harness.cohorts import fairseg, folder, synthetic
+from harness.cohorts import columns, fairseg, folder, synthetic
 from harness.cohorts.cache import stored
-from harness.cohorts.cohort import SPLITS, Cohort
-from harness.cohorts.groups import make_groups
-from harness.cohorts.source import Source
-from harness.cohorts.split import make_split
+from harness.cohorts.cohort import SPLITS, Cohort, Remark
+from harness.cohorts.groups import known, make_groups
+from harness.cohorts.source import Progress, Source, silent
+from harness.cohorts.split import LEFT_OUT, make_split
 from harness.cohorts.thumbnails import write_thumbnails
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import Protocol, explain
 
-__all__ = ["SOURCES", "SPLITS", "Cohort", "check", "describe", "load", "write_thumbnails"]
+__all__ = ["SOURCES", "SPLITS", "Cohort", "Remark", "check", "describe", "load", "write_thumbnails"]
 
 SOURCES: dict[str, ModuleType] = {"fairseg": fairseg, "folder": folder, "synthetic": synthetic}
 """Name in `[cohort] source` to the module with its `Options` and `open_source`."""
 
 
-def load(protocol: Protocol, data: Path | None, cache: Path) -> Cohort:
+def load(protocol: Protocol, data: Path | None, cache: Path, progress: Progress = silent) -> Cohort:
     """Return the protocol's cohort, decoded once under `cache` and memory-mapped after that.
 
-    `data` is the folder that a file-based source reads, instead of the one the protocol names.
-    Raises HarnessError, one sentence, for anything about protocol, files or split that does not fit.
+    `data` is the folder that a file-based source reads, instead of the one the protocol names; `progress` is
+    told how far reading is. Raises HarnessError, one sentence, for anything about protocol, files or split
+    that does not fit.
     """
     source = _open(protocol, data)
-    entry = stored(source, protocol, cache)
+    entry = stored(source, protocol, cache, progress)
     place = _places(source, entry.table)
     attributes, groups = make_groups(entry.table, protocol.attributes, source.values, place)
     subjects = pd.concat([entry.table[["sample", "patient", "split"]], attributes], axis=1)
-    subjects["split"] = make_split(subjects, groups, protocol.split, place)
+    subjects["split"] = _split(subjects, groups, protocol, entry.table, place)
+    if source.training == "with-structure":
+        split = subjects["split"].to_numpy(dtype=object)
+        split[(split == "train") & (entry.areas[:, 1:].sum(axis=1) == 0)] = LEFT_OUT
+        subjects["split"] = split
     digest = hashlib.sha256("\0".join([entry.digest, *subjects["split"]]).encode()).hexdigest()
     return Cohort(
         title=source.title,
@@ -50,6 +56,9 @@ def load(protocol: Protocol, data: Path | None, cache: Path) -> Cohort:
         groups=groups,
         digest=digest,
         stored=entry.digest,
+        areas=entry.areas,
+        places=entry.places,
+        remarks=(*entry.remarks, *columns.remarks(entry.table, protocol.attributes, place)),
     )
 
 
@@ -73,6 +82,25 @@ def describe(cohort: Cohort, protocol: Protocol) -> pd.DataFrame:
                 inside = cohort.subjects[(column == group) & (cohort.subjects["split"] == split)]
                 rows.append((attribute, group, split, len(inside), inside["patient"].nunique()))
     return pd.DataFrame(rows, columns=["attribute", "group", "split", "samples", "patients"])
+
+
+def _split(
+    subjects: pd.DataFrame,
+    groups: dict[str, tuple[str, ...]],
+    protocol: Protocol,
+    table: pd.DataFrame,
+    place: Callable[[int], str],
+) -> np.ndarray:
+    """Return the split; where the harness makes it, patients whose ids are spellings of one stay together."""
+    if not subjects["split"].notna().any():
+        subjects = subjects.assign(patient=columns.one_spelling(subjects["patient"]))
+    spelt = {}
+    for name, spec in protocol.attributes.items():
+        values = table[spec.column or name].map(lambda value, spec=spec: known(value, spec)).astype(object)
+        spelt[name] = (
+            set() if spec.bins else {one for group in columns.variants(values, spec) for one in group}
+        )
+    return make_split(subjects, groups, protocol.split, place, spelt)
 
 
 def _places(source: Source, table: pd.DataFrame) -> Callable[[int], str]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.stats import chi2_contingency
 
-from harness.cohorts.cohort import SPLITS, Cohort
+from harness.cohorts.cohort import SPLITS, Cohort, Remark
 from harness.multiplicity import holm
 from harness.protocol import Protocol
 
-Check = Literal["patient", "duplicate", "empty", "swapped", "drift"]
+Check = str
+"""The kind of a finding: one of those here, or of a remark that was made as the cohort was read."""
 
 _SIDE = 16  # a difference hash has 16 x 16 bits
 _DIFFERENT = 0.08  # share of bits that may differ in a candidate
@@ -52,7 +52,12 @@ def audit(cohort: Cohort, protocol: Protocol) -> list[Finding]:
         _swapped_labels,
         _drift,
     ]
-    return [finding for check in checks for finding in check(cohort, protocol)]
+    said = [Finding(one.kind, one.spoils, _with_fix(one), one.samples) for one in cohort.remarks]
+    return said + [finding for check in checks for finding in check(cohort, protocol)]
+
+
+def _with_fix(remark: Remark) -> str:
+    return f"{remark.message} Write: {remark.fix}" if remark.fix else remark.message
 
 
 def _patients_in_two_splits(cohort: Cohort, protocol: Protocol) -> Iterator[Finding]:
@@ -93,7 +98,9 @@ def _correlation(pair: np.ndarray) -> float:
 
 
 def _empty_masks(cohort: Cohort, protocol: Protocol) -> Iterator[Finding]:
+    lost = {sample for one in cohort.remarks if one.kind == "resize" for sample in one.samples}
     empty = np.array([not mask.any() for mask in cohort.masks])
+    empty &= ~cohort.subjects["sample"].isin(lost).to_numpy(bool)
     if empty.any():
         samples = tuple(cohort.subjects["sample"][empty])
         message = (

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.cohorts import grid
+from harness.cohorts import grid, pixels, scaling
+from harness.cohorts.pixels import as_picture, plain_labels
+from harness.cohorts.scaling import as_bytes
 from harness.cohorts.source import FileOptions, Sample, Source, existing_folder, fingerprint
 from harness.errors import HarnessError
 
@@ -92,7 +94,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
         raise HarnessError(f"{folder}: no .npz file here; give the folder of the Harvard-FairSeg files.")
     split = _read_split(options, folder, {file.stem for file in files})
     return Source(
-        code=(Path(__file__),),
+        code=tuple(map(Path, (__file__, grid.__file__, pixels.__file__, scaling.__file__))),
         title="Harvard-FairSeg",
         licence="CC BY-NC-ND 4.0",
         citation="Tian et al., FairSeg, ICLR 2024",
@@ -146,9 +148,10 @@ def _read_list(path: Path) -> set[str]:
 def _read(file: Path, crop: int, split: str | None) -> Sample:
     arrays = _load(file)
     generation = _generation_of(set(arrays), file)
-    image = grid.to_image(arrays[generation.image], f"{file}, key '{generation.image}'")
+    named = f"{file}, key '{generation.image}'"
+    image = as_bytes(as_picture(arrays[generation.image], named), named)
     where = f"{file}, key '{generation.mask}'"
-    mask = np.abs(grid.to_labels(arrays[generation.mask], where))
+    mask = np.abs(plain_labels(arrays[generation.mask], where)[0])
     grid.check_pair(image, mask, f"'{generation.image}'", where)
     side = min(crop, *mask.shape)
     return Sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -11,14 +12,83 @@ import pandas as pd
 from harness.cohorts.cohort import RESERVED
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import AttributeSpec
+from harness.spelling import clean
 
-_UNKNOWN = {"", "na", "n/a", "nan", "null", "unknown"}
+BLANK = {"", "na", "n/a", "nan", "null", "unknown"}
+_UNKNOWN = BLANK | {
+    *(
+        "none",
+        "nil",
+        "missing",
+        "unk",
+        "unknown/missing",
+        "unkown",
+        "not known",
+        "not available",
+        "not reported",
+    ),
+    *(
+        "not recorded",
+        "not specified",
+        "not stated",
+        "not given",
+        "not disclosed",
+        "not applicable",
+        "no data",
+    ),
+    *(
+        "no answer",
+        "unspecified",
+        "undisclosed",
+        "undetermined",
+        "declined",
+        "refused",
+        "tbd",
+        "n.a.",
+        "n.a",
+        "na.",
+    ),
+    *("n/k", "nk", "n.k.", "n/r", "nr", "n/d", "<na>", "#n/a", "#na", "#n/d", "#value!", "nat", "<unknown>"),
+    *("prefer not to say", "prefer not to answer", "declined to answer", "patient refused", "do not know"),
+    *(
+        "don't know",
+        "unbekannt",
+        "inconnu",
+        "desconocido",
+        "[unknown]",
+        "(unknown)",
+        "(blank)",
+        "[not available]",
+    ),
+}
+_OLDEST = 120
 
 
-def known(value: object) -> str | None:
-    """Return a cell as text, None for what means unknown (empty, NA, nan, null, unknown)."""
-    text = "" if value is None else str(value).strip()
-    return None if text.lower() in _UNKNOWN else text
+def known(value: object, spec: AttributeSpec | None = None) -> str | None:
+    """Return a cell as text, None for what means unknown: empty, NA, "-", "?", "not reported" and the like.
+
+    What a protocol's `merge` names is a group all the same, and what its `unknown` names is none.
+    """
+    text = "" if value is None else clean(str(value))
+    if spec is not None and any(text in merged for merged in spec.merge.values()):
+        return text
+    if spec is not None and text in spec.unknown:
+        return None
+    # Dashes, dots, question marks and the like alone say nothing.
+    said = any(c.isalnum() or c in "+<>=" for c in text)
+    return text if said and " ".join(text.lower().split()) not in _UNKNOWN else None
+
+
+def is_age(name: str, spec: AttributeSpec) -> bool:
+    """Tell by its name whether an attribute is an age in years."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", f"{name} {spec.column or ''}").lower()
+    words = set(re.split("[^a-z]+", text))
+    return bool({"age", "ages", "alter", "edad"} & words) and not {"days", "months", "weeks"} & words
+
+
+def is_impossible(ages: pd.Series) -> pd.Series:
+    """Return which ages in years nobody has: bool [N]; missing ones are not among them."""
+    return (ages < 0) | (ages > _OLDEST)
 
 
 def make_groups(
@@ -41,7 +111,10 @@ def make_groups(
     for name, spec in attributes.items():
         raw = _column(table, name, spec)
         if spec.bins:
-            columns[f"{name}_value"] = _numbers(raw, name, place)
+            numbers = _numbers(raw, name, place)
+            if is_age(name, spec):  # refused by row: `columns.remarks` names them
+                numbers = numbers.mask(is_impossible(numbers))
+            columns[f"{name}_value"] = numbers
             raw, order = _binned(columns[f"{name}_value"], spec.bins, name)
             coding = order
         else:
@@ -73,7 +146,7 @@ def _column(table: pd.DataFrame, name: str, spec: AttributeSpec) -> pd.Series:
         raise HarnessError(
             f"{key}: the cohort has no column '{column}'.{did_you_mean(column, table.columns)}"
         )
-    raw = table[column].map(known).astype(object)
+    raw = table[column].map(lambda value: known(value, spec)).astype(object)
     if raw.isna().all():
         raise HarnessError(
             f"The attribute '{name}' is unknown for every sample: the column '{column}' is empty; "

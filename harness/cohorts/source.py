@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from harness.cohorts.cohort import Remark
+from harness.cohorts.grid import Fit
 from harness.errors import HarnessError
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, and how many of how many are."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class SourceOptions(BaseModel):
@@ -30,11 +40,13 @@ class FileOptions(SourceOptions):
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample as read: a square image and its label mask of the same side.
+    """One sample as read: an image and its label mask of the same size.
 
-    image: uint8 [H, H] or [H, H, 3]; mask: integers [H, H], labels as the source has them;
+    image: uint8 [H, W] or [H, W, 3]; mask: integers [H, W], labels as `protocol.label_of` has them;
     columns: column name to value, None where unknown; split: the source's own, or None;
-    mask_file: what to name in an error about the mask.
+    mask_file: what to name in an error about the mask; mask_kind: "palette" or "colour" where it is no plain
+    mask; fit: how it becomes a square; spacing: mm from one slice, row and column to the next, NaN where not
+    known; volume, slice: what the sample is a slice of, and which.
     """
 
     patient: str
@@ -43,6 +55,11 @@ class Sample:
     mask_file: str
     columns: dict[str, str | None]
     split: str | None = None
+    mask_kind: str = ""
+    fit: Fit = "pad"
+    spacing: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    volume: str = ""
+    slice: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,9 @@ class Source:
     HarnessError; identity: JSON of everything that decides what `read` returns (options, and
     names, sizes and times of the files), and code, the modules that do the reading; values: column to
     all values the source knows, for columns whose coding is fixed, whether or not they occur; place: row
-    number to what a person looks up to mend a value, a line of a table or a file.
+    number to what a person looks up to mend a value, a line of a table or a file; before: what has to be seen
+    of all files before one can be read, with what is to be said of them; training: "with-structure" where
+    samples with nothing in their mask are not trained on.
     """
 
     code: tuple[Path, ...]
@@ -66,6 +85,8 @@ class Source:
     identity: dict[str, Any]
     values: dict[str, tuple[str, ...]] = field(default_factory=dict)
     place: Callable[[int], str] = lambda row: ""
+    before: Callable[[Progress], list[Remark]] = lambda progress: []
+    training: Literal["all", "with-structure"] = "all"
 
 
 def existing_folder(options: FileOptions, data: Path | None, source: Literal["fairseg", "folder"]) -> Path:

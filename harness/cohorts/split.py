@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -24,12 +25,14 @@ def make_split(
     groups: Mapping[str, tuple[str, ...]],
     spec: SplitSpec,
     place: Callable[[int], str] = lambda row: "",
+    spellings: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> np.ndarray:
     """Return each sample's split, one of SPLITS: object [N].
 
     Where `spec.tuning` is above 0, test samples are LEFT_OUT instead and training patients are "test".
     `samples` has `sample`, `patient`, `split` (the source's own, or missing throughout) and a
-    column per attribute; `place` says where a row of it is to be mended. A source's own split stands,
+    column per attribute; `place` says where a row of it is to be mended; `spellings`: groups of an attribute
+    that are one with another, and may be in one split alone. A source's own split stands,
     but validation is cut from its training patients where it has none and the protocol asks for one.
     Raises HarnessError for a split that tears a patient apart or leaves a group without training or test
     samples.
@@ -43,7 +46,11 @@ def make_split(
         training = {patient: strata[patient] for patient, split in assigned.items() if split == "train"}
         assigned |= _hold_out(training, spec.validation, "validation", spec.seed)
     split = samples["patient"].map(assigned).to_numpy(dtype=object)
-    _check(samples, split, groups, own, "tuning" if spec.tuning else "test")
+    checked = {
+        name: tuple(one for one in order if one not in spellings.get(name, ()))
+        for name, order in groups.items()
+    }
+    _check(samples, split, checked, own, "tuning" if spec.tuning else "test")
     return split
 
 

@@ -10,6 +10,7 @@ import click
 
 from harness.commands import asked
 from harness.commands.options import CACHE, DATA, PROTOCOL_NAME
+from harness.commands.remarks import print_remarks
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
 from harness.errors import HarnessError, plain
@@ -40,7 +41,9 @@ def cohort_command(
         say("Reading the cohort ...")
         from harness import cohorts
 
-        cohort = cohorts.load(chosen, data, cache)
+        cohort = cohorts.load(
+            chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
+        )
     from harness.commands.display import console as new_console
 
     console = new_console()
@@ -52,6 +55,7 @@ def cohort_command(
         console.print(f"Wrote {thumbnails}.", markup=False)
     if audit:
         sys.exit(_audit(cohort, chosen))
+    print_remarks(cohort)
 
 
 def _check_writable(file: Path) -> None:

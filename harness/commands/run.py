@@ -11,6 +11,7 @@ import click
 
 from harness.commands import asked, execution, outlook
 from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS, Number
+from harness.commands.remarks import print_remarks
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
 from harness.errors import HarnessError
@@ -111,7 +112,9 @@ def run_command(
         from harness.running.paths import Paths
         from harness.running.prepare import prepare
 
-        options["cohort"] = cohorts.load(chosen, data, cache)
+        options["cohort"] = cohorts.load(
+            chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
+        )
         say("Importing the methods ...")
         from harness.running.executors import local
         from harness.training.device import resolve_device
@@ -125,6 +128,7 @@ def run_command(
     from harness.commands.display import console as new_console
 
     console = new_console()
+    print_remarks(prepared.cohort)
     execution.print_broken(console, prepared)
     if dry_run:
         outlook.print_plan(console, prepared, len(slots), place, retry_failed, why)

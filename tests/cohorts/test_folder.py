@@ -24,16 +24,22 @@ def message(folder: Path, cache: Path, **changes: Any) -> str:
 
 
 def load_image(
-    tmp_path: Path, cache: Path, name: str, save: Any, part: str = "image", **changes: Any
+    tmp_path: Path,
+    cache: Path,
+    name: str,
+    save: Any,
+    part: str = "image",
+    rest: type[np.generic] = np.uint8,
+    **changes: Any,
 ) -> Cohort:
-    """Load a folder whose first sample has its image (or mask) saved by `save(path)`."""
+    """Load a folder whose first sample has its image (or mask) saved by `save(path)`, the rest black."""
     folder = tmp_path / "f"
     folder.mkdir()
     save(folder / name)
     rows = alternating(8)
     rows = [rows[0] | {part: name}] + [row | {part: f"other_{i}.png"} for i, row in enumerate(rows[1:])]
     for row in rows[1:]:
-        Image.fromarray(np.zeros((16, 16), np.uint8)).save(folder / row[part])
+        Image.fromarray(np.zeros((16, 16), rest)).save(folder / row[part])
     return load(folder_protocol(**changes), write_folder(folder, rows), cache)
 
 
@@ -64,7 +70,7 @@ def test_images_and_masks_come_as_they_are(tmp_path: Path, cache: Path):
         ("grey_alpha.png", Image.fromarray(np.dstack([GREY, GREY[::-1]])), GREY),
         ("palette.png", Image.fromarray(GREY // 64 * 64).convert("P"), GREY // 64 * 64),
         ("one_bit.png", Image.fromarray(GREY > 99), np.where(GREY > 99, 255, 0)),
-        # 16 bits use their own range: 0 to 255 * 16 is stretched to 0 to 255.
+        # 16 bits use the cohort's range: 0 to 255 * 16 is stretched to 0 to 255.
         ("deep.png", Image.fromarray(GREY.astype(np.uint16) * 16), GREY),
         ("deep.tif", Image.fromarray(GREY.astype(np.uint16) * 256), GREY),
         ("float.tif", Image.fromarray(GREY.astype(np.float32) / 255), GREY),
@@ -74,7 +80,8 @@ def test_images_and_masks_come_as_they_are(tmp_path: Path, cache: Path):
 def test_common_formats_load(
     name: str, image: Image.Image, expected: np.ndarray, tmp_path: Path, cache: Path
 ):
-    cohort = load_image(tmp_path, cache, name, image.save)
+    deep = np.uint16 if name.startswith("deep") else np.uint8
+    cohort = load_image(tmp_path, cache, name, image.save, rest=deep)
     expected = expected if expected.ndim == 3 else np.repeat(expected[..., None], 3, axis=2)
     assert np.array_equal(cohort.images[0], expected)
 
@@ -87,7 +94,11 @@ def test_jpeg_loads_close_to_what_it_shows(tmp_path: Path, cache: Path):
 
 def test_arrays_load(tmp_path: Path, cache: Path):
     cohort = load_image(
-        tmp_path, cache, "x.npy", lambda path: np.save(path, GREY.astype(np.int64) * 10 - 1000)
+        tmp_path,
+        cache,
+        "x.npy",
+        lambda path: np.save(path, GREY.astype(np.int64) * 10 - 1000),
+        rest=np.uint16,
     )
     assert np.array_equal(cohort.images[0][..., 1], GREY)
 
@@ -101,7 +112,7 @@ def test_masks_of_common_formats_load(kind: str, tmp_path: Path, cache: Path):
     def save(path: Path) -> None:
         if kind == "palette.png":
             image = Image.fromarray(labels).convert("P")
-            image.putpalette([9, 9, 9, 200, 0, 0])
+            image.putpalette([0, 0, 0, 200, 0, 0])
             image.save(path)
         elif kind == "x.npy":
             np.save(path, labels.astype(np.int32))
@@ -113,7 +124,8 @@ def test_masks_of_common_formats_load(kind: str, tmp_path: Path, cache: Path):
             }
             Image.fromarray(kinds.get(kind, labels)).save(path)
 
-    assert np.array_equal(load_image(tmp_path, cache, kind, save, part="mask").masks[0], labels)
+    declared = {"structures": {"lesion": ["#c80000"]}} if kind == "palette.png" else {}
+    assert np.array_equal(load_image(tmp_path, cache, kind, save, part="mask", **declared).masks[0], labels)
 
 
 def test_a_mask_of_0_and_255_is_declared_as_255(tmp_path: Path, cache: Path):
@@ -194,7 +206,11 @@ def named(count: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
-        ("age", ["63", "old", "61", "?"] + ["50"] * 4, "has 'old' (and 1 more such values); mend the value"),
+        (
+            "age",
+            ["63", "old", "61", "new"] + ["50"] * 4,
+            "has 'old' (and 1 more such values); mend the value",
+        ),
         ("age", ["63", "6 0"] + ["50"] * 6, "has '6 0'; mend the value"),
         ("age", ["63", "inf"] + ["50"] * 6, "has 'inf'; mend the value"),
         (

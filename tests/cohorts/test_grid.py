@@ -5,37 +5,6 @@ import pytest
 from scipy import ndimage
 
 from harness.cohorts import grid
-from harness.errors import HarnessError
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (np.array([[0, 7, 255]], np.uint8), [0, 7, 255]),
-        (np.array([[0, 7, 255]], np.int64), [0, 7, 255]),
-        (np.array([[False, True]]), [0, 255]),
-        (np.array([[0.0, 0.5, 1.0]]), [0, 128, 255]),
-        (np.array([[0.0, 7.4, 255.0]]), [0, 7, 255]),
-        # Wider than 8 bits: the image's own minimum becomes 0 and its maximum 255.
-        (np.array([[1000, 2000, 3000]], np.uint16), [0, 128, 255]),
-        (np.array([[-1024, 0, 1016]], np.int16), [0, 128, 255]),
-        (np.array([[-1.0, 0.0, 1.0]]), [0, 128, 255]),
-        (np.array([[4000, 4000]], np.uint16), [0, 0]),
-    ],
-)
-def test_every_range_of_pixels_becomes_8_bits(values: np.ndarray, expected: list[int]):
-    image = grid.to_uint8(values, "x.png")
-    assert image.dtype == np.uint8
-    assert image[0].tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [(np.array([["a"]]), "numbers"), (np.array([[np.nan]]), "not finite"), (np.array([[1j]]), "numbers")],
-)
-def test_pixels_that_are_no_numbers_are_refused(values: np.ndarray, said: str):
-    with pytest.raises(HarnessError, match=f"x.png: .*{said}"):
-        grid.to_uint8(values, "x.png")
 
 
 def test_shrinking_an_image_averages_instead_of_skipping():
