@@ -51,7 +51,9 @@ class Gallery:
     prefix: str
     """Folder of the pictures, from the root of the site."""
     _cases: dict[str, np.ndarray] = field(default_factory=dict)
-    _labels: dict[str, tuple[dict[str, int], np.ndarray] | None] = field(default_factory=dict)
+    _whole: dict[str, bool] = field(default_factory=dict)
+    _latest: tuple[str, tuple[dict[str, int], np.ndarray]] | None = None
+    """The label maps that were read last: of one record, because those of a board may not fit into memory."""
 
     def __post_init__(self) -> None:
         self._cases = self.store.spared(self.store.cases, self.board.name) or {}
@@ -85,40 +87,47 @@ class Gallery:
             return {}
         dice = {name: self._dice(record) for name, record in first.items()}
         average = np.mean(list(dice.values()), axis=0)
-        return {
-            group: [self._strip(first, dice, place, row) for place, row in _places(rows, average)]
-            for group, rows in self._groups(attribute).items()
+        chosen = {group: _places(rows, average) for group, rows in self._groups(attribute).items()}
+        strips = {
+            group: [Strip(place, self._sample(row), []) for place, row in places]
+            for group, places in chosen.items()
         }
+        for name, record in first.items():  # method by method: each one's label maps are read once
+            for group, places in chosen.items():
+                for strip, (place, row) in zip(strips[group], places, strict=True):
+                    case = self._case(record, row, place, dice[name][row])
+                    strip.cases.append((record.method.title, case))
+        return strips
 
     def _first(self, done: list[Record]) -> Record | None:
         """Return the first record whose predictions can be drawn; None without any, or where none may be."""
-        return next((record for record in done if self.allowed and self._predicted(record)), None)
+        return next((record for record in done if self.allowed and self._is_whole(record)), None)
+
+    def _is_whole(self, record: Record) -> bool:
+        if record.id not in self._whole:
+            self._whole[record.id] = self._predicted(record) is not None
+        return self._whole[record.id]
 
     def _predicted(self, record: Record) -> tuple[dict[str, int], np.ndarray] | None:
-        """Return the position of each sample and the label maps of a trial, read once; None where damaged."""
-        if record.id not in self._labels:
-            trials = self.board.trials_of(record)
-            parts = [self.store.spared(self.store.predictions, trial) for trial in trials]
-            there = [part for part in parts if part is not None]
-            whole = len(there) == len(trials)
-            found = tuple(np.concatenate(arrays) for arrays in zip(*there, strict=True)) if whole else None
-            position = {} if found is None else {str(s): i for i, s in enumerate(found[0])}
-            if found is not None and not self._are_all_in(position):
-                path = self.store.path(record.id) / names.PREDICTIONS
-                self.store.tell(HarnessError(f"{path}: its samples are not the board's; none is shown."))
-                found = None
-            self._labels[record.id] = None if found is None else (position, found[1])
-        return self._labels[record.id]
+        """Return the position of each sample and the label maps of a trial; None where damaged."""
+        if self._latest is not None and self._latest[0] == record.id:
+            return self._latest[1]
+        trials = self.board.trials_of(record)
+        parts = [self.store.spared(self.store.predictions, trial) for trial in trials]
+        there = [part for part in parts if part is not None]
+        if len(there) < len(trials):
+            return None
+        samples, labels = (np.concatenate(arrays) for arrays in zip(*there, strict=True))
+        position = {str(sample): i for i, sample in enumerate(samples)}
+        if not self._are_all_in(position):
+            path = self.store.path(record.id) / names.PREDICTIONS
+            self.store.tell(HarnessError(f"{path}: its samples are not the board's; none is shown."))
+            return None
+        self._latest = record.id, (position, labels)
+        return position, labels
 
     def _are_all_in(self, position: dict[str, int]) -> bool:
         return set(self.board.test["sample"].astype(str)) <= position.keys()
-
-    def _strip(self, first: dict[str, Record], dice: dict[str, np.ndarray], place: str, row: int) -> Strip:
-        cases = [
-            (record.method.title, self._case(record, row, place, dice[name][row]))
-            for name, record in first.items()
-        ]
-        return Strip(place, cases[0][1].sample, cases)
 
     def _groups(self, attribute: str) -> dict[str, np.ndarray]:
         column = self.board.test[attribute]
@@ -135,8 +144,11 @@ class Gallery:
         dice: np.ndarray = self.board.scores[record.id][0, 0]
         return dice
 
+    def _sample(self, row: int) -> str:
+        return str(self.board.test["sample"].iloc[row])
+
     def _case(self, record: Record, row: int, place: str, dice: float) -> Case:
-        sample = str(self.board.test["sample"].iloc[row])
+        sample = self._sample(row)
         url = f"{self.prefix}/{record.id}-{row}.webp"
         path = self.folder / url
         if not path.exists():

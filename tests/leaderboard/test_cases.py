@@ -1,8 +1,11 @@
+import weakref
+
 import numpy as np
 from make_records import World, make_site
 from PIL import Image
 
 import leaderboard
+from harness.store import Store
 from leaderboard.draw.cases import PREDICTION, SIDE, TRUTH, outline, picture
 
 
@@ -52,3 +55,23 @@ def test_no_picture_without_the_cohorts_leave_or_with_images_off(tmp_path, small
     for out in (silent.out, tmp_path / "plain"):
         assert not list(out.rglob("*.webp"))
         assert not [page for page in out.rglob("*.html") if ".webp" in page.read_text(encoding="utf-8")]
+
+
+def test_the_label_maps_of_one_trial_are_held_at_a_time_however_many_methods_there_are(
+    tmp_path, small, monkeypatch
+):
+    read, held, most = Store.predictions, [], []
+
+    def noted(store, trial):
+        samples, labels = read(store, trial)
+        held.append(weakref.ref(labels))
+        most.append(sum(one() is not None for one in held))
+        return samples, labels
+
+    monkeypatch.setattr(Store, "predictions", noted)
+    leaderboard.build(small.runs.root, tmp_path / "site")
+    pictures = {path.name: path.read_bytes() for path in (small.out / "quick" / "images").iterdir()}
+    assert {p.name: p.read_bytes() for p in (tmp_path / "site" / "quick" / "images").iterdir()} == pictures
+    assert len(held) > 8
+    # The one that is drawn, the one that is read, and what a concatenation copies from.
+    assert max(most) <= 3
