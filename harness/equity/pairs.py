@@ -7,6 +7,10 @@ what an exchange of the two makes. So the patients' part of the threshold of `ha
 seeds span too few directions to be drawn from. The interval reaches the threshold on either side of the
 estimate, and further on the side away from 0 by what noise hides of the difference (`corrected`): so the test
 is the interval that excludes 0.
+
+Methods that are unlike can have equal gaps: one is worse for one group, the other for another. Noise that
+both share then makes either look fairer, and surely so. So a difference must also stand whichever groups are
+truly ahead (`harness.equity.pieces`).
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from harness.equity.contrasts import Contrasts, Layout, Tests, contrasts
+from harness.equity.pieces import Pairs, least_reach, pieces_of
 from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA, Family
 from harness.equity.resampling import Draws
@@ -62,7 +67,25 @@ class _Alike:
                     self._pass(layout, exact, alone / _NORMAL, by_patients)
             by_patients[some] *= (a / alone)[some]
         # Where noise is large beside the gap of the two together, no exchange makes more than what is seen.
-        return np.asarray(np.hypot(by_patients, by_seeds) * (1 + 1e-9))
+        passed = np.hypot(by_patients, by_seeds) * (1 + 1e-9)
+        return np.maximum(passed, self._whoever_is_ahead(tests))
+
+    def _whoever_is_ahead(self, tests: Tests) -> np.ndarray:
+        """Return what a difference must pass to stand whichever groups are ahead, float [M, M]."""
+        found = np.zeros(tests.of.difference.shape)
+        pieces = pieces_of(self.name, self.draws.scores.higher_is_better)
+        if pieces is None:
+            return found
+        for _, family in tests.families():
+            a, b = family.critical(ALPHA, tests.of.freedom)
+            for layout, exact in self.draws.layouts:
+                if layout.by_seed.shape[1] != family.seeds:
+                    continue
+                for one, other in self._chosen(exact, layout.methods):
+                    at = layout.methods[one], layout.methods[other]
+                    pairs = Pairs(layout, one, other, a[at], b * np.sqrt(tests.seeds[at]))
+                    found[at] = found[at[::-1]] = least_reach(pieces, self.draws.weights, pairs)
+        return found
 
     def hidden(self) -> np.ndarray:
         """Return by how much more each two methods differ than is seen; nothing without resamples."""
