@@ -156,7 +156,10 @@ def _verdict(rows: pd.DataFrame) -> str:
         return "no change of the gap beyond chance"
     better = {end: found[end]["better"] for end in ("worst_group", "best_group")}
     change = {end: found[end]["difference"] for end in better}
-    ends = ", ".join(f"{end.replace('_', ' ')} {_moved(change[end], better[end])}" for end in better)
+    alone = any(side is not None for side in better.values())
+    ends = ", ".join(f"{end.replace('_', ' ')} {_moved(change[end], better[end], alone)}" for end in better)
+    if not alone:
+        return f"gap {'narrower' if gap else 'wider'}, by neither end alone beyond chance: {ends}"
     if not gap:
         return f"gap wider: {ends}"
     if better["best_group"] is False and -change["best_group"] > change["worst_group"]:
@@ -166,6 +169,6 @@ def _verdict(rows: pd.DataFrame) -> str:
     return f"gap narrower: {ends}"
 
 
-def _moved(change: float, better: bool | None) -> str:
+def _moved(change: float, better: bool | None, alone: bool) -> str:
     said = f"{change:+.3f}".replace("-", "−")
-    return said if better is not None else f"{said} (within chance)"
+    return said if better is not None or not alone else f"{said} (within chance)"

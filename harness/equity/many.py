@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.equity.comparison import COMPARISON, RANKED, against, sides
-from harness.equity.contrasts import Contrasts, contrasts, slopes_of
+from harness.equity.contrasts import Contrasts, slopes_of
 from harness.equity.intervals import extreme_levels, invert
 from harness.equity.noise import NOISE, above_chance, relabelled, share_above
 from harness.equity.pairs import between
@@ -195,9 +195,8 @@ def pairwise(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> np.nda
     if source.draws.n_groups < 2:
         return np.full((len(source.seeds),) * 2, np.nan)
     quantity = quantities(True)[by]
-    if len(source.seeds) <= DRAWN:
-        return adjusted(between(source.draws, by, quantity), least_seeds)
-    return adjusted(contrasts(source.draws.scores, source.draws.layouts, quantity), least_seeds)
+    drawn = len(source.seeds) <= DRAWN
+    return adjusted(between(source.draws, by, quantity, drawn=drawn), least_seeds)
 
 
 def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -> pd.DataFrame:

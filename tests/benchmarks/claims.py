@@ -26,7 +26,6 @@ from nulls import World, draw
 from scipy import stats
 
 from harness.equity import Scores, many
-from harness.equity.contrasts import contrasts
 from harness.equity.noise import above_chance, relabelled, share_above
 from harness.equity.pairs import between
 from harness.equity.quantities import gap, quantities
@@ -160,8 +159,8 @@ class Counts:
                 if left <= 0 and self.drawn(world) >= LEAST:
                     continue
                 self._draw(world, judge, cohorts, min(left, _TURN))
-            if self.path is not None:
-                self.path.write_text(json.dumps(self.of))
+                if self.path is not None:
+                    self.path.write_text(json.dumps(self.of))
             if time.perf_counter() >= end:
                 return
 
@@ -240,7 +239,7 @@ def wrong(scores: Scores, seed: int) -> dict[str, bool]:
     return {
         "letters": bool(apart.any()),
         "closed form": bool(
-            (contrasts(scores, draws.layouts, known["es_sum"]).together(pairs).p <= ALPHA).any()
+            (between(draws, "es_sum", known["es_sum"], drawn=False).together(pairs).p <= ALPHA).any()
         ),
         "better than ERM": bool((es.together(m - 1).p[0, 1:] <= ALPHA).any()),
         "best": bool((apart & (es.difference > 0)).sum(axis=1).max() == m - 1),
@@ -257,7 +256,7 @@ def seen(scores: Scores, seed: int) -> dict[str, bool]:
     m = len(scores.methods)
     pairs = m * (m - 1) // 2
     es, gaps = between(draws, "es_sum", known["es_sum"]), between(draws, "gap", known["gap"], 0)
-    linear = contrasts(scores, draws.layouts, known["es_sum"])
+    linear = between(draws, "es_sum", known["es_sum"], drawn=False)
     low, high = es.together(pairs).interval(2 * ALPHA)
     inside = (low > -0.01) & (high < 0.01)
     return {
