@@ -9,6 +9,7 @@ Needs numpy, pandas and scipy alone. docs/equity.md has a worked example and the
 """
 
 from harness.equity.across import ACROSS, across
+from harness.equity.cells import shrunk
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.family import FAMILY
 from harness.equity.noise import NOISE, noise_floor
@@ -22,11 +23,13 @@ from harness.equity.quantities import (
     spread,
     sum_gap,
 )
-from harness.equity.ranking import MARGIN, PAIRS, RANKING, pairwise, rank
+from harness.equity.ranking import PAIRS, RANKING, pairwise, rank
+from harness.equity.reference import MARGIN
 from harness.equity.resampling import RESAMPLES, Draws, resample
 from harness.equity.scores import MIN_PATIENTS, Scores, from_frame
 from harness.equity.summary import SUMMARY, summarise
 from harness.equity.tables import FEWER, LEAST_SEEDS, TIDY, Tables, tables
+from harness.equity.unknown import UNKNOWN, unknown
 
 __all__ = [
     "ACROSS",
@@ -43,6 +46,7 @@ __all__ = [
     "RESAMPLES",
     "SUMMARY",
     "TIDY",
+    "UNKNOWN",
     "Draws",
     "Scores",
     "Tables",
@@ -58,9 +62,11 @@ __all__ = [
     "pairwise",
     "rank",
     "resample",
+    "shrunk",
     "skewed_error_ratio",
     "spread",
     "sum_gap",
     "summarise",
     "tables",
+    "unknown",
 ]

@@ -13,6 +13,7 @@ from harness.equity.contrasts import Contrasts, unknown
 from harness.equity.pairs import between
 from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA as ALPHA
+from harness.equity.reference import MARGIN
 from harness.equity.resampling import Draws
 from harness.equity.summary import TOO_FEW
 from harness.errors import HarnessError, did_you_mean
@@ -28,10 +29,13 @@ COMPARISON = (
 p-value of this difference read by itself; low_adjusted, high_adjusted, p_adjusted: the same adjusted over
 the methods of this table, within each quantity, and of es_sum over all pairs of them; better: True or False
 where p_adjusted is at most 0.05, which is where the adjusted interval excludes 0, else None; verdict: on the
-rows of `gap`, what became of it in words."""
+rows of `gap`, what became of it in words, on those of `es_sum` "better", "worse", "equivalent" (the adjusted
+90% interval lies within the margin) or "cannot tell"."""
 
 
-def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.DataFrame:
+def compare(
+    draws: Draws, baseline: str = "erm", least_seeds: int = 1, margin: float = MARGIN
+) -> pd.DataFrame:
     """Return the differences of every other method from the baseline; columns are `COMPARISON`.
 
     Paired by patient and seed. Test and interval are one (`harness.equity.reference`), and speak of
@@ -48,7 +52,7 @@ def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.Dat
     tables = []
     for name, group, quantity in _measured(draws):
         found = unknown(len(methods)) if quantity is None else between(draws, name, quantity, base)
-        tables.append(against(found, methods, base, least_seeds, all_pairs=name == RANKED))
+        tables.append(against(found, methods, base, least_seeds, margin if name == RANKED else None))
         tables[-1] = tables[-1].assign(quantity=name, group=group)
         tables[-1]["note"] = [
             TOO_FEW if quantity is None else _note(draws, methods.index(m), base, least_seeds)
@@ -62,19 +66,30 @@ def compare(draws: Draws, baseline: str = "erm", least_seeds: int = 1) -> pd.Dat
 
 
 def against(
-    found: Contrasts, methods: Sequence[str], base: int, least_seeds: int, *, all_pairs: bool
+    found: Contrasts, methods: Sequence[str], base: int, least_seeds: int, margin: float | None
 ) -> pd.DataFrame:
-    """Return every other method's difference from one, alone and adjusted over these or over all pairs."""
+    """Return every other method's difference from one, alone and adjusted.
+
+    Adjusted over these, or over all pairs where there is a `margin`: then with the verdict that goes with it.
+    """
     others = [i for i in range(len(methods)) if i != base]
     enough = found.common >= max(least_seeds, 1)
     tested = enough[others, base]
-    number = int(np.triu(enough, 1).sum()) if all_pairs else int(tested.sum())
+    number = int(np.triu(enough, 1).sum()) if margin is not None else int(tested.sum())
     columns = {"difference": found.difference[others, base]}
     for tests, ending in ((found.alone, ""), (found.together(number), "_adjusted")):
         ends = tests.interval()
         for name, values in (("low", ends[0]), ("high", ends[1]), ("p", tests.p)):
             columns[name + ending] = np.where(tested, values[others, base], np.nan)
-    return pd.DataFrame({"method": [methods[i] for i in others], "baseline": methods[base]} | columns)
+    frame = pd.DataFrame({"method": [methods[i] for i in others], "baseline": methods[base]} | columns)
+    frame["verdict"] = ""
+    if margin is not None:
+        same = found.together(number).within(margin)[others, base]
+        unsure = np.where(same, "equivalent", "cannot tell")
+        sure = frame["p_adjusted"] <= ALPHA
+        told = np.where(sure, np.where(frame["difference"] > 0, "better", "worse"), unsure)
+        frame["verdict"] = np.where(tested, told, "")
+    return frame
 
 
 def _measured(draws: Draws) -> Iterator[tuple[str, str, Quantity | None]]:
@@ -122,7 +137,6 @@ def sides(frame: pd.DataFrame, higher_is_better: bool) -> pd.Series:
 def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     verdicts = {method: _verdict(rows.set_index("quantity")) for method, rows in frame.groupby("method")}
     of_gap = frame["quantity"] == "gap"
-    frame["verdict"] = ""
     frame.loc[of_gap, "verdict"] = frame.loc[of_gap, "method"].map(verdicts)
     return frame
 
@@ -142,7 +156,10 @@ def _verdict(rows: pd.DataFrame) -> str:
         return "no change of the gap beyond chance"
     better = {end: found[end]["better"] for end in ("worst_group", "best_group")}
     change = {end: found[end]["difference"] for end in better}
-    ends = ", ".join(f"{end.replace('_', ' ')} {_moved(change[end], better[end])}" for end in better)
+    alone = any(side is not None for side in better.values())
+    ends = ", ".join(f"{end.replace('_', ' ')} {_moved(change[end], better[end], alone)}" for end in better)
+    if not alone:
+        return f"gap {'narrower' if gap else 'wider'}, by neither end alone beyond chance: {ends}"
     if not gap:
         return f"gap wider: {ends}"
     if better["best_group"] is False and -change["best_group"] > change["worst_group"]:
@@ -152,6 +169,6 @@ def _verdict(rows: pd.DataFrame) -> str:
     return f"gap narrower: {ends}"
 
 
-def _moved(change: float, better: bool | None) -> str:
+def _moved(change: float, better: bool | None, alone: bool) -> str:
     said = f"{change:+.3f}".replace("-", "−")
-    return said if better is not None else f"{said} (within chance)"
+    return said if better is not None or not alone else f"{said} (within chance)"

@@ -99,6 +99,11 @@ class Tests:
         low, high = self.of.difference - reach, self.of.difference + reach
         return low + np.minimum(hidden, 0), high + np.maximum(hidden, 0)
 
+    def within(self, margin: float) -> np.ndarray:
+        """Return which pairs two one-sided tests at 5% put within a margin: bool [M, M]."""
+        low, high = self.interval(2 * ALPHA)
+        return np.asarray((low > -margin) & (high < margin))
+
     def half(self, level: float = ALPHA) -> np.ndarray:
         """Return half the width of the interval of a mean with such an error, float [M, M]."""
         half = np.full(self.of.difference.shape, np.nan)

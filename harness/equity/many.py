@@ -10,13 +10,13 @@ import pandas as pd
 from scipy import stats
 
 from harness.equity.comparison import COMPARISON, RANKED, against, sides
-from harness.equity.contrasts import Contrasts, contrasts, slopes_of
+from harness.equity.contrasts import Contrasts, slopes_of
 from harness.equity.intervals import extreme_levels, invert
 from harness.equity.noise import NOISE, above_chance, relabelled, share_above
 from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
 from harness.equity.ranking import RANKING
-from harness.equity.reference import ALPHA
+from harness.equity.reference import ALPHA, MARGIN
 from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
 from harness.equity.summary import CAUTION, SUMMARY
@@ -195,9 +195,8 @@ def pairwise(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> np.nda
     if source.draws.n_groups < 2:
         return np.full((len(source.seeds),) * 2, np.nan)
     quantity = quantities(True)[by]
-    if len(source.seeds) <= DRAWN:
-        return adjusted(between(source.draws, by, quantity), least_seeds)
-    return adjusted(contrasts(source.draws.scores, source.draws.layouts, quantity), least_seeds)
+    drawn = len(source.seeds) <= DRAWN
+    return adjusted(between(source.draws, by, quantity, drawn=drawn), least_seeds)
 
 
 def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -> pd.DataFrame:
@@ -218,14 +217,14 @@ def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -
     return frame.iloc[order].assign(rank=np.arange(1, len(methods) + 1))[list(RANKING)]
 
 
-def compare(source: Errors, baseline: str, least_seeds: int = 1) -> pd.DataFrame:
-    """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts."""
+def compare(source: Errors, baseline: str, least_seeds: int = 1, margin: float = MARGIN) -> pd.DataFrame:
+    """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts on the gap."""
     scores, parts = source.draws.scores, []
     base = scores.methods.index(baseline)
     for name in ("es_sum", "gap"):
         found = between(source.draws, name, quantities(True)[name], base)
-        frame = against(found, scores.methods, base, least_seeds, all_pairs=name == RANKED)
-        frame = frame.assign(quantity=name, group="", verdict="", note=APPROXIMATE)
+        frame = against(found, scores.methods, base, least_seeds, margin if name == RANKED else None)
+        frame = frame.assign(quantity=name, group="", note=APPROXIMATE)
         frame.loc[frame["p"].isna(), "note"] = f"fewer than {least_seeds} seeds: nothing is told apart"
         parts.append(frame)
     frame = pd.concat(parts, ignore_index=True)

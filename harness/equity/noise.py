@@ -67,13 +67,19 @@ def above_chance(scores: Scores, p: np.ndarray) -> pd.DataFrame:
     seeds = [tuple(own) for own in scores.units.seeds]
     for own in set(seeds):
         methods = np.array([i for i, mine in enumerate(seeds) if mine == own])
-        low[methods], by_groups[methods] = _between_groups(layout(scores, methods, list(own)), len(p))
+        apart, limit, chance = between_groups(layout(scores, methods, list(own)), len(p))
+        low[methods] = np.maximum((np.abs(apart) - limit).max(axis=1), 0)
+        by_groups[methods] = chance.min(axis=1)
     adjusted = np.maximum(holm(p), by_groups)
     return pd.DataFrame({"low_adjusted": low, "p_adjusted": adjusted, "above": adjusted <= ALPHA})
 
 
-def _between_groups(some: Layout, methods: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each method's gap is at the least, and the p-value of that: float [M'] each."""
+def between_groups(some: Layout, methods: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each method's differences between two groups, what they must pass, and their p-values.
+
+    float [M', P] each, of all pairs of groups, the first minus the second; all of them for `methods` methods
+    are read as one.
+    """
     groups = some.means.shape[1] - 1
     one, other = np.triu_indices(groups, 1)
     own = np.maximum(np.einsum("kmm->mk", some.products)[:, :-1], 0)
@@ -84,9 +90,9 @@ def _between_groups(some: Layout, methods: int) -> tuple[np.ndarray, np.ndarray]
     seeds, aside = _largest_by_group(some.by_seed[..., :-1])
     family = Family(methods * len(one), methods * groups, some.by_seed.shape[1], aside)
     by_seeds = np.broadcast_to(seeds[:, None], patients.shape)
-    apart = np.abs(some.means[:, one] - some.means[:, other])
-    low = (apart - threshold(ALPHA, family, patients, freedom, by_seeds)).max(axis=1)
-    return np.maximum(low, 0), p_value(apart, family, patients, freedom, by_seeds).min(axis=1)
+    apart = some.means[:, one] - some.means[:, other]
+    limit = threshold(ALPHA, family, patients, freedom, by_seeds)
+    return apart, limit, p_value(np.abs(apart), family, patients, freedom, by_seeds)
 
 
 def _largest_by_group(by_seed: np.ndarray) -> tuple[np.ndarray, int]:

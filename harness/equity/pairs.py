@@ -7,6 +7,10 @@ what an exchange of the two makes. So the patients' part of the threshold of `ha
 seeds span too few directions to be drawn from. The interval reaches the threshold on either side of the
 estimate, and further on the side away from 0 by what noise hides of the difference (`corrected`): so the test
 is the interval that excludes 0.
+
+Methods that are unlike can have equal gaps: one is worse for one group, the other for another. Noise that
+both share then makes either look fairer, and surely so. So a difference must also stand whichever groups are
+truly ahead (`harness.equity.pieces`).
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from harness.equity.contrasts import Contrasts, Layout, Tests, contrasts
+from harness.equity.pieces import Pairs, least_reach, pieces_of
 from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA, Family
 from harness.equity.resampling import Draws
@@ -25,19 +30,23 @@ from harness.equity.summary import attribute_level
 
 _DRAWS = 1000
 _AT_ONCE = 64
+_PIECES_AT_ONCE = 20_000
 _NORMAL = float(ndtri(1 - ALPHA / 2))
 
 
-def between(draws: Draws, name: str, quantity: Quantity, base: int | None = None) -> Contrasts:
+def between(
+    draws: Draws, name: str, quantity: Quantity, base: int | None = None, drawn: bool = True
+) -> Contrasts:
     """Return all pairs' differences in a quantity, by the name that `quantities` gives it or any other.
 
     A mean's differences (`overall`, a group) are linear; those of gaps and ES are shaped by noise, those of
-    `base` alone where it is given.
+    `base` alone where it is given. `drawn`: whether noise is drawn; else they are linear, too, about the
+    estimates, and must only stand whichever groups are ahead.
     """
     found = contrasts(draws.scores, draws.layouts, quantity)
     if name not in quantities(draws.scores.higher_is_better):
         return found
-    return replace(found, bend=_Alike(draws, name, quantity, base))
+    return replace(found, bend=_Alike(draws, name, quantity, base, drawn))
 
 
 @dataclass(frozen=True)
@@ -48,9 +57,15 @@ class _Alike:
     name: str
     quantity: Quantity
     base: int | None
+    drawn: bool
 
     def passed(self, tests: Tests) -> np.ndarray:
         """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
+        exchanged = self._exchanged(tests) if self.drawn else tests.half()
+        return np.asarray(np.maximum(exchanged, self._whoever_is_ahead(tests)))
+
+    def _exchanged(self, tests: Tests) -> np.ndarray:
+        """Return the 95th percentile of what an exchange of two methods makes, float [M, M]."""
         by_patients = np.full(tests.of.difference.shape, np.nan)
         by_seeds = by_patients.copy()
         for some, family in tests.families():
@@ -64,6 +79,23 @@ class _Alike:
         # Where noise is large beside the gap of the two together, no exchange makes more than what is seen.
         return np.asarray(np.hypot(by_patients, by_seeds) * (1 + 1e-9))
 
+    def _whoever_is_ahead(self, tests: Tests) -> np.ndarray:
+        """Return what a difference must pass to stand whichever groups are ahead, float [M, M]."""
+        found = np.zeros(tests.of.difference.shape)
+        pieces = pieces_of(self.name, self.draws.scores.higher_is_better)
+        if pieces is None:
+            return found
+        for _, family in tests.families():
+            a, b = family.critical(ALPHA, tests.of.freedom)
+            for layout, exact in self.draws.layouts:
+                if layout.by_seed.shape[1] != family.seeds:
+                    continue
+                for one, other in self._chosen(exact, layout.methods, _PIECES_AT_ONCE):
+                    at = layout.methods[one], layout.methods[other]
+                    pairs = Pairs(layout, one, other, a[at], b * np.sqrt(tests.seeds[at]))
+                    found[at] = found[at[::-1]] = least_reach(pieces, self.draws.weights, pairs)
+        return found
+
     def hidden(self) -> np.ndarray:
         """Return by how much more each two methods differ than is seen; nothing without resamples."""
         methods = range(len(self.draws.means))
@@ -75,7 +107,7 @@ class _Alike:
 
     def _pass(self, layout: Layout, exact: np.ndarray, wider: np.ndarray, found: np.ndarray) -> None:
         """Write what the size of a difference must pass that patients make in pairs alike, as much wider."""
-        for one, other in self._chosen(exact, layout.methods):
+        for one, other in self._chosen(exact, layout.methods, _AT_ONCE):
             at = layout.methods[one], layout.methods[other]
             patients = np.sqrt(layout.apart(one, other)) * wider[at][:, None]
             middle = ((layout.means[one] + layout.means[other]) / 2)[:, None]
@@ -87,13 +119,15 @@ class _Alike:
         means = np.asfortranarray(means)
         return self.quantity(means @ self.draws.weights, means[..., :-1])
 
-    def _chosen(self, exact: np.ndarray, methods: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _chosen(
+        self, exact: np.ndarray, methods: np.ndarray, at_once: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         one, other = np.nonzero(np.triu(exact, 1))
         if self.base is not None:
             mine = (methods[one] == self.base) | (methods[other] == self.base)
             one, other = one[mine], other[mine]
-        for start in range(0, len(one), _AT_ONCE):
-            yield one[start : start + _AT_ONCE], other[start : start + _AT_ONCE]
+        for start in range(0, len(one), at_once):
+            yield one[start : start + at_once], other[start : start + at_once]
 
     def _normal(self, columns: int) -> np.ndarray:
         return self.draws.random(4).standard_normal((_DRAWS, columns))

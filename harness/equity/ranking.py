@@ -12,17 +12,13 @@ import pandas as pd
 from harness.equity.contrasts import Contrasts
 from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, quantities
-from harness.equity.reference import ALPHA
+from harness.equity.reference import ALPHA, MARGIN
 from harness.equity.resampling import Draws
 from harness.errors import HarnessError, did_you_mean
 
 RANKING = ("method", "quantity", "estimate", "rank", "rank_low", "rank_high", "p_best", "letters", "note")
 """Columns of `rank`: rank 1 is best; rank_low, rank_high: the ranks that cannot be excluded; p_best: share of
 resamples in which the method is first; letters: methods that share one cannot be told apart."""
-
-
-MARGIN = 0.01
-"""ES-Dice by which two methods may differ and still be equally fair, unless the protocol says otherwise."""
 
 PAIRS = (
     *("one", "other", "quantity", "difference", "low", "high", "p"),
@@ -63,13 +59,12 @@ def of_pairs(
         ends = tests.interval()
         for name, values in (("low", ends[0]), ("high", ends[1]), ("p", tests.p)):
             columns[name + ending] = values[one, other]
-    within_low, within_high = (end[one, other] for end in all_pairs.interval(2 * ALPHA))
+    same = all_pairs.within(margin)[one, other]
     names = np.array(methods, dtype=object)
     frame = pd.DataFrame({"one": names[one], "other": names[other], "quantity": by} | columns)
     sure = frame["p_adjusted"] <= ALPHA
     first = (frame["low_adjusted"] > 0) == higher
     frame["better"] = np.where(sure, np.where(first, frame["one"], frame["other"]), "")
-    same = (within_low > -margin) & (within_high < margin)
     unsure = np.where(same, "equivalent", "cannot tell")
     frame["verdict"] = np.where(sure, np.where(first, "better", "worse"), unsure)
     return frame[list(PAIRS)]

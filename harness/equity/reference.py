@@ -19,6 +19,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 ALPHA = 0.05
+MARGIN = 0.01
+"""ES-Dice by which two methods may differ and still be equally fair, unless the protocol says otherwise."""
+
 LEVELS = np.concatenate(
     [
         [1, 0.8, 0.6, 0.45, 0.35, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.065, 0.05, 0.04, 0.03, 0.02, 0.015],

@@ -12,7 +12,8 @@ from harness.equity import many
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.family import FAMILY, of_pairs, over_views
 from harness.equity.noise import noise_floor
-from harness.equity.ranking import MARGIN, PAIRS, RANKING, pairwise, rank
+from harness.equity.ranking import PAIRS, RANKING, pairwise, rank
+from harness.equity.reference import MARGIN
 from harness.equity.resampling import RESAMPLES, resample
 from harness.equity.scores import Scores
 from harness.equity.summary import SUMMARY, mean_interval, summarise
@@ -44,8 +45,7 @@ comparison's low_adjusted and high_adjusted."""
 
 @dataclass(frozen=True)
 class Tables:
-    """What a board's table says of its methods: columns `SUMMARY`, `NOISE`, `RANKING`, `COMPARISON`,
-    `PAIRS`, `FAMILY`.
+    """What a board's table says of its methods; each frame has the columns of its name in capitals.
 
     The summary of what is ranked has one quantity more than `summarise`: "median", of all samples and seeds.
     Without rows are the ranking and the family of what is not ranked, the comparison where nothing is
@@ -61,7 +61,7 @@ class Tables:
 
     @property
     def tidy(self) -> pd.DataFrame:
-        """All but the pairs as one: a row a method, quantity and group; of `TIDY` the columns that have rows."""
+        """All but the pairs as one: a row a method, quantity and group; of `TIDY` those that have rows."""
         keys = list(_KEYS)
         frame = self.summary.merge(self.noise[[*keys, *_FROM_NOISE]], on=keys, how="outer", sort=False)
         if len(self.comparison):
@@ -98,7 +98,7 @@ def tables(
     has before him, this one among them; `family` says what stands over all of them.
     """
     if len(scores.methods) > many.MANY:
-        return _approximate(scores, baseline, ranked, least_seeds, views)
+        return _approximate(scores, baseline, ranked, least_seeds, views, margin)
     draws = resample(scores, resamples=RESAMPLES if ranked else FEWER)
     summary, noise = summarise(draws), noise_floor(draws)
     ranking, comparison, tested = _nothing(RANKING), _nothing(COMPARISON), _nothing(PAIRS)
@@ -108,14 +108,16 @@ def tables(
         tested = pairwise(draws, least_seeds=least_seeds, margin=margin)
         ranking = rank(draws, tested=tested)
         if baseline in scores.methods and len(scores.methods) > 1:
-            comparison = compare(draws, baseline=baseline, least_seeds=least_seeds)
+            comparison = compare(draws, baseline=baseline, least_seeds=least_seeds, margin=margin)
         if ranking["rank"].notna().all():
             p = of_pairs(tested, list(ranking["method"]))
             family = over_views(ranking, p, noise, comparison, views)
     return Tables(summary, noise, ranking, comparison, tested, family)
 
 
-def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int, views: int) -> Tables:
+def _approximate(
+    scores: Scores, baseline: str, ranked: bool, least_seeds: int, views: int, margin: float
+) -> Tables:
     source = many.errors(scores)
     summary, noise = many.summarise(source), many.noise_floor(source)
     ranking, comparison, family = _nothing(RANKING), _nothing(COMPARISON), _nothing(FAMILY)
@@ -124,7 +126,7 @@ def _approximate(scores: Scores, baseline: str, ranked: bool, least_seeds: int, 
         tested = many.pairwise(source, least_seeds=least_seeds)
         ranking = many.rank(source, tested=tested)
         if baseline in scores.methods:
-            comparison = many.compare(source, baseline, least_seeds)
+            comparison = many.compare(source, baseline, least_seeds, margin)
         if ranking["rank"].notna().all():
             order = [scores.methods.index(method) for method in ranking["method"]]
             family = over_views(ranking, tested[np.ix_(order, order)], noise, comparison, views)

@@ -199,6 +199,20 @@ COLUMNS: tuple[Column, ...] = (
             ),
             Fact("es_dice_p_adjusted", float | None, lambda row: row.versus.p if row.versus else None),
             Fact("gap_verdict", str, lambda row: row.versus.verdict if row.versus else ""),
+            Fact(
+                "es_dice_verdict",
+                str,
+                lambda row: row.versus.told if row.versus else "",
+                "better, worse, equivalent within the margin, or cannot tell; empty where not tested",
+                later=True,
+            ),
+            Fact(
+                "groups_lost_beyond_chance",
+                int | None,
+                lambda row: row.versus.lost if row.versus else None,
+                "where ES-Dice is higher than the baseline's though every group's Dice is lower; else null",
+                later=True,
+            ),
         ),
     ),
     Column(
@@ -236,12 +250,20 @@ COLUMNS: tuple[Column, ...] = (
         ),
     ),
     Column("iou", "IoU", "mean over all test samples", _of(IOU, "overall"), metric=IOU, on_method=70),
-    Column("es_iou", "ES-IoU (sum)", "IoU / (1 + Σ |IoU − group’s IoU|)", _of(IOU, "es_sum"), metric=IOU),
+    Column(
+        "es_iou",
+        "ES-IoU (sum)",
+        "IoU / (1 + Σ |IoU − group’s IoU|)",
+        _of(IOU, "es_sum"),
+        cell="debiased",
+        metric=IOU,
+    ),
     Column(
         "es_std",
         "ES-Dice (std)",
         "Dice / (1 + standard deviation over groups)",
         _of(DICE, "es_std"),
+        cell="debiased",
         metric=DICE,
         on_method=30,
         defined=Definition(
@@ -346,6 +368,8 @@ BESIDE = (
 """What is defined and stands in the cells of several columns, or beside the method's name."""
 
 BY_METRIC = (
+    Quantity("es_sum", "ES (sum)"),
+    Quantity("es_std", "ES (std)"),
     Quantity("worst_group", "Worst group"),
     Quantity("gap", "Gap"),
     Quantity("spread", "Standard deviation over groups"),

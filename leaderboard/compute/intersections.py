@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +20,8 @@ class Cell:
     samples: int
     patients: int
     number: Number
+    shrunk: float = math.nan
+    """The same, drawn towards what the two groups have each on their own, the more the fewer they are."""
 
     @property
     def few(self) -> bool:
@@ -79,10 +82,17 @@ def _cross(board: Board, attribute: str, other: str) -> dict[str, Crossing]:
 
 def _rows(table: object, first: tuple[str, ...], second: tuple[str, ...]) -> list[tuple[str, list[Cell]]]:
     rows = {row.group: row for row in table.itertuples()}  # type: ignore[attr-defined]
-    return [
-        (group, [_cell(rows[str(i * len(second) + j)]) for j in range(len(second))])
-        for i, group in enumerate(first)
-    ]
+    cells = [_cell(rows[str(cell)]) for cell in range(len(first) * len(second))]
+    drawn = _shrunk(cells, len(second))
+    cells = [replace(cell, shrunk=value) for cell, value in zip(cells, drawn, strict=True)]
+    return [(group, cells[i * len(second) : (i + 1) * len(second)]) for i, group in enumerate(first)]
+
+
+def _shrunk(cells: list[Cell], columns: int) -> np.ndarray:
+    means = np.array([cell.number.value for cell in cells])
+    # A 95% interval is 2 x 1.96 errors wide.
+    errors = np.array([(cell.number.high - cell.number.low) / 3.92 for cell in cells])
+    return equity.shrunk(means.reshape(-1, columns), errors.reshape(-1, columns) ** 2).ravel()
 
 
 def _cell(row: object) -> Cell:

@@ -9,6 +9,7 @@ from leaderboard.compute import across, intersections, sections, stability
 from leaderboard.compute.across import Across
 from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.sections import Section
+from leaderboard.compute.stability import Stability
 from leaderboard.read.boards import Board
 from leaderboard.spared import Spared
 
@@ -39,10 +40,9 @@ class Result:
         """Whether the board has too many methods for a closer look at each."""
         return len(self.board.entries) > LARGE
 
-    def stable(self, section: Section) -> str:
-        """Say whether a section's first place holds under other choices; "" where that is not asked."""
-        found = None if self.large else stability.of_section(self.board, section)
-        return "" if found is None else found.sentence({row.method: row.title for row in section.rows})
+    def stability(self, section: Section) -> Stability | None:
+        """Return a section's order under other choices; None where that is not asked."""
+        return None if self.large else stability.of_section(self.board, section)
 
 
 def of_board(board: Board) -> Result:

@@ -55,6 +55,11 @@ class Difference:
     p: float = math.nan
     better: bool | None = None
     verdict: str = ""
+    told: str = ""
+    """ES-Dice is "better", "worse", "equivalent" (within `margin`) or "cannot tell"; "" where not tested."""
+    margin: float = math.nan
+    lost: int | None = None
+    """How many groups' Dice is lower beyond chance, where ES-Dice is higher though every group's is lower."""
 
     @property
     def tested(self) -> bool:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness import equity
 from harness.equity import Tables
+from harness.errors import HarnessError
 from harness.protocol import BASELINE
 from harness.store import Obtained
 from leaderboard.compute.metrics import METRICS, Metric
@@ -46,6 +47,12 @@ class Section:
     tables: dict[str, Tables] = field(default_factory=dict, repr=False)
     baseline: str | None = None
     why: dict[str, str] = field(default_factory=dict)
+    margin: float = equity.MARGIN
+    """Of ES-Dice, within which two methods are equivalent."""
+    enough: list[Line] = field(default_factory=list, repr=False)
+    """`harness.equity.enough`: empty where nothing is ranked or there is one seed."""
+    unknown: list[Line] = field(default_factory=list, repr=False)
+    """`harness.equity.unknown`, method by method."""
 
     @cached_property
     def ranked(self) -> list[Row]:
@@ -56,6 +63,11 @@ class Section:
     def kept(self) -> tuple[str, ...]:
         """The groups that gaps and ES are taken over; of a section in which something is ranked."""
         return tuple(group for group in self.groups if self.ranked[0].group("dice", group).there)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Each method's title."""
+        return {row.method: row.title for row in self.rows}
 
     @cached_property
     def _by_method(self) -> dict[str, Row]:
@@ -79,6 +91,8 @@ def one(board: Board, attribute: str, structure: str) -> Section:
     rows = spared.build("the table", lambda: _rows(board, attribute, structure, tables), None)
     if rows is None:
         tables, rows = {}, _rows(board, attribute, structure, {})
+    ranked = "dice" in tables and len(tables["dice"].family) > 0
+    enough, hidden = (partial(make, board, attribute, structure) for make in (_enough, _unknown))
     return Section(
         attribute,
         structure,
@@ -87,6 +101,9 @@ def one(board: Board, attribute: str, structure: str) -> Section:
         rows,
         tables,
         baseline=BASELINE if BASELINE in board.entries else None,
+        margin=_margin(board),
+        enough=spared.build("How much is enough", enough, []) if ranked else [],
+        unknown=spared.build(f"People of unknown {attribute}", hidden, []) if ranked else [],
         why=spared.why,
     )
 
@@ -121,15 +138,39 @@ def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
 
 
 def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tables | None:
-    values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
-    scores = board.equity_scores(values, attribute, metric.higher_is_better)
-    claims = board.record.protocol.get("claims", {})
-    margin = float(claims.get("equivalence_margin", equity.MARGIN))
-    ranked = metric is METRICS[0]
-    views = len(board.attributes) * len(board.structures)
+    scores = _scores(board, attribute, structure, metric)
     if scores is None:
         return None
-    return equity.tables(scores, BASELINE, ranked=ranked, margin=margin, views=views)
+    ranked, views = metric is METRICS[0], len(board.attributes) * len(board.structures)
+    return equity.tables(scores, BASELINE, ranked=ranked, margin=_margin(board), views=views)
+
+
+def _scores(board: Board, attribute: str, structure: str, metric: Metric) -> equity.Scores | None:
+    values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
+    return board.equity_scores(values, attribute, metric.higher_is_better)
+
+
+def _margin(board: Board) -> float:
+    return float(board.record.protocol.get("claims", {}).get("equivalence_margin", equity.MARGIN))
+
+
+def _enough(board: Board, attribute: str, structure: str) -> list[Line]:
+    scores = _scores(board, attribute, structure, METRICS[0])
+    assert scores is not None
+    try:
+        return _lines(equity.enough(scores))
+    except HarnessError:  # one method or one seed: there is nothing to reckon from
+        return []
+
+
+def _unknown(board: Board, attribute: str, structure: str) -> list[Line]:
+    scores = _scores(board, attribute, structure, METRICS[0])
+    assert scores is not None
+    return _lines(equity.unknown(scores))
+
+
+def _lines(table: pd.DataFrame) -> list[Line]:
+    return [{str(name): value for name, value in line.items()} for line in table.to_dict("records")]
 
 
 def _by_method(table: pd.DataFrame) -> Lines:
@@ -181,7 +222,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         metrics={metric: _quantities(of.summary[name]) for metric, of in lines.items()},
         groups={m.key: _groups(lines[m.key].summary[name], m) for m in METRICS if m.key in lines},
         noise={metric: _noise(of.noise[name]) for metric, of in lines.items()},
-        versus=_versus(dice.comparison.get(name)) if dice else None,
+        versus=_versus(name, dice, _margin(board)) if dice else None,
         family=_family(dice.family.get(name)) if dice else None,
         missed=int(np.nansum(missed)),
         scored=int((~np.isnan(missed)).sum()),
@@ -225,7 +266,8 @@ def _noise(noise: list[Line]) -> Noise:
     return Noise(*(float(row[key]) for key in ("floor", "floor_95", "p", "detectable", "p_adjusted")))
 
 
-def _versus(comparison: list[Line] | None) -> Difference | None:
+def _versus(name: str, lines: _Lines, margin: float) -> Difference | None:
+    comparison = lines.comparison.get(name)
     if comparison is None:
         return None
     own = {row["quantity"]: row for row in comparison}
@@ -233,7 +275,27 @@ def _versus(comparison: list[Line] | None) -> Difference | None:
     better = bool(es["better"]) if isinstance(es["better"], bool | np.bool_) else None
     # The interval that its p-value and the letters go with.
     number = Number.of(es | {"low": es["low_adjusted"], "high": es["high_adjusted"]}, "difference")
-    return Difference(number, float(es["p_adjusted"]), better, str(own["gap"]["verdict"]))
+    return Difference(
+        number,
+        float(es["p_adjusted"]),
+        better,
+        str(own["gap"]["verdict"]),
+        str(es["verdict"]),
+        margin,
+        _lost(name, comparison, lines.summary) if number.value > 0 else None,
+    )
+
+
+def _lost(name: str, comparison: list[Line], summary: Lines) -> int | None:
+    """Return in how many groups a method lost beyond chance, None where it did not lose in every one."""
+    mine, base = (
+        {row["group"]: row["estimate"] for row in summary[method] if row["quantity"] == "group"}
+        for method in (name, BASELINE)
+    )
+    change = [mine[group] - base[group] for group in mine if not math.isnan(mine[group])]
+    if not change or max(change) >= 0:
+        return None
+    return len([row for row in comparison if row["quantity"] == "group" and row["better"] is False])
 
 
 def _family(lines: list[Line] | None) -> Family | None:

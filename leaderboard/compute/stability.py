@@ -1,4 +1,4 @@
-"""Whether another method would be first under another definition or metric, or with a seed left out."""
+"""Whether the order would be another under another definition or metric, or with a seed left out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 from harness import equity
 from harness.protocol import CHECKPOINTS
 from leaderboard.compute import words
+from leaderboard.compute.row import Row
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One other choice, and the method that would be first under it."""
+    """One other choice, the method that would be first under it, and every method's rank, ties shared."""
 
     name: str
     first: str
+    ranks: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Stability:
 
     first: str
     choices: tuple[Choice, ...]
+
+    def ranks(self, method: str) -> list[int]:
+        """Return a method's rank under each choice, in their order."""
+        return [choice.ranks[method] for choice in self.choices if method in choice.ranks]
+
+    def within(self, row: Row) -> int:
+        """Return under how many choices a method's rank is one that its row does not exclude."""
+        assert row.rank_low is not None
+        assert row.rank_high is not None
+        return sum(row.rank_low <= rank <= row.rank_high for rank in self.ranks(row.method))
 
     @property
     def moved(self) -> tuple[Choice, ...]:
@@ -59,9 +71,18 @@ def of_section(board: Board, section: Section) -> Stability | None:
     if len(names) < 2:
         return None
     choices = tuple(
-        Choice(name, names[int(np.nanargmax(values))]) for name, values in _choices(board, section, names)
+        Choice(name, names[int(np.nanargmax(values))], _ranks(names, values))
+        for name, values in _choices(board, section, names)
     )
     return Stability(names[0], choices)
+
+
+def _ranks(names: list[str], values: np.ndarray) -> dict[str, int]:
+    return {
+        name: 1 + int((values > value).sum())
+        for name, value in zip(names, values, strict=True)
+        if not np.isnan(value)
+    }
 
 
 def _choices(board: Board, section: Section, names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -72,12 +93,18 @@ def _choices(board: Board, section: Section, names: list[str]) -> Iterator[tuple
         found = [groups.means(name, metric, without) for name in names]
         return np.array([overall for overall, _ in found]), np.stack([own for _, own in found])
 
-    yield "ES-Dice (std)", equity.es_std(*means("dice"))
-    yield "worst group's Dice", means("dice")[1].min(axis=1)
-    yield "ES-IoU (sum)", equity.es_sum(*means("iou"))
-    yield "ES-NSD (sum)", equity.es_sum(*means("nsd"))
+    for metric, title in (("dice", "Dice"), ("iou", "IoU"), ("nsd", "NSD")):
+        overall, own = means(metric)
+        if metric != "dice":
+            yield f"ES-{title} (sum)", equity.es_sum(overall, own)
+        yield f"ES-{title} (std)", equity.es_std(overall, own)
+        yield f"worst group's {title}", own.min(axis=1)
+    yield "mean Dice", means("dice")[0]
+    yield "smallest gap in Dice", -np.ptp(means("dice")[1], axis=1)
     yield "worst group's HD95 (pooled)", -means("hd95")[1].max(axis=1)
     yield "worst group's HD95 (max)", -means("hd95_max")[1].max(axis=1)
+    yield "worst group's ASD", -means("asd")[1].max(axis=1)
+    yield "without noise's part", _corrected(section, names)
     for rule in CHECKPOINTS.values():
         twins = [_twin(board, section, name, rule) for name in names]
         if all(scores is not None for scores in twins):
@@ -87,6 +114,10 @@ def _choices(board: Board, section: Section, names: list[str]) -> Iterator[tuple
     for seed in sorted(set.intersection(*finished)):
         if all(len(seeds) > 1 for seeds in finished):
             yield f"seed {seed} left out", equity.es_sum(*means("dice", seed))
+
+
+def _corrected(section: Section, names: list[str]) -> np.ndarray:
+    return np.array([section.row(name).number("dice", "es_sum").corrected for name in names])
 
 
 def _twin(board: Board, section: Section, name: str, control: str) -> np.ndarray | None:

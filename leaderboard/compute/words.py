@@ -194,9 +194,19 @@ def difference_finding(row: Row) -> str:
     if not row.versus.tested:
         return row.versus.number.note
     p = p_value(row.versus.p)
+    if row.versus.told == "equivalent":
+        return f"equivalent to ERM within {row.versus.margin:g} ({p} for a difference)"
     if row.versus.better is None:
         return f"not told apart from ERM ({p})"
     return f"{'better' if row.versus.better else 'worse'} than ERM ({p})"
+
+
+def levelled(row: Row) -> str:
+    """Say where a higher ES-Dice than the baseline's hides that every group lost; "" elsewhere."""
+    if row.versus is None or row.versus.lost is None:
+        return ""
+    beyond = f"{row.versus.lost} of them beyond chance" if row.versus.lost else "each within chance"
+    return f"higher ES than ERM’s, though every group’s Dice is lower ({beyond}): levelled down"
 
 
 def status(row: Row) -> str:
@@ -245,4 +255,11 @@ def standing(row: Row, section: Section) -> str:
         said += f"; gap {number(gap.value)}, {gap_finding(row)}"
     if row.versus is not None:
         said += f"; {difference_finding(row)}"
+    if levelled(row):
+        said += f"; {levelled(row)}"
     return said + "."
+
+
+def needed(count: float, unit: str) -> str:
+    """Return "5 seeds", or that no number of them is enough."""
+    return f"no number of {unit} that was tried" if math.isnan(count) else f"{count:,.0f} {unit}"

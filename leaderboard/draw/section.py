@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -9,17 +10,18 @@ from markupsafe import Markup
 
 from leaderboard.compute import words
 from leaderboard.compute.sections import Section
+from leaderboard.compute.stability import Stability
 from leaderboard.draw import parts
 from leaderboard.draw.labels import framed
 from leaderboard.draw.parts import MOST_ROWS, Figure, Spec
 from leaderboard.draw.svg import COLOURS, render
 
 
-def of_section(section: Section) -> list[tuple[str, Callable[[], Figure]]]:
+def of_section(section: Section, found: Stability | None) -> list[tuple[str, Callable[[], Figure]]]:
     """Return titles and makers of the figures beside a section's table: none where nothing is ranked."""
     if not section.ranked:
         return []
-    makers = [
+    makers: list[tuple[str, str, Callable[[Section], Markup]]] = [
         (
             "Equity-scaled Dice",
             "with 95% intervals. In colour: the first, and all that cannot be told apart from it.",
@@ -40,6 +42,18 @@ def of_section(section: Section) -> list[tuple[str, Callable[[], Figure]]]:
     if any(row.cost for row in section.ranked):
         caption = "ES-Dice with its 95% interval, and the time to train a seed and the model it starts from."
         makers.append(("Cost against equity", caption, cost))
+    if any(row.versus is not None and row.versus.tested for row in section.ranked):
+        caption = (
+            "ES-Dice (sum) minus ERM’s, with 95% intervals for all pairs together. The band is the margin of "
+            f"{section.margin:g}: equivalent is what lies in it with its 90% interval."
+        )
+        makers.append(("Better, worse, equivalent, or cannot tell", caption, against))
+    if found is not None and found.choices:
+        caption = (
+            f"under {len(found.choices)} other choices of definition, metric, checkpoint and seeds: the "
+            "larger a dot, the more of them. The line is the range that cannot be excluded here."
+        )
+        makers.append(("Rank under other choices", caption, partial(choices, found=found)))
     return [(title, partial(_figure, title, caption, make, section)) for title, caption, make in makers]
 
 
@@ -71,6 +85,94 @@ def forest(section: Section) -> Markup:
     best = rows[0]
     label = f"ES-Dice with 95% intervals, {len(rows)} methods; {best.title} highest"
     return render(parts.by_row(data, list(called.values()), layers), label)
+
+
+_VERDICTS = ("better", "worse", "equivalent", "cannot tell")
+
+
+def against(section: Section) -> Markup:
+    """Each method's difference from the baseline with its interval, over the margin of equivalence."""
+    rows = [row for row in section.ranked[:MOST_ROWS] if row.versus is not None and row.versus.tested]
+    called = parts.called(rows)
+    data = [
+        parts.interval(called[row.method], row.title, row.versus.number)
+        | {
+            "told": row.versus.told,
+            "said": f"{row.title}: {words.signed(row.versus.number.value)} "
+            f"({words.signed(row.versus.number.low)} to {words.signed(row.versus.number.high)}), "
+            f"{row.versus.told}",
+        }
+        for row in rows
+        if row.versus is not None
+    ]
+    margin = {"low": -section.margin, "high": section.margin, "zero": 0.0}
+    low, value = (parts.axis(end, "ES-Dice (sum) minus ERM’s") for end in ("low", "value"))
+    colour, shape = parts.by_colour("told", _VERDICTS), parts.by_shape("told", _VERDICTS)
+    band: Spec = {
+        "mark": {"type": "rect", "aria": False},
+        "data": {"values": [margin]},
+        "encoding": {
+            "x": low, "x2": {"field": "high"}, "y": {"value": 0}, "y2": {"value": "height"},
+            "color": {"value": COLOURS["band"]},
+        },
+    }  # fmt: skip
+    none: Spec = {
+        "mark": {"type": "rule", "aria": False},
+        "data": {"values": [margin]},
+        "encoding": {
+            "x": low | {"field": "zero"}, "y": {"value": 0}, "y2": {"value": "height"},
+            "color": {"value": COLOURS["soft"]},
+        },
+    }  # fmt: skip
+    layers = [
+        band,
+        none,
+        parts.mark("rule", low, x2={"field": "high"}, color=colour, size={"value": 2}),
+        parts.mark("point", value, color=colour, shape=shape, filled=True, size={"value": 90}),
+    ]
+    told = [f"{sum(datum['told'] == verdict for datum in data)} {verdict}" for verdict in _VERDICTS]
+    label = f"ES-Dice minus ERM's of {len(rows)} methods, margin {section.margin:g}: {', '.join(told)}"
+    return render(parts.by_row(data, list(called.values()), layers), label)
+
+
+def choices(section: Section, found: Stability) -> Markup:
+    """Every method's ranks under other choices, over the range of ranks that cannot be excluded."""
+    rows = section.ranked[:MOST_ROWS]
+    called = parts.called(rows)
+    ranges = [
+        {
+            "name": called[row.method], "low": row.rank_low, "high": row.rank_high,
+            "said": f"{row.title}: rank {words.rank(row)}, under {found.within(row)} of "
+            f"{len(found.choices)} other choices in that range",
+        }
+        for row in rows
+    ]  # fmt: skip
+    dots = [
+        {
+            "name": called[row.method], "rank": rank, "times": times,
+            "said": f"{row.title}: rank {rank} under {times} of {len(found.choices)} other choices",
+        }
+        for row in rows
+        for rank, times in sorted(Counter(found.ranks(row.method)).items())
+    ]  # fmt: skip
+    most = len(section.ranked)
+    x: Spec = {
+        "field": "low", "type": "quantitative", "title": "rank",
+        "scale": {"domain": [0.5, most + 0.5], "nice": False},
+        "axis": {"tickMinStep": 1, "format": "d"},
+    }  # fmt: skip
+    size: Spec = {
+        "field": "times", "type": "quantitative", "legend": None,
+        "scale": {"domain": [0, len(found.choices)], "range": [20, 320]},
+    }  # fmt: skip
+    ends = x | {"field": "low"}, {"field": "high"}
+    layers = [
+        parts.mark("rule", ends[0], x2=ends[1], color={"value": COLOURS["soft"]}, size={"value": 2}),
+        parts.mark("point", x | {"field": "rank"}, filled=True, color={"value": COLOURS["accent"]}, size=size)
+        | {"data": {"values": dots}},
+    ]
+    label = f"Ranks of {len(rows)} methods under {len(found.choices)} other choices"
+    return render(parts.by_row(ranges, list(called.values()), layers), label)
 
 
 def groups(section: Section) -> Markup:

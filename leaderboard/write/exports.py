@@ -106,6 +106,40 @@ else:
     MethodResult.__doc__ = _Method.__doc__
 
 
+class EnoughResult(_Json):
+    """What it takes to tell two methods of a section so far apart, among all pairs, with probability 0.8."""
+
+    difference: float = Field(description="of ES-Dice (sum)")
+    seeds_needed: float | None = Field(description="of every method, with these patients; null for none")
+    patients_needed: float | None = Field(description="with these seeds; null where seeds alone hide it")
+    detectable: float | None = Field(description="the least difference that is told as things are")
+
+
+class UnknownResult(_Json):
+    """A method on the people whose group nobody recorded; null where they are too few."""
+
+    method: str
+    samples: int
+    patients: int
+    known: float | None = Field(description="mean Dice of those of known group")
+    unknown: float | None = Field(description="mean Dice of those of unknown group")
+    difference: float | None = Field(description="unknown minus known")
+    low: float | None = Field(description="95%, for all methods together")
+    high: float | None
+    p: float | None
+    gap_low: float | None = Field(description="least gap, were they all of one group")
+    gap_high: float | None = Field(description="largest gap, were they all of one group")
+    all_in_low: str = Field(description="the group that makes it the least")
+    all_in_high: str = Field(description="the group that makes it the largest")
+
+
+class ChoiceResult(_Json):
+    """The order under another definition, metric, checkpoint or choice of seeds."""
+
+    name: str
+    ranks: dict[str, int] = Field(description="method to rank, ties shared")
+
+
 class SectionResult(_Json):
     """One attribute and structure; methods in order of ES-Dice (sum), those without a rank last."""
 
@@ -118,6 +152,12 @@ class SectionResult(_Json):
         {}, description="metric, or the table, to why it could not be computed"
     )
     methods: list[MethodResult]
+    equivalence_margin: float = Field(
+        equity.MARGIN, description="of ES-Dice (sum), within which two methods are equivalent"
+    )
+    enough: list[EnoughResult] = Field([], description="empty for one method or one seed")
+    unknown: list[UnknownResult] = Field([], description="empty where everybody's group is known")
+    choices: list[ChoiceResult] = Field([], description="empty for one method and for very many")
 
 
 class AcrossResult(_Json):
@@ -221,7 +261,7 @@ def _digits(value: float) -> float | None:
 
 def _protocol(result: Result, spared: Spared) -> ProtocolResult:
     record = result.board.record
-    parts = [(section, partial(_section, result.board, section)) for section in result.sections]
+    parts = [(section, partial(_section, result, section)) for section in result.sections]
     return ProtocolResult(
         name=record.name,
         title=record.protocol["title"],
@@ -249,7 +289,9 @@ def _across(found: Across | None) -> list[AcrossResult]:
     ]
 
 
-def _section(board: Board, section: Section) -> SectionResult:
+def _section(result: Result, section: Section) -> SectionResult:
+    board = result.board
+    found = Spared().build("Other choices", partial(result.stability, section), None)
     counts = {group: count for group, count in section.counts.items() if group}
     return SectionResult(
         attribute=section.attribute,
@@ -259,6 +301,10 @@ def _section(board: Board, section: Section) -> SectionResult:
         baseline=section.baseline,
         not_computed=section.why,
         methods=[_method(board, row, section.attribute) for row in section.rows],
+        equivalence_margin=section.margin,
+        enough=[EnoughResult(**_kept(EnoughResult, line)) for line in section.enough],
+        unknown=[UnknownResult(**_kept(UnknownResult, line)) for line in section.unknown],
+        choices=[ChoiceResult(name=one.name, ranks=one.ranks) for one in found.choices] if found else [],
     )
 
 
@@ -272,6 +318,11 @@ def _bare(section: Section) -> SectionResult:
         not_computed=section.why | {"the table": "its rows cannot be written"},
         methods=[],
     )
+
+
+def _kept(model: type[BaseModel], line: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model has of a table's row."""
+    return {name: _plain(line[name]) for name in model.model_fields}
 
 
 def _method(board: Board, row: Row, attribute: str) -> MethodResult:

@@ -14,9 +14,11 @@ from harness.equity import MIN_PATIENTS
 from harness.store import Store
 from leaderboard import draw
 from leaderboard.compute import anatomy, columns, controls, facts, seeds, words
+from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.metrics import METRICS
 from leaderboard.compute.results import ACROSS, CROSSINGS, Result
 from leaderboard.compute.sections import Section
+from leaderboard.compute.stability import Stability
 from leaderboard.draw.cases import Gallery
 from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
@@ -73,6 +75,7 @@ def environment() -> jinja2.Environment:
     env.globals["c"] = columns
     env.globals["METRICS"] = METRICS
     env.globals["web_address"] = web_address
+    env.globals["min_patients"] = MIN_PATIENTS
     return env
 
 
@@ -167,16 +170,17 @@ def _table_values(
     )
     why = [Spared(dict(section.why)) for section in shown]
     guarded = list(zip(shown, why, strict=True))
+    choices = [one.build("Other choices", partial(page.result.stability, s), None) for s, one in guarded]
+    drawn = zip(guarded, choices, strict=True)
     return {
         "page": page,
         "pages": built,
         "unread": unread,
         "shown": shown,
         "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
-        "drawn": [
-            one.build("Figures", partial(_figures, s, one), []) for s, one in zip(shown, why, strict=True)
-        ],
-        "stable": [one.build("Other choices", partial(page.result.stable, s), "") for s, one in guarded],
+        "drawn": [one.build("Figures", partial(_figures, s, of, one), []) for (s, one), of in drawn],
+        "choices": choices,
+        "crossed": [_crossed(page, section) for section in shown],
         "across": across,
         "across_figures": figures or [],
         "across_why": (page.result.why.get(ACROSS, "") if first else "", together.why),
@@ -185,9 +189,23 @@ def _table_values(
     }
 
 
-def _figures(section: Section, spared: Spared) -> list[Figure]:
+def _crossed(page: BoardPage, section: Section) -> list[tuple[str, list[tuple[str, Crossing]]]]:
+    """Return each other attribute with every method's crossing, for the structure that ranks."""
+    if section.structure != page.board.structures[0]:
+        return []
+    own = page.result.crossings.get(section.attribute, {})
+    rows = [row for row in section.ranked if row.method in own]
+    others = [crossing.other for crossing in own[rows[0].method]] if rows else []
+    return [
+        (other, [(row.title, own[row.method][i]) for row in rows if i < len(own[row.method])])
+        for i, other in enumerate(others)
+    ]
+
+
+def _figures(section: Section, choices: Stability | None, spared: Spared) -> list[Figure]:
     """Return a section's figures; one that cannot be drawn costs itself only."""
-    found = [spared.build(f"“{name}”", make, None) for name, make in draw.section.of_section(section)]
+    makers = draw.section.of_section(section, choices)
+    found = [spared.build(f"“{name}”", make, None) for name, make in makers]
     return [figure for figure in found if figure is not None]
 
 
@@ -222,7 +240,6 @@ def _method_values(
         "command": facts.command(board, entry.name),
         "standings": [(section, section.row(entry.name)) for section in ranking],
         "attributes": [_by_attribute(store, page, entry, section) for section in ranking],
-        "min_patients": MIN_PATIENTS,
         "badges": spared.build("Badges", partial(_badges, env, folder, page, entry), []),
         "why": spared.why,
     }

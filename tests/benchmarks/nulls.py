@@ -17,7 +17,8 @@ class World:
     sizes: patients a group; kind: smooth, zero-inflated, one-inflated or heavy-tailed; by_seed, by_group:
     deviations of Dice of seed x method and seed x method x group; unstable: times as much for the last
     method; better: how much higher the first method's scores are; gap: how much lower the first group's are
-    in every method but the first.
+    in every method but the first; turned: how much lower the first group's are in every other method, and
+    the last group's in the rest: in groups of one size all are equally fair, and none like the next.
     """
 
     methods: int = 6
@@ -30,6 +31,7 @@ class World:
     unstable: float = 1.0
     better: float = 0.0
     gap: float = 0.0
+    turned: float = 0.0
 
     def __str__(self) -> str:
         said = [
@@ -42,6 +44,7 @@ class World:
         said += [f"one method's seeds {self.unstable:g} times"] * (self.unstable != 1)
         said += [f"first better by {self.better:g}"] * (self.better > 0)
         said += [f"others' gap {self.gap:g}"] * (self.gap > 0)
+        said += [f"turned {self.turned:g}"] * (self.turned > 0)
         return ", ".join(said)
 
 
@@ -63,6 +66,8 @@ def draw(world: World, rng: np.random.Generator) -> Scores:
     score = 1 - error
     score[0] += world.better
     score[1:, :, group == 0] -= world.gap
+    score[::2, :, group == 0] -= world.turned
+    score[1::2, :, group == len(world.sizes) - 1] -= world.turned
     score = score.clip(0, 1)
     if world.kind == "zero-inflated":  # an empty truth: 1 or 0, by whether something was predicted
         score = np.where(rng.random(n) < 0.4, _happens(rng, 0.5, (*shape, n)), score)

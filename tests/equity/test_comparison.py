@@ -96,6 +96,8 @@ def test_p_values_are_adjusted_over_methods_within_each_quantity(make_scores):
         ({"g0": 0.04, "g1": -0.02}, "levelling up"),
         ({"g0": 0.02, "g1": -0.04}, "levelling down"),
         ({"g0": -0.05}, "gap wider"),
+        # Seeds move both ends together, so that neither is sure, and not the gap between them.
+        ({"g0": 0.004, "g1": -0.004}, "gap narrower, by neither end alone beyond chance"),
         ({"g0": 0.02, "g1": 0.02}, "no change of the gap beyond chance"),
     ],
 )

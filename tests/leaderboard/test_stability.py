@@ -3,6 +3,7 @@ from html import unescape
 
 import pytest
 from make_records import World, make_site
+from scipy.stats import rankdata
 
 from leaderboard.compute import sections, stability
 from leaderboard.read import boards
@@ -30,8 +31,8 @@ def test_a_method_that_is_ahead_in_everything_is_stable(clear):
     _, found = of(clear)
     assert found.first == "febs"
     assert found.moved == ()
-    assert len(found.choices) == 6 + 3
-    assert "The highest score stays with it under all 9 other choices" in clear.page("index.html")
+    assert len(found.choices) == 14 + 3
+    assert "The highest score stays with it under all 17 other choices" in clear.page("index.html")
 
 
 def test_a_fair_method_that_is_worse_overall_loses_under_distances(tmp_path):
@@ -55,7 +56,7 @@ def test_a_fair_method_that_is_worse_overall_loses_under_distances(tmp_path):
     }
     first = min(by_hand, key=by_hand.get)
     assert {c.name: c.first for c in found.choices}["worst group's HD95 (pooled)"] == first == "erm"
-    assert f"Under {len(found.moved)} of 9 other choices" in site.page("index.html")
+    assert f"Under {len(found.moved)} of 17 other choices" in site.page("index.html")
     assert "worst group's HD95 (pooled)" in unescape(site.page("index.html"))
 
 
@@ -94,3 +95,16 @@ def test_the_other_checkpoint_counts_where_every_method_was_run_under_it(tmp_pat
     assert found.first == "febs"
     _, without = of(make_site(tmp_path / "one", replace(world, controls={"erm": (rule,)})))
     assert rule not in {c.name for c in without.choices}
+
+
+def test_every_rank_under_every_choice_stands_on_the_board(clear):
+    board, found = of(clear)
+    section = sections.one(board, "race", "cup")
+    for choice in found.choices:
+        values = dict(stability._choices(board, section, ["febs", "erm"]))[choice.name]
+        assert choice.ranks == dict(zip(["febs", "erm"], rankdata(-values, method="min"), strict=True))
+    assert found.within(section.row("febs")) == len(found.choices)
+    page = unescape(clear.page("index.html"))
+    (name,) = {choice.name for choice in found.choices if choice.name.startswith("ES-IoU (std)")}
+    assert f'<th scope="row">{name}</th><td class="num">1</td><td class="num">2</td>' in page
+    assert "Rank under other choices" in page
