@@ -11,6 +11,7 @@ from harness import __version__
 from harness.commands import (
     board,
     cohort,
+    init,
     interrupts,
     plugin,
     power,
@@ -38,6 +39,7 @@ for _command in (
     power.plan_command,
     records.list_command,
     records.show_command,
+    init.init_command,
     cohort.cohort_command,
     report.report_command,
     weights.weights_group,

@@ -95,7 +95,11 @@ class _Table(BaseModel):
         return table
 
 
-_LATER = {"Protocol": ("labels", "scoring"), "AttributeSpec": ("unknown",)}
+_LATER = {
+    "Protocol": ("labels", "scoring"),
+    "AttributeSpec": ("unknown",),
+    "SplitSpec": ("folds", "fold"),
+}
 """Table to keys that were added to it since the first records."""
 
 
@@ -124,6 +128,11 @@ class SplitSpec(_Table):
     """Above 0, the test patients are left out and this share of the training patients is scored in their
     stead: `harness tune` sets it."""
     seed: Seed = 0
+    folds: Annotated[int, Field(ge=1, le=20)] = 1
+    """Above 1, cross-validation by patient: under each seed every patient is tested once, by the model of the
+    fold that left it out, and the scores of all folds are pooled. `test` then says nothing."""
+    fold: tuple[Seed, Annotated[int, Field(ge=0)]] | None = None
+    """Of a trial in folds, the seed that dealt the patients and the fold that it tests: a run sets it."""
 
 
 class AttributeSpec(_Table):

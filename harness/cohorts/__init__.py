@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +22,17 @@ from harness.cohorts.thumbnails import write_thumbnails
 from harness.errors import HarnessError, did_you_mean
 from harness.protocol import Protocol, explain
 
-__all__ = ["SOURCES", "SPLITS", "Cohort", "Remark", "check", "describe", "load", "write_thumbnails"]
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "Cohort",
+    "Remark",
+    "check",
+    "describe",
+    "load",
+    "of_fold",
+    "write_thumbnails",
+]
 
 SOURCES: dict[str, ModuleType] = {"fairseg": fairseg, "folder": folder, "synthetic": synthetic}
 """Name in `[cohort] source` to the module with its `Options` and `open_source`."""
@@ -40,12 +51,7 @@ def load(protocol: Protocol, data: Path | None, cache: Path, progress: Progress 
     attributes, groups = make_groups(entry.table, protocol.attributes, source.values, place)
     subjects = pd.concat([entry.table[["sample", "patient", "split"]], attributes], axis=1)
     subjects["split"] = _split(subjects, groups, protocol, entry.table, place)
-    if source.training == "with-structure":
-        split = subjects["split"].to_numpy(dtype=object)
-        split[(split == "train") & (entry.areas[:, 1:].sum(axis=1) == 0)] = LEFT_OUT
-        subjects["split"] = split
-    digest = hashlib.sha256("\0".join([entry.digest, *subjects["split"]]).encode()).hexdigest()
-    return Cohort(
+    whole = Cohort(
         title=source.title,
         licence=source.licence,
         citation=source.citation,
@@ -54,12 +60,32 @@ def load(protocol: Protocol, data: Path | None, cache: Path, progress: Progress 
         masks=entry.masks,
         subjects=subjects,
         groups=groups,
-        digest=digest,
+        digest="",
         stored=entry.digest,
         areas=entry.areas,
         places=entry.places,
         remarks=(*entry.remarks, *columns.remarks(entry.table, protocol.attributes, place)),
+        training=source.training,
     )
+    return _sealed(whole)
+
+
+def of_fold(cohort: Cohort, protocol: Protocol) -> Cohort:
+    """Return a cohort in folds, read before, under the split of one of them: `protocol.split.fold`."""
+    bare = cohort.subjects.assign(split=None)
+    # As `load` does: patients whose ids are spellings of one stay together.
+    spelt = bare.assign(patient=columns.one_spelling(bare["patient"]))
+    split = make_split(spelt, cohort.groups, protocol.split)
+    return _sealed(replace(cohort, subjects=bare.assign(split=split)))
+
+
+def _sealed(cohort: Cohort) -> Cohort:
+    """Return a cohort without the slices that are not trained on, and with the digest of what is in it."""
+    split = cohort.subjects["split"].to_numpy(dtype=object)
+    if cohort.training == "with-structure" and cohort.areas is not None:
+        split[(split == "train") & (cohort.areas[:, 1:].sum(axis=1) == 0)] = LEFT_OUT
+    digest = hashlib.sha256("\0".join([cohort.stored, *split]).encode()).hexdigest()
+    return replace(cohort, subjects=cohort.subjects.assign(split=split), digest=digest)
 
 
 def check(protocol: Protocol, data: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,8 @@ class Cohort:
     of images, masks, samples, patients and splits (not of the attributes); stored: the same
     without the splits; areas: int64 [N, classes], pixels of each class; places: where the sample lies, one
     row each: `y`, `x`, `z` mm from one pixel or slice to the next (missing where not known), `volume` and
-    `slice`; remarks: what is to be known of it.
+    `slice`; remarks: what is to be known of it; training: "with-structure" where slices without any are not
+    trained on.
     """
 
     title: str
@@ -55,6 +57,7 @@ class Cohort:
     areas: np.ndarray | None = None
     places: pd.DataFrame | None = None
     remarks: tuple[Remark, ...] = ()
+    training: Literal["all", "with-structure"] = "all"
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split, ascending: int64 [n]."""

@@ -30,6 +30,7 @@ def make_split(
     """Return each sample's split, one of SPLITS: object [N].
 
     Where `spec.tuning` is above 0, test samples are LEFT_OUT instead and training patients are "test".
+    In folds, all are "test", and where `spec.fold` is given, those that it trains on are "train".
     `samples` has `sample`, `patient`, `split` (the source's own, or missing throughout) and a
     column per attribute; `place` says where a row of it is to be mended; `spellings`: groups of an attribute
     that are one with another, and may be in one split alone. A source's own split stands,
@@ -39,6 +40,8 @@ def make_split(
     """
     strata = _strata(samples, sorted(groups))
     own = bool(samples["split"].notna().any())
+    if spec.folds > 1:
+        return _in_folds(samples, strata, groups, spec, own)
     assigned = _own_split(samples, place) if own else _hold_out(strata, spec.test, "test", spec.seed)
     if spec.tuning:
         assigned |= _tuning_split(assigned, strata, spec)
@@ -52,6 +55,70 @@ def make_split(
     }
     _check(samples, split, checked, own, "tuning" if spec.tuning else "test")
     return split
+
+
+def _in_folds(
+    samples: pd.DataFrame,
+    strata: Mapping[str, _Stratum],
+    groups: Mapping[str, tuple[str, ...]],
+    spec: SplitSpec,
+    own: bool,
+) -> np.ndarray:
+    """Return the split of one fold, or of all together, in which every patient is a test patient."""
+    if own:
+        raise HarnessError(
+            "[split] folds deals the patients itself, and this cohort has a split of its own; take its "
+            "column 'split' out, or folds."
+        )
+    if spec.tuning:
+        raise HarnessError(
+            "[split] folds tests every patient, so none is left to choose hyper-parameters on; tune under a "
+            "protocol without folds."
+        )
+    for attribute, names in groups.items():
+        for name in names:
+            patients = samples.loc[samples[attribute] == name, "patient"].nunique()
+            if patients < 2:
+                raise HarnessError(
+                    f"The group '{name}' of the attribute '{attribute}' has one patient, whom one fold tests "
+                    f"and does not train on: merge it with another in [attributes.{attribute}]."
+                )
+    if len(strata) < spec.folds:
+        raise HarnessError(
+            f"[split] folds = {spec.folds}: there are {len(strata)} patients; take fewer folds."
+        )
+    assigned = dict.fromkeys(strata, "test")
+    if spec.fold is not None:
+        seed, tested = spec.fold
+        dealt = deal(strata, spec.folds, seeds.derive("folds", spec.seed, seed))
+        assigned = {patient: "test" if fold == tested else "train" for patient, fold in dealt.items()}
+        if spec.validation:
+            training = {patient: strata[patient] for patient, split in assigned.items() if split == "train"}
+            assigned |= _hold_out(training, spec.validation, "validation", spec.seed)
+    return np.asarray(samples["patient"].map(assigned).to_numpy(dtype=object))
+
+
+def deal(strata: Mapping[str, _Stratum], folds: int, seed: int) -> dict[str, int]:
+    """Return each patient's fold, 0 to folds - 1.
+
+    Minimisation as in `_hold_out`, with a fold an arm: patients of the rarest groups first and by hash
+    within; each goes where fewest of its groups (unknown being one), of their combination and of all are, a
+    margin of n patients weighing 1/n. So a group is spread over the folds as evenly as its size allows.
+    """
+    margins = {patient: ["all", stratum, *stratum] for patient, stratum in strata.items()}
+    size = Counter(margin for own in margins.values() for margin in own)
+    rarest = {patient: min(size[group] for group in stratum) for patient, stratum in strata.items()}
+    order = sorted(strata, key=lambda patient: (rarest[patient], seeds.derive("fold", seed, patient)))
+    there: defaultdict[object, list[int]] = defaultdict(lambda: [0] * folds)
+    dealt = {}
+    for patient in order:
+        crowd = [sum(there[m][fold] / size[m] for m in margins[patient]) for fold in range(folds)]
+        # Of folds that are alike, which one follows from the patient too: else the first would fill up.
+        turn = seeds.derive("turn", seed, patient)
+        dealt[patient] = min(range(folds), key=lambda fold: (crowd[fold], (fold + turn) % folds))
+        for margin in margins[patient]:
+            there[margin][dealt[patient]] += 1
+    return dealt
 
 
 def _tuning_split(

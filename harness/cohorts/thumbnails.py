@@ -21,7 +21,7 @@ def write_thumbnails(cohort: Cohort, path: Path, columns: int = 6, rows: int = 4
     Raises HarnessError where the file cannot be written.
     """
     chosen = np.unique(np.linspace(0, len(cohort.subjects) - 1, columns * rows).astype(int))
-    tiles = [_outlined(cohort.images[row], cohort.masks[row]) for row in chosen]
+    tiles = [outlined(cohort.images[row], cohort.masks[row]) for row in chosen]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     lines = [np.concatenate(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)]
     drawn = io.BytesIO()
@@ -34,7 +34,7 @@ def write_thumbnails(cohort: Cohort, path: Path, columns: int = 6, rows: int = 4
         ) from None
 
 
-def _outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the image uint8 [S, S, 3] with the pixels painted where the class changes."""
     painted = np.array(image)
     padded = np.pad(mask, 1, mode="edge")

@@ -83,5 +83,7 @@ def _dice(store: Store, protocol: str, attribute: str, samples: np.ndarray) -> d
             frame = store.scores(row.trial)
             frame = frame[frame["structure"] == record.protocol["ranked_by"]].set_index("sample")
             own = found.setdefault(row.method, np.full((len(seeds), len(samples)), np.nan))
-            own[seeds.index(row.seed)] = frame["dice"].reindex(samples).to_numpy(float)
+            dice = frame["dice"].reindex(samples).to_numpy(float)
+            # A fold has some of the samples, and the others have the rest.
+            np.copyto(own[seeds.index(row.seed)], dice, where=~np.isnan(dice))
     return {name: own for name, own in found.items() if (~np.isnan(own).any(axis=1)).sum() > 1}

@@ -66,21 +66,19 @@ def change(prepared: Prepared) -> Change:
     _check_submitted(store, old, prepared)
     rows, _ = _merged(old, prepared)
     kept = rows[: len(rows) - len(prepared.plan.rows)]
-    cells = {(row.method, row.attribute, row.seed) for row in rows}
-    gone = [row for row in old.plan if (row.method, row.attribute, row.seed) not in cells]
+    cells = {row.cell for row in rows}
+    gone = [row for row in old.plan if row.cell not in cells]
     replaced = {row.method: _why_gone(row, old, prepared) for row in gone}
     return Change(key, others, replaced, _outdated(store, old, kept))
 
 
 def _outdated(store: Store, old: ProtocolRecord, kept: Iterable[PlanRow]) -> dict[str, int]:
     """Count, by method, cells that have a score and will wait for a trial that this run does not make."""
-    before = {(row.method, row.attribute, row.seed): row.trial for row in old.plan}
-    moved = [row for row in kept if before[row.method, row.attribute, row.seed] != row.trial]
+    before = {row.cell: row.trial for row in old.plan}
+    moved = [row for row in kept if before[row.cell] != row.trial]
     return dict(
         Counter(
-            row.method
-            for row in moved
-            if store.is_done(before[row.method, row.attribute, row.seed]) and not store.is_done(row.trial)
+            row.method for row in moved if store.is_done(before[row.cell]) and not store.is_done(row.trial)
         )
     )
 
@@ -100,9 +98,9 @@ def _fixed_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_submitted(store: Store, board: ProtocolRecord, prepared: Prepared) -> None:
-    own = {(row.method, row.attribute, row.seed): row.trial for row in prepared.plan.rows}
+    own = {row.cell: row.trial for row in prepared.plan.rows}
     for row in board.plan:
-        trial = own.get((row.method, row.attribute, row.seed))
+        trial = own.get(row.cell)
         if trial not in (None, row.trial) and store.has(row.trial):
             record = store.spared(store.record, row.trial)
             if record is not None and record.obtained != "run":
@@ -198,7 +196,7 @@ def _merged(old: ProtocolRecord, prepared: Prepared) -> tuple[tuple[PlanRow, ...
     that were made with other code become what is to run now; controls that are not in this plan go then.
     """
     rows, tuned = prepared.plan.rows, dict(prepared.tuned)
-    fresh = {(row.method, row.attribute, row.seed) for row in rows}
+    fresh = {row.cell for row in rows}
     again = {row.control_of or row.method for row in rows}
     retuned = {method for method in again if old.tuned.get(method) != tuned.get(method)}
     now = [_as_of_now(row, prepared.whole or prepared.plan) for row in old.plan]
@@ -206,7 +204,7 @@ def _merged(old: ProtocolRecord, prepared: Prepared) -> tuple[tuple[PlanRow, ...
     kept = tuple(
         one or row
         for row, one in zip(old.plan, now, strict=True)
-        if (row.method, row.attribute, row.seed) not in fresh
+        if row.cell not in fresh
         and (row.control_of or row.method) not in retuned
         and not (one is None and row.control_of in recoded)
     )
@@ -215,6 +213,9 @@ def _merged(old: ProtocolRecord, prepared: Prepared) -> tuple[tuple[PlanRow, ...
 
 def _as_of_now(row: PlanRow, current: Plan) -> PlanRow | None:
     """Return a cell as the plan would fill it under the cell's seed; None for what is not in the plan."""
+    if any(one.fold for one in current.rows):
+        # Each seed deals the patients anew, so that the plan knows nothing of a seed that it has not.
+        return next((one for one in current.rows if one.cell == row.cell), None)
     for one in current.rows:
         same = (one.method, one.attribute) == (row.method, row.attribute)
         if same and one.trial in current.trials:  # a submission's trials are on the board alone

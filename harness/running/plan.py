@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import backbones, identity
+from harness import backbones, cohorts, identity
 from harness.cohorts.cohort import SPLITS, Cohort
 from harness.errors import HarnessError
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
@@ -84,7 +84,9 @@ class Trial:
         defaults = self.about.defaults
         set_here = [f"{k}={v}" for k, v in self.hyper_parameters.items() if v != defaults.get(k)]
         what = self.control or ", ".join(set_here)
-        parts = (self.plugin.name, f"({what})" if what else "", self.attribute, f"seed {self.seed}")
+        fold = self.protocol.split.fold
+        tested = "" if fold is None else f"fold {fold[1]}"
+        parts = (self.plugin.name, f"({what})" if what else "", self.attribute, f"seed {self.seed}", tested)
         return " ".join(part for part in parts if part)
 
 
@@ -108,6 +110,21 @@ class Basis:
         """Return the basis of a cohort that was read; its digests are kept under `cache`."""
         images, masks = (contents.digests(array, cache) for array in (cohort.images, cohort.masks))
         return cls(protocol, cohort, images, masks, weights, device)
+
+    def of_fold(self, seed: int, fold: int) -> Basis:
+        """Return what the trial of a seed stands on that tests this fold; itself where there are no folds."""
+        if self.protocol.split.folds == 1:
+            return self
+        if (seed, fold) not in self._folds:
+            split = self.protocol.split.model_copy(update={"fold": (seed, fold)})
+            protocol = self.protocol.model_copy(update={"split": split})
+            own = replace(self, protocol=protocol, cohort=cohorts.of_fold(self.cohort, protocol))
+            self._folds[seed, fold] = own
+        return self._folds[seed, fold]
+
+    @cached_property
+    def _folds(self) -> dict[tuple[int, int], Basis]:
+        return {}
 
     @cached_property
     def parts(self) -> dict[str, np.ndarray]:
@@ -172,12 +189,14 @@ def build(
             method=f"{name}: {twin.name}" if twin.name else name,
             attribute=attribute,
             seed=seed,
-            trial=planner.add(twin, attribute, seed),
+            trial=planner.add(twin, attribute, seed, fold),
             control_of=name if twin.name else "",
+            fold=fold,
         )
         for name, twin in cells
         for attribute in protocol.attributes
         for seed in protocol.seeds
+        for fold in range(protocol.split.folds)
     ]
     return Plan(planner.trials, tuple(rows))
 
@@ -221,20 +240,21 @@ class _Planner:
         self.trials: dict[str, Trial] = {}
         self.codes: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def add(self, twin: Twin, attribute: str, seed: int) -> str:
+    def add(self, twin: Twin, attribute: str, seed: int, fold: int) -> str:
         """Add a trial and the one that it starts from; return its id."""
         chosen = self.candidates[twin.method]
         origin = twin.starts_from or chosen.about.starts_from
-        protocol, before = self.basis.protocol, Twin("", origin or "")
+        basis = self.basis.of_fold(seed, fold)
+        protocol, before = basis.protocol, Twin("", origin or "")
         if twin.selection is not None:
             recipe = protocol.recipe.model_copy(update={"selection": twin.selection})
             protocol = protocol.model_copy(update={"recipe": recipe})
             before = Twin(twin.name, origin or "", selection=twin.selection)
-        starts_from = None if origin is None else self.add(before, attribute, seed)
+        starts_from = None if origin is None else self.add(before, attribute, seed, fold)
         read = attribute if chosen.about.reads_attribute or twin.sampler is not None else None
         hyper_parameters = chosen.hyper_parameters | dict(twin.hyper_parameters)
         made = identity_of(
-            self.basis,
+            basis,
             protocol,
             method={"name": twin.method, "source": chosen.digest, "hyper_parameters": hyper_parameters},
             attribute=read,

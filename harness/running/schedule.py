@@ -147,11 +147,13 @@ def _rescore(prepared: Prepared, executor: Executor, outcome: Outcome) -> None:
     """Score the board's kept predictions again where they were scored otherwise; nothing is trained."""
     if prepared.basis is None:
         return
-    wanted = scoring_identity(prepared.basis)
-    stale = [trial for trial in _on_board(prepared) if _is_stale(prepared.store, trial, wanted)]
+    on_board = _on_board(prepared)
+    bases = {fold: prepared.basis.of_fold(*fold) for fold in dict.fromkeys(on_board.values())}
+    wanted = {fold: scoring_identity(basis) for fold, basis in bases.items()}
     futures = {
-        executor.submit(rescore_here, prepared.protocol, prepared.paths, trial, wanted): trial
-        for trial in stale
+        executor.submit(rescore_here, bases[fold].protocol, prepared.paths, trial, wanted[fold]): trial
+        for trial, fold in on_board.items()
+        if _is_stale(prepared.store, trial, wanted[fold])
     }
     for future, trial in futures.items():
         try:
@@ -161,15 +163,19 @@ def _rescore(prepared: Prepared, executor: Executor, outcome: Outcome) -> None:
             outcome.errors.append(str(error))
 
 
-def _on_board(prepared: Prepared) -> list[str]:
-    """Return the trials of the plan and those that the board has beside them: submitted ones, other seeds."""
+def _on_board(prepared: Prepared) -> dict[str, tuple[int, int]]:
+    """Return the trials of the plan and those that the board has beside them: submitted ones, other seeds.
+
+    With the seed and the fold that part what each trains on from what it tests, where there are folds.
+    """
     store, digest = prepared.store, protocol_digest(prepared.protocol, prepared.cohort)
     key = store.board_key(prepared.protocol.name, digest)
-    wanted = dict.fromkeys(prepared.plan.trials)
+    folded = prepared.protocol.split.folds > 1
+    wanted = {one.id: one.protocol.split.fold or (0, 0) for one in prepared.plan.trials.values()}
     board = store.spared(store.protocol, key) if key in store.protocols() else None
     if board is not None:
-        wanted |= dict.fromkeys(row.trial for row in board.plan)
-    return list(wanted)
+        wanted |= {row.trial: (row.seed, row.fold) if folded else (0, 0) for row in board.plan}
+    return wanted
 
 
 def _is_stale(store: Store, trial: str, scoring: dict[str, Any]) -> bool:

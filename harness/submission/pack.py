@@ -24,6 +24,11 @@ def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
     """
     if prepared.broken:
         raise HarnessError(prepared.broken[0].error)
+    if prepared.protocol.split.folds > 1:
+        raise HarnessError(
+            f"The protocol '{prepared.protocol.name}' tests in folds, and a submission has one test set; "
+            "pack under a protocol without [split] folds."
+        )
     rows = tuple(row for row in prepared.plan.rows if row.method == plugin.name)
     trials = list(dict.fromkeys(row.trial for row in rows))
     _check_all_there(prepared, trials, command)

@@ -46,6 +46,10 @@ class Yardstick:
 def from_cohort(name_or_file: str, data: Path | None, cache: Path) -> Yardstick:
     """Return the yardstick of a protocol whose cohort is here. Raises HarnessError where it is not."""
     chosen = protocol.load(name_or_file)
+    if chosen.split.folds > 1:
+        raise HarnessError(
+            f"{name_or_file}: tests in folds, and a submission has one test set; give another."
+        )
     cohort = cohorts.load(chosen, data, cache)
     samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")]
     return Yardstick(

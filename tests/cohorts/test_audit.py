@@ -11,7 +11,9 @@ from cohort_files import make_protocol
 from PIL import Image
 
 from harness.cohorts import Cohort, load
+from harness.cohorts import audit as audits
 from harness.cohorts.audit import audit
+from harness.cohorts.survey import survey
 from harness.protocol import Protocol
 
 
@@ -133,3 +135,91 @@ def test_drift_counts_patients_and_not_their_samples(tmp_path: Path, sound: Coho
         subjects.loc[start : start + 14, "gender"] = "female"
     subjects["race"] = ["White"] * 15 * 2 + ["Black"] * 15 * 3 + ["White"] * 15 * 2 + ["Black"] * 15 * 3
     assert audit(replace(sound, subjects=subjects), wanted) == []
+
+
+def test_images_of_one_grey_are_named_once_and_are_no_copies_of_each_other(sound: Cohort, wanted: Protocol):
+    images = np.array(sound.images)
+    grey = [*sound.rows("train")[:3], *sound.rows("test")[:2]]
+    images[grey] = 90
+    (finding,) = audit(replace(sound, images=images), wanted)
+    assert (finding.check, finding.spoils, finding.count) == ("constant", False, 5)
+    assert set(finding.samples) == set(sound.subjects["sample"].iloc[grey])
+    assert len(finding.examples) == 3
+
+
+def test_two_level_thumbnails_are_like_nothing():
+    one, other = audits._standardised(np.full((2, 16, 17), 90, np.uint8))
+    assert one @ other == 0
+    slope = np.tile(np.arange(17, dtype=np.uint8), (16, 1))
+    one, other = audits._standardised(np.stack([slope, 2 * slope + 7]))
+    assert one @ other == pytest.approx(1)
+
+
+def test_many_leaking_patients_are_one_finding_with_three_examples(sound: Cohort, wanted: Protocol):
+    subjects = sound.subjects.copy()
+    for one, other in zip(sound.rows("train")[:5], sound.rows("test")[:5], strict=True):
+        subjects.loc[other, "patient"] = subjects.loc[one, "patient"]
+    (finding,) = audit(replace(sound, subjects=subjects), wanted)
+    assert (finding.check, finding.count, len(finding.examples)) == ("patient", 5, 3)
+    assert len(finding.samples) == 10
+    assert finding.effect
+    assert finding.fix
+
+
+def test_a_declared_structure_that_is_never_there_is_found(sound: Cohort):
+    structures = {"cup": [2], "disc": [1, 2], "necrosis": [7]}
+    (finding,) = audit(sound, make_protocol(size=96, structures=structures, attributes={"gender": {}}))
+    assert (finding.check, finding.spoils) == ("never", False)
+    assert "'necrosis' is in none of 150 masks" in finding.message
+
+
+def test_a_structure_that_no_test_mask_has_is_found(sound: Cohort, wanted: Protocol):
+    masks = np.array(sound.masks)
+    masks[sound.rows("test")] = np.where(masks[sound.rows("test")] == 2, 1, masks[sound.rows("test")])
+    found = {one.check: one for one in audit(replace(sound, masks=masks), wanted)}
+    assert found["never"].spoils  # the cup ranks the board
+    assert "'cup' is in no test mask" in found["never"].message
+
+
+def test_masks_that_are_all_empty_spoil_a_ranking(sound: Cohort, wanted: Protocol):
+    (finding,) = audit(replace(sound, masks=np.zeros_like(sound.masks)), wanted)
+    assert (finding.check, finding.spoils, finding.count) == ("empty", True, 150)
+
+
+def test_a_test_set_of_four_patients_is_too_few_and_five_are_not(sound: Cohort, wanted: Protocol):
+    subjects = sound.subjects.copy()
+    for patients, checks in ((4, ["few"]), (5, [])):
+        subjects["split"] = "train"
+        subjects.loc[subjects.index[:patients], "split"] = "test"
+        assert [one.check for one in audit(replace(sound, subjects=subjects), wanted)] == checks
+
+
+def test_the_most_harmful_findings_come_first(sound: Cohort, wanted: Protocol):
+    masks, images, subjects = np.array(sound.masks), np.array(sound.images), sound.subjects.copy()
+    masks[4], images[5] = 0, 90
+    subjects.loc[sound.rows("test")[0], "patient"] = subjects.loc[sound.rows("train")[0], "patient"]
+    spoilt = replace(sound, masks=masks, images=images, subjects=subjects)
+    assert [one.check for one in audit(spoilt, wanted)] == ["patient", "empty", "constant"]
+
+
+def test_a_survey_looks_at_each_sample_once_and_says_how_far_it_is(sound: Cohort, wanted: Protocol):
+    said: list[tuple[int, int]] = []
+    seen = survey(sound, wanted, lambda done, total: said.append((done, total)))
+    assert said == [(128, 150), (150, 150)]
+    row = 17
+    grey = np.asarray(Image.fromarray(np.asarray(sound.images[row])).convert("L"))
+    assert seen.brightness[row] == pytest.approx(grey.mean())
+    assert seen.pixels[row].tolist() == [(np.asarray(sound.masks[row]) == c).sum() for c in range(3)]
+    assert seen.size(wanted, "disc")[row] == (np.asarray(sound.masks[row]) > 0).sum()
+
+
+def test_in_folds_the_same_image_of_two_patients_is_a_leak(sound: Cohort):
+    folds = make_protocol(size=96, samples=150, attributes={"gender": {}}, split={"folds": 5})
+    whole = replace(sound, subjects=sound.subjects.assign(split="test"))
+    assert audit(whole, folds) == []
+    (finding,) = audit(changed(whole, 7, images=_noisy(sound.images[3])), folds)
+    assert (finding.check, finding.count) == ("duplicate", 1)
+    assert "give both one patient" in finding.message
+    same = whole.subjects.copy()
+    same.loc[7, "patient"] = same.loc[3, "patient"]
+    assert audit(changed(replace(whole, subjects=same), 7, images=sound.images[3]), folds) == []

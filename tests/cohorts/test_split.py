@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.cohorts.split import make_split
+from harness.cohorts.split import _strata, deal, make_split
 from harness.errors import HarnessError
 from harness.protocol import SplitSpec
 
@@ -141,3 +141,76 @@ def test_a_group_of_one_patient_is_refused():
     samples.loc[0, "gender"] = "male"
     with pytest.raises(HarnessError, match=r"'male' .* has no .* samples \(1 patient in all\)"):
         split(samples)
+
+
+def in_folds(counts: dict[str, int], folds: int, samples: int = 2) -> tuple[pd.DataFrame, dict[str, int]]:
+    """A table of patients by group, some samples each, and each patient's fold under seed 0."""
+    groups = [group for group, count in counts.items() for _ in range(count)]
+    table = pd.DataFrame(
+        {
+            "sample": [f"s{i:04d}" for i in range(samples * len(groups))],
+            "patient": [f"p{i // samples:03d}" for i in range(samples * len(groups))],
+            "split": None,
+            "sex": [group for group in groups for _ in range(samples)],
+        }
+    )
+    return table, deal(_strata(table, ["sex"]), folds, 0)
+
+
+@pytest.mark.parametrize("counts", [{"a": 60, "b": 30}, {"a": 23, "b": 7, "c": 3}, {"a": 11, "b": 11}])
+@pytest.mark.parametrize("folds", [2, 5, 10])
+def test_groups_are_spread_over_folds_as_evenly_as_they_can_be(counts: dict[str, int], folds: int):
+    table, dealt = in_folds(counts, folds)
+    sizes = np.bincount(list(dealt.values()), minlength=folds)
+    assert sizes.max() - sizes.min() <= 2
+    for group in counts:
+        own = set(table.loc[table["sex"] == group, "patient"])
+        there = np.bincount([dealt[patient] for patient in own], minlength=folds)
+        assert there.max() - there.min() <= 1
+
+
+def test_every_patient_is_tested_once_a_seed_and_never_trained_on_then():
+    table, _ = in_folds({"a": 40, "b": 23}, 5)
+    groups, tested = {"sex": ("a", "b")}, []
+    for fold in range(5):
+        split = make_split(table, groups, SplitSpec(folds=5, fold=(0, fold)))
+        there = {part: set(table["patient"][split == part]) for part in ("train", "test")}
+        assert not there["train"] & there["test"]
+        assert there["train"] | there["test"] == set(table["patient"])
+        tested += there["test"]
+    assert sorted(tested) == sorted(set(table["patient"]))
+    assert set(make_split(table, groups, SplitSpec(folds=5))) == {"test"}
+
+
+def test_each_seed_deals_the_patients_anew():
+    table, _ = in_folds({"a": 40, "b": 40}, 5)
+    groups = {"sex": ("a", "b")}
+    first, other = (make_split(table, groups, SplitSpec(folds=5, fold=(seed, 0))) for seed in (0, 1))
+    same = len(set(table["patient"][first == "test"]) & set(table["patient"][other == "test"]))
+    assert same < 10  # of 16, by chance 3.2
+
+
+def test_rows_and_their_order_do_not_decide_a_patients_fold():
+    table, dealt = in_folds({"a": 30, "b": 12}, 5)
+    assert deal(_strata(table.sample(frac=1, random_state=3), ["sex"]), 5, 0) == dealt
+
+
+@pytest.mark.parametrize(
+    ("counts", "spec", "said"),
+    [
+        ({"a": 20, "b": 1}, SplitSpec(folds=5), "'b' of the attribute 'sex' has one patient"),
+        ({"a": 2, "b": 2}, SplitSpec(folds=5), "take fewer folds"),
+        ({"a": 20, "b": 20}, SplitSpec(folds=5, tuning=0.2), "tune under a protocol without folds"),
+    ],
+)
+def test_folds_that_cannot_be_dealt_are_refused(counts: dict[str, int], spec: SplitSpec, said: str):
+    table, _ = in_folds(counts, 2)
+    with pytest.raises(HarnessError, match=said):
+        make_split(table, {"sex": ("a", "b")}, spec)
+
+
+def test_folds_and_a_split_of_the_sources_own_exclude_each_other():
+    table, _ = in_folds({"a": 20, "b": 20}, 2)
+    table["split"] = "train"
+    with pytest.raises(HarnessError, match="take its column 'split' out, or folds"):
+        make_split(table, {"sex": ("a", "b")}, SplitSpec(folds=5))
