@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import backbones, identity
 from harness.cohorts.cohort import SPLITS, Cohort
-from harness.errors import HarnessError
+from harness.errors import HarnessError, plain
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
 from harness.protocol import BASELINE, CHECKPOINTS, Protocol, Selection
 from harness.store import PlanRow, Tuned, contents
@@ -85,7 +85,7 @@ class Trial:
         set_here = [f"{k}={v}" for k, v in self.hyper_parameters.items() if v != defaults.get(k)]
         what = self.control or ", ".join(set_here)
         parts = (self.plugin.name, f"({what})" if what else "", self.attribute, f"seed {self.seed}")
-        return " ".join(part for part in parts if part)
+        return plain(" ".join(part for part in parts if part))
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def candidate(
     changed since it was tuned.
     """
     given = dict(protocol.methods.get(plugin.name, {}))
-    texts = {str(path): path.read_bytes() for path in identity.method_files(plugin.file)}
+    texts = {str(path): identity.read(path) for path in identity.method_files(plugin.file)}
     digest = identity.digest_texts(texts)
     if tuned is not None:
         if tuned.source_digest != digest:

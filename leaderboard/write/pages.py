@@ -20,7 +20,7 @@ from leaderboard.compute.sections import Section
 from leaderboard.draw.cases import Gallery
 from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
-from leaderboard.read.boards import Entry
+from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
 from leaderboard.write import citations, payload
 from leaderboard.write.addresses import BoardPage, slug, web_address
@@ -73,6 +73,7 @@ def environment() -> jinja2.Environment:
     env.globals["c"] = columns
     env.globals["METRICS"] = METRICS
     env.globals["web_address"] = web_address
+    env.globals["readable"] = readable
     return env
 
 
@@ -220,6 +221,7 @@ def _method_values(
         "address": web_address(entry.info.url),
         "hyper_parameters": facts.hyper_parameters(entry.info),
         "command": facts.command(board, entry.name),
+        "origins": facts.origins(board, entry),
         "standings": [(section, section.row(entry.name)) for section in ranking],
         "attributes": [_by_attribute(store, page, entry, section) for section in ranking],
         "min_patients": MIN_PATIENTS,
