@@ -16,7 +16,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
@@ -55,6 +55,14 @@ _PLAIN |= {"property", "staticmethod"}
 # CPython 3.11 counts the parser's depth once a process: two threads that parse at a time raise SystemError.
 _PARSING = threading.Lock()
 
+MOST_LEVELS = 10
+"""Folders that a relative import may go up."""
+
+_LONGEST_PART = 100  # of a module's name: file systems refuse, with an error of their own, what is longer
+
+MOST_SOURCE = 1 << 20
+"""Bytes of a Python file that is read: far more than a person writes, far less than costs memory."""
+
 
 def trial_id(identity: Mapping[str, Any]) -> str:
     """Return the id of a trial with this identity: the first 20 digits of the SHA-256 of its JSON."""
@@ -76,19 +84,52 @@ def data_digest(array: np.ndarray | Iterable[str]) -> str:
 
 def parse(file: Path) -> ast.Module:
     """Return a Python file's syntax tree, whatever other threads do. Raises SyntaxError."""
-    return parse_text(file.read_bytes(), str(file))
+    return parse_text(read(file), str(file))
+
+
+def read(file: Path) -> bytes:
+    """Return the content of a Python file, which is a regular one and of a size that a person can read.
+
+    Raises SyntaxError for any other, and OSError where the system does not give it.
+    """
+    if not file.is_file():
+        raise _unparsed(str(file), "it is no regular file")
+    with file.open("rb") as opened:
+        text = opened.read(MOST_SOURCE + 1)
+    return _bounded(text, str(file))
 
 
 def parse_text(text: bytes, name: str) -> ast.Module:
     """Return the syntax tree of a file's content; `name` is what a SyntaxError calls it."""
+    with _parsing(name), _PARSING:
+        return ast.parse(_bounded(text, name), filename=name)
+
+
+def _bounded(text: bytes, name: str) -> bytes:
+    if len(text) > MOST_SOURCE:
+        raise _unparsed(name, f"it is larger than {MOST_SOURCE >> 20} MiB")
+    return text
+
+
+@contextmanager
+def _parsing(name: str) -> Iterator[None]:
+    """Turn whatever Python raises over a stranger's file into a SyntaxError that names it.
+
+    Its parser runs out of stack (MemoryError, RecursionError), meets a null byte or an encoding that it does
+    not know (ValueError, LookupError), or is broken by what nobody has tried (SystemError, IndexError).
+    """
     try:
-        with _PARSING:
-            return ast.parse(text, filename=name)
-    except (RecursionError, MemoryError, ValueError) as error:
-        # Thousands of nested operators, or a null byte, which is a SyntaxError from Python 3.12 on.
-        raise SyntaxError(
-            f"cannot be parsed: {error or 'nested too deeply'}", (name, 1, None, None)
-        ) from None
+        yield
+    except SyntaxError as error:
+        if error.filename:
+            raise
+        raise _unparsed(name, error.msg) from None
+    except (ArithmeticError, LookupError, MemoryError, RecursionError, SystemError, ValueError) as error:
+        raise _unparsed(name, str(error) or "nested too deeply") from None
+
+
+def _unparsed(name: str, why: str) -> SyntaxError:
+    return SyntaxError(f"cannot be parsed: {why}", (name, 1, None, None))
 
 
 def outline(text: bytes, name: str) -> dict[str, str]:
@@ -109,8 +150,7 @@ def code(files: Iterable[Path]) -> dict[str, str]:
     """Return the files of the harness among `files`, by their path from the top, to their meaning."""
     inside = sorted(path for path in files if HARNESS in path.parents)
     return {
-        path.relative_to(HARNESS.parent).as_posix(): meaning(path.read_bytes(), str(path))[:16]
-        for path in inside
+        path.relative_to(HARNESS.parent).as_posix(): meaning(read(path), str(path))[:16] for path in inside
     }
 
 
@@ -130,7 +170,7 @@ def libraries(files: Iterable[Path]) -> dict[str, str]:
     What such a package requires counts too: a network of one is often made of layers of another.
     """
     files = list(files)
-    names = {name for path in files for name in _module(path.read_bytes(), str(path)).imported}
+    names = {name for path in files for name in _module(read(path), str(path)).imported}
     tops = {name.split(".")[0] for name in names} - {"", HARNESS.name, METHODS, *sys.stdlib_module_names}
     beside = {part for path in files if HARNESS not in path.parents for part in (path.stem, path.parent.name)}
     # A module beside a method is no package, and need not be looked for among all that is installed.
@@ -146,7 +186,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 def method_digest(file: Path) -> str:
     """Return the digest of what a method's file and the local modules that it imports mean."""
-    return digest_texts({str(path): path.read_bytes() for path in method_files(file)})
+    return digest_texts({str(path): read(path) for path in method_files(file)})
 
 
 def digest_texts(texts: Mapping[str, bytes]) -> str:
@@ -262,6 +302,11 @@ def _is_floor(path: Path) -> bool:
 
 @lru_cache(maxsize=4096)
 def _module(text: bytes, name: str) -> _Module:
+    with _parsing(name):
+        return _understood(text, name)
+
+
+def _understood(text: bytes, name: str) -> _Module:
     tree = _Meaning(parse_text(text, name)).tree
     finds = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
     lazy = set(filter(None, map(_module_name, ast.walk(tree)))) if finds else set()
@@ -420,11 +465,13 @@ def _module_name(node: ast.AST) -> str:
 
 def _absolute(path: Path, start: Path, roots: list[_Root]) -> Iterator[str]:
     """Yield the dotted names that a file imports; relative ones by where it lies and is executed."""
-    for name in _module(path.read_bytes(), str(path)).imported:
+    for name in _module(read(path), str(path)).imported:
         level = len(name) - len(name.lstrip("."))
         if not level:
             yield name
             continue
+        if level > min(len(path.parents), MOST_LEVELS):
+            raise _unparsed(str(path), f"an import goes {level} folders up")
         # A method's own file is executed as one of the package of methods, wherever it lies.
         parents = {_dotted(path.parents[level - 1], roots), *([METHODS] if path == start else [])}
         yield from (".".join(part for part in (parent, name[level:]) if part) for parent in sorted(parents))
@@ -440,21 +487,32 @@ def _dotted(folder: Path, roots: list[_Root]) -> str:
 def _resolve(name: str, roots: list[_Root]) -> list[Path]:
     """Return the file of a dotted name and the `__init__` files on the way to it."""
     parts = [part for part in name.split(".") if part]
+    # A text given to `import_module` may be anything: what is no name is no path below the folder either.
+    if not parts or not all(part.isidentifier() and len(part) <= _LONGEST_PART for part in parts):
+        return []
     for root in roots:
-        if not parts or root.only not in ("", parts[0]):
+        if root.only not in ("", parts[0]):
             continue
         module = root.folder.joinpath(*parts)
         hits = [p for p in (module.with_suffix(".py"), module / "__init__.py") if p.is_file()]
         if hits:
             packages = [root.folder.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts))]
-            return [path.resolve() for path in (*hits, *packages) if path.is_file()]
+            return [_inside(path, root) for path in (*hits, *packages) if path.is_file()]
     return []
+
+
+def _inside(path: Path, root: _Root) -> Path:
+    """Return the file of a module. Raises SyntaxError for a link to what lies outside of its folder."""
+    found = path.resolve()
+    if not found.is_relative_to(root.folder.resolve()):
+        raise _unparsed(str(path), "it is a link to a file outside of its folder; put a copy there")
+    return found
 
 
 def _lazy(name: str, roots: list[_Root]) -> list[Path]:
     """Return what a package finds for a name that is no module of it: all that it may find there."""
     package = _resolve(name.rpartition(".")[0], roots)[:1]
-    spelled = [one for path in package for one in _module(path.read_bytes(), str(path)).lazy]
+    spelled = [one for path in package for one in _module(read(path), str(path)).lazy]
     return [path for one in spelled for path in _resolve(one, roots)]
 
 

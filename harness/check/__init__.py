@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from harness.check import conduct, effects, losses, plugin_file, sandboxed, training
 from harness.check.subject import Line, Subject
 from harness.plugin.discovery import Plugin
+from harness.store import leases
 
 __all__ = ["CHECKS", "Line", "run"]
 
@@ -30,7 +29,7 @@ def run(plugin: Plugin) -> Iterator[Line]:
     so that one that crashes, hangs or exits costs its lines and nothing else. That is not a
     sandbox: it stops mistakes, not malice. The last check is one, where there is a Docker engine.
     """
-    with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
-        subject = Subject(plugin, Path(scratch).resolve())
+    with leases.leased("check") as scratch:
+        subject = Subject(plugin, scratch.resolve())
         for check in CHECKS:
             yield from check(subject)

@@ -122,7 +122,7 @@ def main() -> None:
             plugin, Path(folder).parent, *args
         ):
             tell("line", asdict(item)) if isinstance(item, Line) else tell("values", item)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
         tell("problem", discovery.describe_error(error, plugin.file))
     # What a plugin left running must not keep the process alive.
     os._exit(0)

@@ -59,7 +59,7 @@ def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
 
 def _private_imports(plugin: Plugin) -> str:
     for path in identity.method_files(plugin.file):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in ast.walk(identity.parse(path)):
             for name in _harness_names(node):
                 if name not in harness.__all__:
                     return (

@@ -18,7 +18,15 @@ from harness.cohorts import grid, labels, pixels, scaling, volumes
 from harness.cohorts.cohort import RESERVED, Remark
 from harness.cohorts.groups import known
 from harness.cohorts.scaling import Look, Scale, ScaleOptions
-from harness.cohorts.source import FileOptions, Progress, Sample, Source, existing_folder, fingerprint
+from harness.cohorts.source import (
+    FileOptions,
+    Progress,
+    Sample,
+    Source,
+    existing_folder,
+    fingerprint,
+    regular,
+)
 from harness.cohorts.volumes import Volume
 from harness.errors import HarnessError, did_you_mean
 
@@ -274,7 +282,7 @@ class _Folder:
 def _read_manifest(manifest: Path) -> list[tuple[int, dict[str, str]]]:
     """Return line number and cells of every row, checked."""
     try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
+        with regular(manifest).open(encoding="utf-8-sig", newline="") as file:
             _check_separator(manifest, file.readline())
             file.seek(0)
             reader = csv.DictReader(file, strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +106,15 @@ def existing_folder(options: FileOptions, data: Path | None, source: Literal["fa
 def fingerprint(file: Path) -> list[Any]:
     """Return path, size in bytes and times of a file: a change of content shows in them.
 
-    The modification time alone does not do: `cp -p` and archives set it to what it was elsewhere.
+    The modification time alone does not do: `cp -p` and archives set it to what it was elsewhere. Raises
+    OSError for what is no regular file: a pipe would be waited for.
     """
-    stat = file.stat()
-    return [str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    about = regular(file).stat()
+    return [str(file.resolve()), about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+
+
+def regular(file: Path) -> Path:
+    """Return a file that can be read to its end. Raises OSError for a pipe, a device, a folder, or none."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(file))
+    return file

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from harness.commands.options import RUNS
+from harness.commands.options import PROTOCOL, RUNS
 from harness.commands.verb import Verb, Verbs
 from harness.errors import plain
 
 
 @click.group("board", cls=Verbs)
 def board_group() -> None:
-    """The boards of a folder of records: see them, set one aside, bring it back."""
+    """The boards of a folder of records: see them, set one aside, bring it back; take submissions."""
 
 
 @board_group.command("list", cls=Verb)
@@ -31,7 +31,8 @@ def board_list(runs: Path) -> None:
         title = plain(str(board.protocol["title"]))
         click.echo(f"{key:24} {methods:3} methods, {done:4} records  {title}")
         for one in board.withdrawn:
-            click.echo(f"{'':24} withdrawn {one.when[:10]}: {plain(one.method)}: {plain(one.why)}")
+            by = f" by {one.who}" if one.who else ""
+            click.echo(plain(f"{'':24} {one.what} {one.when[:10]}{by}: {one.method}: {one.why}"))
     for key in store.set_aside():
         click.echo(f"{key:24} set aside (harness board restore {key})")
     if said := said_of(on_no_board(store)):
@@ -62,19 +63,33 @@ def board_restore(key: str, runs: Path) -> None:
     click.echo(f"The board '{key}' is back.")
 
 
+@board_group.command("init", cls=Verb)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@PROTOCOL
+def board_init(folder: Path, protocol: str) -> None:
+    """Fill FOLDER with a repository for submissions: a workflow verifies them, a person reviews them."""
+    from harness.commands import asked
+    from harness.submission import repository
+
+    for name in repository.init(folder, asked.protocol(protocol)):
+        click.echo(folder / name)
+    click.echo("Fill in HARNESS_REPOSITORY and HARNESS_COMMIT in .github/workflows/verify.yml, and signers.")
+
+
 @click.command("withdraw", cls=Verb, interrupted="harness board list says whether it was withdrawn")
 @click.argument("method")
 @click.option(
     "--board", "key", default="quick", show_default=True, help="Key of the board (harness board list)."
 )
 @click.option("--why", default="no reason given", show_default=True, help="What the board says of it.")
+@click.option("--who", default="the board's keeper", show_default=True, help="In whose name.")
 @RUNS
-def withdraw_command(method: str, key: str, why: str, runs: Path) -> None:
+def withdraw_command(method: str, key: str, why: str, who: str, runs: Path) -> None:
     """Take METHOD off a board; its records stay, and the board says that it was withdrawn."""
     from harness.running.boards import withdraw
     from harness.store import Store
 
-    count = withdraw(Store(runs), key, method, why)
+    count = withdraw(Store(runs), key, method, why, who)
     click.echo(
         f"Took {count} rows of '{method}' off the board '{key}'; its records stay, and the board says so."
     )

@@ -33,7 +33,7 @@ def print_plan(
     states = {trial.id: _state(prepared, trial, retry_failed) for trial in prepared.plan.trials.values()}
     for trial in prepared.plan.trials.values():
         origin = f"  starts from {trial.starts_from[:8]}" if trial.starts_from else ""
-        line = f"{trial.id[:8]}  {states[trial.id]:7} {trial.label}{origin}"
+        line = plain(f"{trial.id[:8]}  {states[trial.id]:7} {trial.label}{origin}")
         console.print(line, highlight=False, markup=False)
         if trial.id in told:
             console.print(f"          because: {plain(told[trial.id])}", highlight=False, markup=False)

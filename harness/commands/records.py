@@ -100,9 +100,9 @@ def _list_methods(as_json: bool) -> int:
         return 1 if broken else 0
     for name, method in methods.items():
         listed = ", ".join(f"{key}={value}" for key, value in values[name].items())
-        click.echo(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else ""))
+        click.echo(plain(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else "")))
     for one in broken:
-        click.echo(f"{one.plugin.name:16} broken: {plain(one.error)}", err=True)
+        click.echo(plain(f"{one.plugin.name:16} broken: {one.error}"), err=True)
     return 1 if broken else 0
 
 

@@ -61,9 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--minutes",
     type=Number(0, 1e6, min_open=True),
-    default=1440.0,
-    show_default=True,
-    help="Sandbox: how long a trial may take.",
+    help="Sandbox: how long a trial may take.  [default: ten times as long as ERM did here, a day without]",
 )
 @RUNS
 @CACHE
@@ -83,7 +81,7 @@ def run_command(
     tuned: Path | None,
     sandbox: str | None,
     memory: float,
-    minutes: float,
+    minutes: float | None,
     runs: Path,
     cache: Path,
 ) -> None:
@@ -117,7 +115,10 @@ def run_command(
         )
         say("Importing the methods ...")
         from harness.running.executors import local
+        from harness.sandbox import reaping
         from harness.training.device import resolve_device
+
+        reaping.reap()
 
         place = options["device"] = resolve_device(device)
         box = _sandbox(place, memory, minutes, cache) if sandbox else None
@@ -144,11 +145,12 @@ def run_command(
     sys.exit(0 if execution.all_well(prepared, outcome) else 1)
 
 
-def _sandbox(device: torch.device, memory: float, minutes: float, cache: Path) -> Sandbox:
+def _sandbox(device: torch.device, memory: float, minutes: float | None, cache: Path) -> Sandbox:
     from harness.sandbox.limits import GB, Limits
     from harness.sandbox.runs import Sandbox
 
-    return Sandbox.here(device, cache, Limits(memory=int(memory * GB), seconds=60 * minutes))
+    seconds = None if minutes is None else 60 * minutes
+    return Sandbox.here(device, cache, Limits(memory=int(memory * GB), seconds=seconds))
 
 
 def _command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ _MEASURED_BY = click.option(
     type=PROTOCOL_NAME,
     help="Name of a shipped protocol, or a .toml file.  [default: the submission's, if it ships]",
 )
+_SIGNERS = click.option(
+    "--signers",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Who may have signed it: a file of SSH's allowed signers.",
+)
 _MARKS = {"confirmed": "green", "could not confirm": "yellow", "failed": "red"}
 
 
@@ -37,6 +43,10 @@ _MARKS = {"confirmed": "green", "could not confirm": "yellow", "failed": "red"}
 @DATA
 @click.option("--tuned", type=click.Path(path_type=Path), help="The file that harness run --tuned was given.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: METHOD-PROTOCOL.zip]")
+@click.option("--namespace", default="guest", show_default=True, help="Yours: it stands before the name.")
+@click.option(
+    "--sign", "key", type=click.Path(path_type=Path), help="Sign it with this SSH key: the file and FILE.sig."
+)
 @RUNS
 @CACHE
 def pack_command(
@@ -45,10 +55,13 @@ def pack_command(
     data: Path | None,
     tuned: Path | None,
     out: Path | None,
+    namespace: str,
+    key: Path | None,
     runs: Path,
     cache: Path,
 ) -> None:
     """Put METHOD's source and all its records under a protocol into one file."""
+    _check_namespace(namespace)
     with waiting("Reading the protocol ...") as say:
         chosen = asked.protocol(protocol)
         (plugin,) = asked.methods([method], False, "pack", under=chosen)
@@ -59,14 +72,19 @@ def pack_command(
         asked.training(chosen, data, cache, "cpu")
         from harness.running.paths import Paths
         from harness.running.prepare import prepare
-        from harness.submission import pack
+        from harness.submission import pack, signature
 
         prepared = prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
         say("Packing the records ...")
-        packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs))
+        packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs), namespace)
         _check_same(out, packed)
         pack.write(packed, out)
+        if key is not None:
+            say("")
+            pack.write(signature.sign(packed, key), signature.place(out))
     click.echo(f"Wrote {out}, {len(packed) / 1e6:.1f} MB. It holds the source, the logs and the predictions.")
+    if key is not None:
+        click.echo(f"Wrote {signature.place(out)}, its signature; give both away.")
 
 
 @click.command("verify", cls=Verb)
@@ -80,6 +98,7 @@ def pack_command(
     help="Also train this seed again. Without --sandbox this runs the submitter's code here, as you.",
 )
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Of --rerun: train in a container.")
+@_SIGNERS
 @DEVICE
 @CACHE
 def verify_command(
@@ -88,12 +107,13 @@ def verify_command(
     data: Path | None,
     rerun: int | None,
     sandbox: str | None,
+    signers: Path | None,
     device: str,
     cache: Path,
 ) -> None:
     """Recompute every score of a submission FILE and say what can be confirmed of it.
 
-    Executes nothing that is in the file, unless --rerun asks for it.
+    Executes nothing that is in the file, unless --rerun asks for it. FILE.sig is its signature.
     """
     if rerun is None and sandbox:
         raise HarnessError("--sandbox is of --rerun SEED: without it nothing of the submission is run.")
@@ -110,6 +130,7 @@ def verify_command(
         yardstick = from_cohort(chosen, data, cache)
         say("Recomputing the scores ...")
         report = verify(submission, yardstick)
+        _name_key(report, file, submission, signers)
         say("")
         _print_findings(report.findings)
         if rerun is not None and not report.failed:
@@ -134,10 +155,21 @@ def verify_command(
     is_flag=True,
     help="Take its scores as they are, where this machine lacks the cohort; marked self-reported.",
 )
+@click.option("--corrects", metavar="WHY", default="", help="It replaces its earlier rows; a public line.")
+@click.option("--who", default="", help="In whose name it corrects.  [default: the key that signed]")
+@_SIGNERS
 @RUNS
 @CACHE
 def submit_command(
-    file: Path, protocol: str | None, data: Path | None, unverified: bool, runs: Path, cache: Path
+    file: Path,
+    protocol: str | None,
+    data: Path | None,
+    unverified: bool,
+    corrects: str,
+    who: str,
+    signers: Path | None,
+    runs: Path,
+    cache: Path,
 ) -> None:
     """Verify a submission FILE and add its records to the board, marked."""
     with waiting("Reading the submission ...") as say:
@@ -147,25 +179,51 @@ def submit_command(
         say("Reading the cohort ...")
         yardstick = _yardstick(submission, protocol, data, unverified, runs, cache)
         from harness.running.paths import Paths
-        from harness.submission.submit import submit
+        from harness.store import Store
+        from harness.submission.submit import Signed, duplicates, name_of, submit
         from harness.submission.verify import verify
 
         say("Recomputing the scores ...")
         report = verify(submission, yardstick)
+        key = _name_key(report, file, submission, signers)
         say("")
         _print_findings(report.findings)
         if report.failed:
             _conclude(file, report)
             sys.exit(1)
         say("Adding the records ...")
-        obtained = submit(submission.manifest, report, yardstick, Paths(runs, data, cache))
+        alike = duplicates(Store(runs), submission.manifest, report)
+        by = Signed(key, corrects, who)
+        obtained = submit(submission.manifest, report, yardstick, Paths(runs, data, cache), by)
     mark = {"verified": "verified from predictions", "reported": "self-reported"}[obtained]
-    name = submission.manifest.method
+    name = name_of(submission.manifest)
     click.echo(f"Added {len(report.parsed)} records of '{name}' to {runs}, marked: {mark}.")
+    for one in alike:
+        click.echo(plain(f"Look twice: {one}."))
     if unverified:
         click.echo("Self-reported because --unverified was given: no score was recomputed here.")
     click.echo("Its source was not run and not installed; it stands in each record.json (method.source).")
     click.echo("harness report builds the board with it.")
+
+
+def _check_namespace(namespace: str) -> None:
+    """Raise HarnessError for what is no name of a submitter."""
+    from harness.plugin import naming
+
+    if not re.fullmatch(naming.NAMESPACE, namespace):
+        raise HarnessError(
+            f"--namespace {namespace[:60]}: give up to 39 letters a to z, digits and '-', the first of them "
+            "a letter or a digit."
+        )
+
+
+def _name_key(report: Report, file: Path, submission: Submission, signers: Path | None) -> str:
+    """Add what the file's signature says to a report; return the key's fingerprint, "" without one."""
+    from harness.submission import signature
+
+    found, key = signature.finding(file, submission.raw, signers)
+    report.findings.append(found)
+    return key
 
 
 def _check_writable(out: Path) -> None:
@@ -259,9 +317,9 @@ def _print_findings(findings: list[Finding]) -> None:
 
 def _conclude(file: Path, report: Report) -> None:
     if report.failed:
-        click.echo(f"{file}: not verified; {len(report.failed)} checks failed.")
+        click.echo(plain(f"{file}: not verified; {len(report.failed)} checks failed."))
         return
     trained = any(f.what == "rerun" and f.verdict == "confirmed" for f in report.findings)
-    click.echo(f"{file}: verified; the scores follow from the predictions.")
+    click.echo(plain(f"{file}: verified; the scores follow from the predictions."))
     if not trained:
         click.echo("Whether the predictions come from training this source, only --rerun SEED can tell.")

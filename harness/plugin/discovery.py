@@ -22,7 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import identity
 from harness.errors import HarnessError, did_you_mean, plain
-from harness.plugin import requires
+from harness.plugin import naming, requires
+from harness.store.values import check, unseen
 
 if TYPE_CHECKING:
     from harness.plugin.method import Card, Method, Range, Sampler
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "harness.methods"
 
 T = TypeVar("T")
+
+MOST_ERROR = 2_000
+"""Characters of the sentence that says why a plugin is broken."""
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
 """Types of hyper-parameters that a value from a protocol file is fitted to."""
@@ -80,7 +84,7 @@ def _in_folders() -> Iterator[Plugin]:
     if here.is_dir() and here not in identity.method_folders():
         shipped = {file.name: file.read_bytes() for file in packages}
         for file in _files(here):
-            text = file.read_bytes()
+            text = _head(file)
             # Any project may have a folder of this name, and this may be another clone: what never says
             # "harness" is no method, and what is shipped is no second one.
             if b"harness" in text and text != shipped.get(file.name):
@@ -88,7 +92,18 @@ def _in_folders() -> Iterator[Plugin]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")]
+    # A pipe of this name would be waited for, a folder cannot be read.
+    found = (file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_"))
+    return [file for file in found if file.is_file()]
+
+
+def _head(file: Path) -> bytes:
+    """Return as much of a file as a method's can be; of one that cannot be read what keeps it listed."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(identity.MOST_SOURCE)
+    except OSError:
+        return b"harness"
 
 
 def _in_packages() -> Iterator[Plugin]:
@@ -110,11 +125,64 @@ def find(name_or_path: str) -> Plugin:
         file = Path(name_or_path)
         if not file.is_file():
             raise HarnessError(f"{file}: no such file; give a method's name or the path of its .py file.")
-        return Plugin(_name(file), file.resolve())
+        plugin = Plugin(_name(file), file.resolve())
+        check_free(plugin)
+        return plugin
     known = discover()
     if name_or_path not in known:
         raise HarnessError(f"There is no method '{name_or_path}'.{did_you_mean(name_or_path, known)}")
     return known[name_or_path]
+
+
+def shipped() -> dict[str, Plugin]:
+    """Return the methods of the `methods` package by name: their names are taken."""
+    return {
+        _name(file): Plugin(_name(file), file)
+        for folder in identity.method_folders()
+        for file in _files(folder)
+    }
+
+
+def check_free(plugin: Plugin) -> None:
+    """Raise HarnessError for a file whose name is no method's, or reads like that of a shipped method.
+
+    Others start from shipped methods, and boards compare with one, by name. A copy of the very same code is
+    the shipped method.
+    """
+    naming.check_name(plugin.name)
+    known = shipped()
+    if plugin.file in [one.file for one in known.values()]:
+        return
+    other = naming.like(plugin.name, known)
+    if other and not _same_code(plugin, known[other]):
+        raise HarnessError(
+            f"{plugin.file}: the name '{other}' is taken by a shipped method; rename the file."
+        )
+
+
+def _same_code(one: Plugin, other: Plugin) -> bool:
+    with contextlib.suppress(SyntaxError, OSError):
+        same = identity.method_digest(one.file) == identity.method_digest(other.file)
+        return same and one.name == other.name
+    return False
+
+
+def titles() -> dict[str, str]:
+    """Return the titles of the shipped methods by name, read in their files without executing them."""
+    found = {}
+    for name, plugin in shipped().items():
+        with contextlib.suppress(SyntaxError, OSError):
+            given = [title for node in ast.walk(identity.parse(plugin.file)) if (title := _title(node))]
+            found[name] = given[0] if given else name
+    return found
+
+
+def _title(node: ast.AST) -> str:
+    """Return the title that a call of `Card` is given, "" for any other node."""
+    if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Card":
+        return ""
+    given = [one.value for one in node.keywords if one.arg == "title"] + node.args[:1]
+    return str(given[0].value) if given and isinstance(given[0], ast.Constant) else ""
 
 
 @dataclass(frozen=True)
@@ -206,7 +274,7 @@ def about(method: type[Method], plugin: Plugin) -> About:
     Raises HarnessError for a hyper-parameter without default, or whose default is not JSON.
     """
     _check_json(method, plugin)
-    return About(
+    said = About(
         card=method.card,
         defaults=hyper_parameters(method, plugin),
         kinds=_kinds(method),
@@ -217,6 +285,38 @@ def about(method: type[Method], plugin: Plugin) -> About:
         search=dict(method.search),
         packages=_packages(plugin.file),
     )
+    check_texts(said, plugin)
+    return said
+
+
+def check_texts(about: About, plugin: Plugin) -> None:
+    """Raise HarnessError for a word of a method that no record could hold, or that would move a cursor.
+
+    The lines of a card may end; names and hyper-parameters are within one.
+    """
+    card = vars(about.card)
+    odd = [name for name, text in card.items() if not isinstance(text, str) or len(text) > MOST_ERROR]
+    odd += [name for name, text in card.items() if name not in odd and unseen(text, "\n\t")]
+    if odd:
+        raise HarnessError(
+            f"{plugin.file}: card.{odd[0]} is a text of up to {MOST_ERROR} characters, all of which are seen."
+        )
+    words = [about.starts_from or "", *_texts([about.defaults, about.controls])]
+    if any(unseen(text) or len(text) > MOST_ERROR for text in words):
+        raise HarnessError(
+            f"{plugin.file}: a hyper-parameter, a control or starts_from is an endless text, or holds what "
+            "would move a terminal's cursor."
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in nested values, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for pair in value.items() for part in pair for text in _texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for part in value for text in _texts(part))
 
 
 def load(plugin: Plugin) -> type[Method]:
@@ -274,8 +374,10 @@ def _each(plugins: Sequence[Plugin], ask: Callable[[Plugin], T]) -> tuple[dict[s
     for plugin in plugins:
         try:
             answers[plugin.name] = ask(plugin)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's file may raise anything
-            broken.append(Broken(plugin, describe_error(error, plugin.file), traceback.format_exc()))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a stranger's file may raise anything
+            broken.append(Broken(plugin, describe_error(error, plugin.file), trace_of(error)))
     return answers, broken
 
 
@@ -349,12 +451,12 @@ def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plug
 
 
 def _check_json(method: type[Method], plugin: Plugin) -> None:
-    values = {"": hyper_parameters(method, plugin)} | {k: dict(v) for k, v in method.controls.items()}
-    for control, given in values.items():
+    told = {"": hyper_parameters(method, plugin)} | {k: dict(v) for k, v in method.controls.items()}
+    for control, given in told.items():
         for name, value in given.items():
             try:
-                json.dumps(value, allow_nan=False)
-            except (TypeError, ValueError):
+                check({name: json.loads(json.dumps(value, allow_nan=False))})
+            except (TypeError, ValueError, RecursionError):
                 place = f"controls['{control}']: " if control else "the default of "
                 raise HarnessError(
                     f"{plugin.file}: {method.__name__}: {place}'{name}' is {value!r}, which no record can "
@@ -370,14 +472,34 @@ def _kinds(method: type[Method]) -> dict[str, str]:
 
 def describe_error(error: BaseException, file: Path) -> str:
     """Return one line: the place in the plugin's own file, and what was raised there."""
+    return plain(_described(error, file))[:MOST_ERROR]
+
+
+def _described(error: BaseException, file: Path) -> str:
     if isinstance(error, HarnessError):
-        return plain(str(error))
+        return str(error)
     if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
+        return f"{error.filename or file}:{error.lineno or 1}: SyntaxError: {error.msg}"
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [number for frame, number in frames if Path(frame.f_code.co_filename) == file]
     place = f"{file}:{lines[-1]}" if lines else str(file)
-    text = str(error).strip().splitlines()
-    return plain(f"{place}: {type(error).__name__}{': ' + text[0] if text else ''}")
+    text = _text(error).strip().splitlines()
+    return f"{place}: {type(error).__name__}{': ' + text[0] if text else ''}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as other:  # noqa: BLE001 - a stranger's error may raise where it is printed
+        return f"and {type(other).__name__} where it is printed"
+
+
+def trace_of(error: BaseException) -> str:
+    """Return an error's traceback as text, "" where even that raises: an error may be a stranger's too."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - the sentence stays, the traceback is lost
+        return ""
 
 
 def methods_folder() -> Path:

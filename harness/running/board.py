@@ -150,6 +150,7 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
         ),
         tuned=tuned,
         withdrawn=() if old is None else old.withdrawn,
+        arrivals={} if old is None else old.arrivals,
     )
     unread = store.board_file(key, names.PROTOCOL if old is None else names.DAMAGED_PROTOCOL)
     with files.writing(store.board_folder(key)) as folder:

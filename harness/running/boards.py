@@ -34,10 +34,11 @@ def restore(store: Store, key: str) -> None:
     files.move(store.archived(key), store.board_folder(key))
 
 
-def withdraw(store: Store, key: str, method: str, why: str) -> int:
+def withdraw(store: Store, key: str, method: str, why: str, who: str = "") -> int:
     """Take a method's rows, and its controls', off a board; return how many. The board says that it was done.
 
-    Its records stay. Raises HarnessError for a method that the board does not have.
+    who: in whose name, for the public line. Its records stay. Raises HarnessError for a method that the board
+    does not have.
     """
     _check_there(store, key)
     with store.locked(key.partition("@")[0]):
@@ -48,7 +49,8 @@ def withdraw(store: Store, key: str, method: str, why: str) -> int:
             raise HarnessError(
                 f"{store.root}: the board '{key}' has no method '{method}'.{did_you_mean(method, known)}"
             )
-        told = Withdrawal(method=method, when=datetime.now(UTC).isoformat(timespec="seconds"), why=why)
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        told = Withdrawal(method=method, when=when, why=why, who=who)
         changed = board.model_copy(
             update={
                 "plan": tuple(row for row in board.plan if row not in gone),

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import backbones, cohorts, identity
 from harness.cohorts.cohort import SPLITS, Cohort
-from harness.errors import HarnessError
+from harness.errors import HarnessError, plain
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
 from harness.protocol import BASELINE, CHECKPOINTS, Protocol, Selection
 from harness.store import PlanRow, Tuned, contents
@@ -87,7 +87,7 @@ class Trial:
         fold = self.protocol.split.fold
         tested = "" if fold is None else f"fold {fold[1]}"
         parts = (self.plugin.name, f"({what})" if what else "", self.attribute, f"seed {self.seed}", tested)
-        return " ".join(part for part in parts if part)
+        return plain(" ".join(part for part in parts if part))
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def candidate(
     changed since it was tuned.
     """
     given = dict(protocol.methods.get(plugin.name, {}))
-    texts = {str(path): path.read_bytes() for path in identity.method_files(plugin.file)}
+    texts = {str(path): identity.read(path) for path in identity.method_files(plugin.file)}
     digest = identity.digest_texts(texts)
     if tuned is not None:
         if tuned.source_digest != digest:

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,7 +76,9 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
         _write_weights(store, trial, fitted)
         _commit_done(store, trial, basis, fitted, scores, cost)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HarnessError(
                 f"{error.filename or paths.runs}: the disk is full; {trial.label} stopped and will resume "
@@ -88,7 +89,7 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         message = discovery.describe_error(error, trial.plugin.file)
         if trial.again:
             raise HarnessError(f"{trial.label}, again for its weights: {message}") from None
-        commit_failed(store, trial, message, traceback.format_exc())
+        commit_failed(store, trial, message, discovery.trace_of(error))
         return "failed"
     return "done"
 
@@ -260,7 +261,7 @@ def commit_failed(store: Store, trial: Trial, error: str, trace: str) -> None:
     with files.writing(store.path(trial.id)) as folder:
         _copy_log(store, trial, folder, trace)
         record = _record(trial, "failed", ()).model_copy(
-            update={"error": error, "files": provenance.digests(folder)}
+            update={"error": error[: discovery.MOST_ERROR], "files": provenance.digests(folder)}
         )
         files.write_json(folder / names.RECORD, record)
 
@@ -286,7 +287,8 @@ def _record(trial: Trial, status: Any, groups: tuple[str, ...]) -> Record:
 def _copy_log(store: Store, trial: Trial, folder: Path, trace: str) -> None:
     log = store.work(trial.id) / names.LOG
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    files.put(folder / names.LOG, (text + trace).encode())
+    # What a stranger raises may hold half a character.
+    files.put(folder / names.LOG, (text + trace).encode(errors="replace"))
 
 
 def _progress_file(work: Path) -> Progress:

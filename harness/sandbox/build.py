@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from harness.plugin import requires
 from harness.sandbox import engine
 from harness.sandbox.requirements import pinned
 from harness.sandbox.wheels import fetch, said
+from harness.store import leases
 
 
 def build(base: str, wheels: Path | None, flavour: str) -> str:
@@ -65,15 +65,21 @@ def _same_python(base: str) -> None:
 
 def _build(base: str, wheels: Path | None, dockerfile: str, packages: list[str], name: str) -> str:
     docker, client = engine.sdk(), engine.connect()
-    with tempfile.TemporaryDirectory(prefix="harness-image-") as folder:
-        context = Path(folder)
+    with leases.leased("image") as folder:
+        context = folder / "context"
+        context.mkdir()
         for file, lines in {"requirements.txt": packages, "constraints.txt": pinned()}.items():
             (context / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
         shutil.copy(engine.DOCKERFILES / dockerfile, context / "Dockerfile")
         _gather(wheels, context, packages)
         try:
             client.images.build(
-                path=folder, tag=name, buildargs={"BASE": base}, network_mode="none", rm=True, forcerm=True
+                path=str(context),
+                tag=name,
+                buildargs={"BASE": base},
+                network_mode="none",
+                rm=True,
+                forcerm=True,
             )
         except docker.errors.BuildError as error:
             log = "".join(str(entry.get("stream", entry.get("error", ""))) for entry in error.build_log)

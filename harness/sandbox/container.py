@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, plain
-from harness.sandbox import engine, staging
-from harness.sandbox.limits import LOG_KEPT, Limits
+from harness.sandbox import engine, reaping, staging
+from harness.sandbox.limits import LOG_KEPT, WITHOUT_BASELINE, Limits
 
 LABEL = "equity-sandbox"
 NOBODY = "65534:65534"
@@ -70,20 +70,22 @@ def execute(
     cpus: float,
     gpu: str = "",
     label: str = "",
+    lease: Path = Path(),
 ) -> Ended:
     """Run `python -m harness.sandbox.inside ARGUMENTS` in a fresh container and remove it.
 
     image: an id, never pulled; most: bytes that may come out; cpus: cores' worth of time; gpu: number or
-    UUID of the one that it may see, "" for none; label: the run's, by which `remove_all` finds it. Raises
-    HarnessError where the engine cannot.
+    UUID of the one that it may see, "" for none; label: the run's, by which `remove_all` finds it; lease: the
+    folder that this process holds, by which the next run tells whether it is dead. Raises HarnessError where
+    the engine cannot.
     """
     docker, client = engine.sdk(), engine.connect()
     try:
         container = client.containers.create(
             image,
             ["python", "-m", "harness.sandbox.inside", *arguments],
-            **_options(limits, cpus, gpu, label),
-            mounts=staging.bind(mounts),
+            **_options(limits, cpus, gpu, {LABEL: label, **reaping.label(lease)}),
+            mounts=staging.bind(staging.nearby(mounts, lease)),
         )
     except docker.errors.APIError as error:
         raise _unable(error) from None
@@ -93,7 +95,7 @@ def execute(
         late.set()
         _kill(container)
 
-    timer = threading.Timer(limits.seconds, end)
+    timer = threading.Timer(limits.seconds or WITHOUT_BASELINE, end)
     reader, held = _Reader(most, limits), [0]
     watcher = threading.Thread(target=_watch, args=(container, held, ended), daemon=True)
     try:
@@ -134,7 +136,7 @@ def remove_all(label: str) -> None:
             container.remove(force=True, v=True)
 
 
-def _options(limits: Limits, cpus: float, gpu: str, label: str) -> dict[str, Any]:
+def _options(limits: Limits, cpus: float, gpu: str, labels: dict[str, str]) -> dict[str, Any]:
     from docker.types import DeviceRequest, LogConfig, Ulimit
 
     return {
@@ -166,7 +168,7 @@ def _options(limits: Limits, cpus: float, gpu: str, label: str) -> dict[str, Any
         },
         "working_dir": "/tmp",
         "hostname": "sandbox",
-        "labels": {LABEL: label},
+        "labels": labels,
         "device_requests": [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu else [],
     }
 

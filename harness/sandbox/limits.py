@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MB = 1_000_000
@@ -13,16 +14,30 @@ class Limits:
     """Bytes, seconds and counts; a trial that goes beyond one is ended and says which.
 
     memory: of all processes together, no swap; temporary: of /tmp, the only place to write;
-    shared: of /dev/shm; seconds: wall clock; processes: and threads; log: what may be printed, of which
-    the last `LOG_KEPT` bytes are kept.
+    shared: of /dev/shm; seconds: wall clock, None for what follows from the baseline's time; processes: and
+    threads; log: what may be printed, of which the last `LOG_KEPT` bytes are kept.
     """
 
     memory: int = 8 * GB
     temporary: int = 2 * GB
     shared: int = 256 * MB
-    seconds: float = 24 * 3600
+    seconds: float | None = None
     processes: int = 256
     log: int = 64 * MB
 
 
 LOG_KEPT = 1 * MB
+
+TIMES_BASELINE = 10
+"""How much longer than the baseline's longest training a trial may take."""
+
+AT_LEAST = 600.0
+"""Seconds that every trial has: a container takes some to start, whatever is trained in it."""
+
+WITHOUT_BASELINE = 24 * 3600.0
+"""Seconds of a trial where the baseline has not run here."""
+
+
+def seconds_from(seconds: Sequence[float]) -> float:
+    """Return the seconds that a trial may take, from those of the baseline's trainings here."""
+    return max(AT_LEAST, TIMES_BASELINE * max(seconds)) if seconds else WITHOUT_BASELINE

@@ -10,8 +10,8 @@ from packaging.utils import canonicalize_name
 
 DISTRIBUTION = "equity-leaderboard"
 
-# For the site and for talking to a Docker engine: nothing that a method's training reads.
-_OUTSIDE_ONLY = frozenset({"vl-convert-python", "docker"})
+# For the site, for names and for talking to a Docker engine: nothing that a method's training reads.
+_OUTSIDE_ONLY = frozenset({"confusable-homoglyphs", "docker", "vl-convert-python"})
 
 
 def pinned() -> list[str]:

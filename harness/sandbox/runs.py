@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,17 +17,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import identity
 from harness.backbones.backbone import Backbone
-from harness.errors import HarnessError, TrialError
+from harness.errors import HarnessError, TrialError, plain
 from harness.plugin import discovery
 from harness.plugin.discovery import About, Broken, Plugin
 from harness.plugin.method import Card, Range
+from harness.protocol import BASELINE
 from harness.running import trial
 from harness.running.plan import Trial
 from harness.running.trial import Fitted, Paths
-from harness.sandbox import container, engine, results, staging
-from harness.sandbox.limits import Limits
+from harness.sandbox import container, engine, reaping, results, staging
+from harness.sandbox.limits import Limits, seconds_from
 from harness.sandbox.wire import BadResult, decode
-from harness.store import Cost, files
+from harness.store import Cost, Store, files, leases, values
 from harness.training.device import device_name
 from harness.training.fit import trained_state
 from harness.training.train import Inputs, build_backbone, load_origin
@@ -54,6 +54,8 @@ class Sandbox:
         """Return the sandbox of a new run. Raises HarnessError where there is no engine or no image."""
         flavour = device.type
         engine.image(engine.connect(), flavour)
+        reaping.reap()
+        reaping.reap_containers()
         return cls(flavour, limits, cache, uuid.uuid4().hex)
 
     def describe(self, found: Sequence[Plugin]) -> tuple[dict[str, About], list[Broken]]:
@@ -86,14 +88,16 @@ class Sandbox:
         expected = trained_state(backbone)
         if inputs.origin is not None:
             load_origin(backbone, inputs.origin)  # here, because what is damaged is not the method's fault
-        with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
+        with leases.leased(reaping.JOB) as folder:
             # The container's one GPU is the first that it sees.
-            mounts = staging.stage_trial(one, inputs, self.cache, device.type, Path(folder))
+            mounts = staging.stage_trial(one, inputs, self.cache, device.type, folder)
             most = results.most_bytes(one, inputs.cohort, expected)
             threads = one.protocol.recipe.threads
             gpu = gpu_of(device)
-            ended = container.execute(["run"], mounts, image, self.limits, most, threads, gpu, self.label)
-        print(ended.log, flush=True)  # noqa: T201 - this process's output is the trial's log
+            limits = self.limits_of(one, paths, device)
+            ended = container.execute(["run"], mounts, image, limits, most, threads, gpu, self.label, folder)
+        # This process's output is the trial's log, which a person may well print.
+        print(plain(ended.log.replace("\r", "\n"), "\n\t"), flush=True)  # noqa: T201
         where = f"{one.plugin.file.name}, in the sandbox"
         try:
             if ended.reason:
@@ -105,6 +109,23 @@ class Sandbox:
             return replace(fitted, cost=cost, sandbox=image)
         except BadResult as error:
             raise TrialError(f"{where}: {error}.") from None
+
+    def limits_of(self, one: Trial, paths: Paths, device: torch.device) -> Limits:
+        """Return the limits of a trial: where no time was given, one that follows from the baseline's here.
+
+        That is the longest of its trainings under the same protocol on the same device that ran here: a
+        submitter's word of it counts nothing.
+        """
+        if self.limits.seconds is not None:
+            return self.limits
+        alike = [
+            record.cost.fit_seconds
+            for record in Store(paths.runs).records()
+            if (record.method.name, record.protocol) == (BASELINE, one.protocol.name)
+            and (record.status, record.obtained) == ("done", "run")
+            and record.cost.device == device_name(device)
+        ]
+        return replace(self.limits, seconds=seconds_from(alike))
 
     def _image(self, plugin: Plugin) -> str | Broken:
         try:
@@ -129,11 +150,14 @@ class Sandbox:
         return about
 
     def _ask(self, plugin: Plugin, image: str) -> object:
-        limits = Limits(memory=self.limits.memory, seconds=min(self.limits.seconds, _DESCRIBE_SECONDS))
-        with tempfile.TemporaryDirectory(prefix="harness-job-") as folder:
-            mounts, file = staging.stage_plugin(plugin, Path(folder))
+        limits = Limits(
+            memory=self.limits.memory,
+            seconds=min(self.limits.seconds or _DESCRIBE_SECONDS, _DESCRIBE_SECONDS),
+        )
+        with leases.leased(reaping.JOB) as folder:
+            mounts, file = staging.stage_plugin(plugin, folder)
             ended = container.execute(
-                ["describe", file], mounts, image, limits, _DESCRIBE_BYTES, 1, label=self.label
+                ["describe", file], mounts, image, limits, _DESCRIBE_BYTES, 1, label=self.label, lease=folder
             )
         if ended.reason:
             raise TrialError(f"{plugin.file.name}, in the sandbox: {ended.reason}.")
@@ -209,7 +233,13 @@ def _about(said: object) -> About:
         raise BadResult(f"what it says of itself does not fit: {key}: {error.errors()[0]['msg']}") from None
     except ValueError as error:
         raise BadResult(f"what it says of itself does not fit: search: {error}") from None
-    return About(**(found.model_dump() | {"card": Card(**found.card.model_dump()), "search": search}))
+    about = About(**(found.model_dump() | {"card": Card(**found.card.model_dump()), "search": search}))
+    try:
+        values.check({"defaults": about.defaults, "controls": about.controls})
+        discovery.check_texts(about, Plugin("method", Path("method.py")))
+    except (HarnessError, ValueError) as error:
+        raise BadResult(f"what it says of itself does not fit: {error}") from None
+    return about
 
 
 def _known(path: Path) -> About | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -36,7 +38,7 @@ def stage_plugin(plugin: Plugin, folder: Path) -> tuple[Mounts, str]:
     for name, path in places.items():
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
+        copy.write_bytes(identity.read(path))
     _copy_harness(folder / "harness")
     _readable(folder)
     mounts = {"plugin": target, "harness": folder / "harness"}
@@ -145,6 +147,23 @@ def _readable(folder: Path) -> None:
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def nearby(mounts: Mapping[str, Path], folder: Path) -> Mounts:
+    """Return mounts whose files are links in a folder of this job, where the disk allows.
+
+    A container sees where on the host its mounts come from: so it sees a temporary folder and not the paths
+    of somebody's home. A file on another disk is mounted from where it lies.
+    """
+    found, beside = {}, folder / "mounts"
+    for name, path in mounts.items():
+        found[name] = path
+        if folder.name and path.is_file() and not path.resolve().is_relative_to(folder.resolve()):
+            beside.mkdir(exist_ok=True, mode=0o755)
+            with contextlib.suppress(OSError):
+                os.link(path.resolve(), link := beside / f"{len(found)}")
+                found[name] = link
+    return found
 
 
 def bind(mounts: Mapping[str, Path]) -> list[Any]:

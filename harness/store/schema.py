@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.store.values import (
+    Count,
+    Date,
+    Flag,
+    Fraction,
+    Name,
+    Position,
+    Seconds,
+    Seed,
+    Text,
+    Tree,
+    Words,
+)
 
 SCHEMA_VERSION = 1
 
@@ -26,20 +40,20 @@ class _Json(BaseModel):
 class MethodInfo(_Json):
     """A method as it ran."""
 
-    name: str
-    title: str
-    authors: str = ""
-    paper: str = ""
-    url: str = ""
-    licence: str = ""
-    hyper_parameters: dict[str, Any] = {}
-    defaults: dict[str, Any] = {}
-    reads_attribute: bool = True
-    starts_from: str | None = None
-    sampler: str = "uniform"
-    source: str = ""
+    name: Name
+    title: Words
+    authors: Words = ""
+    paper: Words = ""
+    url: Words = ""
+    licence: Words = ""
+    hyper_parameters: Tree = {}
+    defaults: Tree = {}
+    reads_attribute: Flag = True
+    starts_from: Name | None = None
+    sampler: Name = "uniform"
+    source: Text = ""
     """Text of the method's file."""
-    source_digest: str = ""
+    source_digest: Name = ""
     """SHA-256 over the method's file and the local modules that it imports."""
 
 
@@ -49,12 +63,12 @@ class Cost(_Json):
     Of a sandboxed trial it is the whole container's time, measured outside, and `predict_seconds` is 0.
     """
 
-    fit_seconds: float = 0.0
-    predict_seconds: float = 0.0
-    score_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    device: str = ""
-    trained_parameters: int = 0
+    fit_seconds: Seconds = 0.0
+    predict_seconds: Seconds = 0.0
+    score_seconds: Seconds = 0.0
+    peak_memory_bytes: Count = 0
+    device: Name = ""
+    trained_parameters: Count = 0
 
 
 Obtained = Literal["run", "verified", "reported"]
@@ -65,42 +79,42 @@ its scores; self-reported, taken without recomputing anything."""
 class Record(_Json):
     """record.json: who ran what, on what, with what outcome."""
 
-    schema_version: int = SCHEMA_VERSION
-    id: str
+    schema_version: Count = SCHEMA_VERSION
+    id: Name
     status: Literal["done", "failed"]
-    protocol: str
+    protocol: Name
     method: MethodInfo
-    attribute: str | None
-    groups: tuple[str, ...]
-    seed: int
-    control: str = ""
+    attribute: Name | None
+    groups: tuple[Words, ...]
+    seed: Seed
+    control: Name = ""
     """Of a control, what is different from the method as it is."""
     obtained: Obtained = "run"
-    started_from: str | None = None
+    started_from: Name | None = None
     """Id of the trial whose weights this one began with."""
-    identity: dict[str, Any]
+    identity: Tree
     """Everything hashed into the id."""
-    scoring: dict[str, Any] = {}
+    scoring: Tree = {}
     """Everything beside the predictions that the scores depend on: masks, structures, the metrics' code."""
-    environment: dict[str, Any] = {}
-    provenance: dict[str, Any] = {}
+    environment: Tree = {}
+    provenance: Tree = {}
     cost: Cost = Cost()
-    finished: str = ""
+    finished: Date = ""
     """UTC, ISO 8601."""
-    error: str = ""
+    error: Words = ""
     """One sentence, for a failed trial; the traceback is in log.txt."""
-    files: dict[str, str] = {}
+    files: Annotated[dict[Name, Name], Field(max_length=100)] = {}
     """SHA-256 of every other file of the record."""
 
 
 class PlanRow(_Json):
     """One cell of the board: this method under this attribute and seed is that trial."""
 
-    method: str
-    attribute: str
-    seed: int
-    trial: str
-    control_of: str = ""
+    method: Name
+    attribute: Name
+    seed: Seed
+    trial: Name
+    control_of: Name = ""
     """Of a control, the method that it is a twin of: such a row is shown under it and never ranked."""
     fold: int = 0
     """Where patients are tested in folds, the fold that this trial tests: the scores of all are pooled."""
@@ -114,24 +128,24 @@ class PlanRow(_Json):
 class Try(_Json):
     """One set of hyper-parameters that `harness tune` tried."""
 
-    hyper_parameters: dict[str, Any]
-    score: float | None = None
+    hyper_parameters: Tree
+    score: Fraction | None = None
     """Mean over attributes and seeds of the ES-Dice on the tuning patients; None where a trial failed."""
-    by_attribute: dict[str, float] = {}
-    error: str = ""
+    by_attribute: Annotated[dict[Name, Fraction], Field(max_length=1_000)] = {}
+    error: Words = ""
 
 
 class Tuned(_Json):
     """How a method's hyper-parameters were chosen: everything tried, the defaults first."""
 
-    budget: int
+    budget: Count
     """Tries that every method was allowed."""
-    seeds: tuple[int, ...]
-    patients: int
+    seeds: tuple[Seed, ...]
+    patients: Count
     """Training patients that were scored instead of test patients."""
-    source_digest: str
+    source_digest: Name
     tries: tuple[Try, ...]
-    chosen: int
+    chosen: Position
     """Position in `tries`."""
 
     @model_validator(mode="after")
@@ -149,41 +163,56 @@ class Tuned(_Json):
 class BrokenPlugin(_Json):
     """A plugin that could not be imported, and why."""
 
-    name: str
-    file: str
-    error: str
+    name: Name
+    file: Name
+    error: Words
 
 
 class Withdrawal(_Json):
-    """A row that was taken off a board: who reads the board is told."""
+    """A row that was taken off a board, or replaced by its submitter: who reads the board is told."""
 
-    method: str
-    when: str
+    method: Name
+    when: Date
     """UTC, ISO 8601."""
-    why: str
+    why: Words
+    who: Name = ""
+    what: Literal["withdrawn", "corrected"] = "withdrawn"
+
+
+class Arrival(_Json):
+    """Where a submitted row comes from."""
+
+    when: Date
+    """The day on which it came to the board first, UTC."""
+    digest: Name
+    """SHA-256 of the submission's manifest, which has those of all its files."""
+    key: Name = ""
+    """Fingerprint of the key that signed it, "" for none."""
 
 
 class ProtocolRecord(_Json):
     """protocol.json of ROOT/protocols/KEY: one board."""
 
-    schema_version: int = SCHEMA_VERSION
-    name: str
+    schema_version: Count = SCHEMA_VERSION
+    name: Name
     """The board's key: the protocol's name, or name@digest where an earlier protocol has the name."""
-    digest: str
-    protocol: dict[str, Any]
+    digest: Name
+    protocol: Tree
     """The whole protocol, as `Protocol.model_dump` gives it."""
-    cohort: dict[str, Any]
+    cohort: Tree
     """title, licence, citation, digest, publish_images, n_samples, n_patients."""
-    groups: dict[str, tuple[str, ...]]
+    groups: dict[Name, tuple[Words, ...]]
     """Attribute to its groups, in the order of the board."""
-    command: str
+    command: Text
     """The command that reproduces the board."""
     plan: tuple[PlanRow, ...] = ()
     broken: tuple[BrokenPlugin, ...] = ()
     tuned: dict[str, Tuned] = {}
     """Method to how its hyper-parameters were chosen; the others have those of the protocol or their own."""
     withdrawn: tuple[Withdrawal, ...] = ()
-    """Rows that were taken off, in their order."""
+    """Rows that were taken off or corrected, in their order."""
+    arrivals: dict[Name, Arrival] = {}
+    """Submitted method to where it comes from."""
 
     @model_validator(mode="after")
     def _of_a_protocol(self) -> ProtocolRecord:

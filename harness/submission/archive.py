@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import struct
 import zipfile
@@ -12,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from harness.errors import HarnessError
-from harness.store import PlanRow, Tuned, names
+from harness.errors import HarnessError, plain
+from harness.plugin import naming
+from harness.store import PlanRow, Tuned, formats, names
+from harness.store.values import Name, unseen
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -27,6 +30,12 @@ MOST_BYTES = 1 << 30
 """Of the whole file. Members are stored, not compressed, so nothing in it can be larger than it."""
 MOST_MEMBERS = 20_000
 MOST_JSON = 8 << 20
+MOST_LEVELS = 12
+
+# Of a member's name, and of what the directory of a zip holds beside it.
+_MOST_NAME, _ENTRY = 1_000, 46
+_END, _END64 = b"PK\x05\x06", b"PK\x06\x07"
+_END_SIZE, _END64_SIZE = 22, 20
 
 _SOURCE = re.compile(r"source(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){1,8}")
 _RECORD = re.compile(rf"records/[0-9a-f]{{20}}/({'|'.join(map(re.escape, names.RECORD_FILES))})")
@@ -38,23 +47,28 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _UNREADABLE = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error)
 
 
+Model = TypeVar("Model", bound=BaseModel)
+
+
 class Manifest(BaseModel):
     """manifest.json: what was packed, and the SHA-256 of every other member."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)] = SCHEMA_VERSION
-    method: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
-    plugin: str
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION, strict=True)] = SCHEMA_VERSION
+    method: Annotated[str, Field(pattern=f"^{naming.NAME}$")]
+    namespace: Annotated[str, Field(pattern=f"^{naming.NAMESPACE}$")] = naming.GUEST
+    """Of who submits: on a board it stands before the method's name."""
+    plugin: Annotated[str, Field(max_length=_MOST_NAME)]
     """The member that is the method's own file; the others under `source/` are what it imports."""
-    protocol: str
-    protocol_digest: str
+    protocol: Name
+    protocol_digest: Name
     """`harness.running.board.protocol_digest` of protocol and cohort where it was packed."""
-    harness: str
-    plan: tuple[PlanRow, ...]
-    tuned: dict[str, Tuned] = {}
+    harness: Name
+    plan: Annotated[tuple[PlanRow, ...], Field(max_length=MOST_MEMBERS)]
+    tuned: Annotated[dict[Name, Tuned], Field(max_length=100)] = {}
     """How hyper-parameters were chosen, of the method and what it starts from; empty where none were."""
-    members: dict[str, str]
+    members: Annotated[dict[str, Name], Field(max_length=MOST_MEMBERS)]
 
     @field_validator("tuned")
     @classmethod
@@ -93,9 +107,14 @@ class Submission:
 
 def encode(manifest: Manifest, members: Mapping[str, bytes]) -> bytes:
     """Return the zip of a submission: the same members give the same bytes, on any day and machine."""
+    return zipped({MANIFEST: manifest_bytes(manifest), **dict(sorted(members.items()))})
+
+
+def zipped(members: Mapping[str, bytes]) -> bytes:
+    """Return members as a zip, in their order, with nothing in it but their names and bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in [(MANIFEST, manifest_bytes(manifest)), *sorted(members.items())]:
+        for name, data in members.items():
             info = zipfile.ZipInfo(name, _DATE)
             info.create_system, info.external_attr = 3, 0o644 << 16
             archive.writestr(info, data)
@@ -104,7 +123,9 @@ def encode(manifest: Manifest, members: Mapping[str, bytes]) -> bytes:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return a manifest as it stands in the file."""
-    table = manifest.model_dump(mode="json", exclude=None if manifest.tuned else {"tuned"})
+    told = {"tuned"} if not manifest.tuned else set()
+    told |= {"namespace"} if manifest.namespace == naming.GUEST else set()
+    table = manifest.model_dump(mode="json", exclude=told)
     return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -130,21 +151,53 @@ def read(file: Path) -> Submission:
             members = _members(file, archive)
     except _UNREADABLE as error:
         raise HarnessError(f"{file}: not a zip, or damaged ({error}); get the file again.") from None
-    return Submission(_manifest(members.pop(MANIFEST, b""), file), members, raw)
+    manifest = parsed_json(members.pop(MANIFEST, b""), Manifest, f"{file}: {MANIFEST}")
+    return Submission(manifest, members, raw)
 
 
 def load_json(data: bytes, where: str) -> dict[str, Any]:
     """Return a JSON object. Raises HarnessError naming `where` for anything else."""
     try:
-        value = json.loads(data)
+        value = json.loads(data) if len(data) <= MOST_JSON else None
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict) or len(data) > MOST_JSON or _deeper_than(value, 12):
+    if not isinstance(value, dict) or _deeper_than(value, MOST_LEVELS):
         raise HarnessError(
-            f"{where} is missing, or not a JSON object of at most {MOST_JSON >> 20} MiB and 12 levels; pack "
-            "the submission again."
+            f"{where} is missing, or not a JSON object of at most {MOST_JSON >> 20} MiB and {MOST_LEVELS} "
+            "levels; pack the submission again."
         )
     return value
+
+
+def parsed_json(data: bytes, model: type[Model], where: str) -> Model:
+    """Return what a stranger's JSON says, as a model; see `load_json`.
+
+    Raises HarnessError, one sentence, where it does not fit: a value out of range, of another type, or a text
+    with half a character or with what could move a cursor.
+    """
+    load_json(data, where)
+    try:
+        found = model.model_validate_json(data)
+    except ValidationError as error:
+        raise HarnessError(f"{where}: {formats.said(error)}.") from None
+    if place := _moves(found.model_dump(mode="json")):
+        raise HarnessError(f"{where}: {plain(place)[:200]} holds a character that no reader sees.")
+    return found
+
+
+def _moves(value: Any, place: str = "") -> str:
+    """Return where a text has what could move a terminal's cursor or turn a line, "" where none has.
+
+    A method's source is a text of many lines, which pages show as such and terminals not at all.
+    """
+    if isinstance(value, str):
+        return place if unseen(value, "\n\t\r\f" if place == "method.source" else "\n\t") else ""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        where = f"{place}.{key}".removeprefix(".")
+        if (isinstance(key, str) and unseen(key)) or _moves(inner, where):
+            return where if isinstance(key, str) and unseen(key) else _moves(inner, where)
+    return ""
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
@@ -154,24 +207,39 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return levels == 0 or any(_deeper_than(item, levels - 1) for item in inner)
 
 
-def _manifest(data: bytes, file: Path) -> Manifest:
-    table = load_json(data, f"{file}: {MANIFEST}")
-    try:
-        return Manifest.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise HarnessError(
-            f"{file}: {MANIFEST}: {'.'.join(map(str, first['loc']))}: "
-            f"{first['msg'].removeprefix('Value error, ')}; pack it again with "
-            "this version of the harness."
-        ) from None
+def check_directory(tail: bytes, members: int, where: str) -> None:
+    """Raise HarnessError for a zip with more members than there can be; `tail` is at least its last 42 bytes.
+
+    zipfile makes an object of every entry that the directory has, whatever the number beside it says: only
+    the directory's size bounds them. It lies before the last 22 bytes, as in every zip that numpy and
+    `harness pack` write: without a comment, and without the tables of a zip beyond 4 GiB.
+    """
+    end = tail[-_END_SIZE:]
+    if len(end) < _END_SIZE or not end.startswith(_END):
+        raise zipfile.BadZipFile("it does not end as a zip does")
+    if tail[-_END_SIZE - _END64_SIZE :].startswith(_END64):
+        raise zipfile.BadZipFile("it is in the format of zips beyond 4 GiB")
+    count, size = struct.unpack_from("<HI", end, 10)
+    if count > members:
+        raise HarnessError(f"{where}: {count} members, more than {members}; nothing was read.")
+    if size > members * (_ENTRY + _MOST_NAME):
+        raise HarnessError(f"{where}: its directory is that of more than {members}; nothing was read.")
 
 
 def _raw(file: Path) -> bytes:
     try:
-        if file.stat().st_size > MOST_BYTES:
+        if not file.is_dir() and not file.is_file() and file.exists():
+            raise HarnessError(f"{file}: no regular file; give the file that `harness pack` wrote.")
+        size = file.stat().st_size
+        if size > MOST_BYTES:
             raise HarnessError(f"{file}: larger than {MOST_BYTES >> 20} MiB; a submission holds one method.")
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            opened.seek(-min(size, _END_SIZE + _END64_SIZE), os.SEEK_END)
+            check_directory(opened.read(), MOST_MEMBERS, str(file))
+            opened.seek(0)
+            return opened.read(MOST_BYTES)
+    except zipfile.BadZipFile as error:
+        raise HarnessError(f"{file}: not a zip, or damaged ({error}); get the file again.") from None
     except OSError as error:
         raise HarnessError(f"{file}: {error.strerror}; give the file that `harness pack` wrote.") from None
 

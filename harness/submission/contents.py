@@ -6,16 +6,20 @@ import csv
 import io
 import math
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, plain
 from harness.store import CURVE, SCORES, Record, names
-from harness.submission.archive import load_json
+from harness.store.values import unseen
+from harness.submission.archive import check_directory, parsed_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_LOG = 16 << 20
 """Bytes of a log, and of a learning curve."""
@@ -26,14 +30,33 @@ _LONGEST_NAME = 256
 _FLOATS = tuple(name for name in SCORES if name not in ("sample", "structure", "missed"))
 _FRACTIONS = ("dice", "iou", "nsd")
 
+_FARTHEST = 10_000
+"""More than the distance of any two pixels of the largest grid."""
+
+_MOST_EPOCHS = 1_000_000
+_QUANTITIES = ("loss", "validation_dice")
+
+_METADATA = 64 << 10
+"""Bytes of the footer of scores.parquet: that of ten columns in one group of rows is a few thousand."""
+
+_MOST_GROUPS = 16
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn whatever a library raises over a stranger's bytes into one sentence. Raises HarnessError."""
+    try:
+        yield
+    except Exception as error:  # a dozen types: of zlib, Arrow, Python's parser out of memory
+        if isinstance(error, HarnessError):
+            raise
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise HarnessError(f"{what}: cannot be read: {plain(lines[0][:200])}.") from None
+
 
 def parse_record(data: bytes) -> Record:
     """Return record.json. Raises HarnessError where it does not fit the schema."""
-    try:
-        return Record.model_validate(load_json(data, names.RECORD))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise HarnessError(f"record.json: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    return parsed_json(data, Record, names.RECORD)
 
 
 def parse_predictions(data: bytes, samples: Sequence[str], size: int, n_classes: int) -> np.ndarray:
@@ -72,20 +95,25 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
     import pyarrow.parquet as pq
 
     rows = len(samples) * len(structures)
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+    if len(data) > _METADATA + rows * 8 * _LONGEST_NAME:
+        raise HarnessError("scores.parquet: larger than its rows can be.")
+    if int.from_bytes(data[-8:-4], "little") > _METADATA:
+        raise HarnessError(f"scores.parquet: its footer is larger than {_METADATA >> 10} KiB.")
+    with reading("scores.parquet"):
+        # As a dictionary, a text counts once however many rows repeat it: written out, it may be gigabytes.
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=["sample", "structure"])
         about = file.metadata
-        groups = [about.row_group(i) for i in range(about.num_row_groups)]
+        groups = [about.row_group(i) for i in range(min(about.num_row_groups, _MOST_GROUPS + 1))]
         if tuple(file.schema_arrow.names) != SCORES or about.num_rows != rows:
             raise HarnessError(
                 f"scores.parquet: {about.num_rows} rows of {', '.join(file.schema_arrow.names)[:200]}; "
                 f"a record has {rows} rows of {', '.join(SCORES)}."
             )
+        if len(groups) > _MOST_GROUPS:
+            raise HarnessError(f"scores.parquet: more than {_MOST_GROUPS} groups of rows.")
         if sum(group.total_byte_size for group in groups) > _HEADER + rows * 8 * _LONGEST_NAME:
             raise HarnessError("scores.parquet: unpacks to far more than its rows can hold.")
-        table = file.read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise HarnessError(f"scores.parquet: cannot be read: {str(error).splitlines()[0][:200]}.") from None
+        table = _written_out(file.read(use_threads=False), rows)
     for name in SCORES:
         if table.schema.field(name).type != _kind(name):
             raise HarnessError(f"scores.parquet: column {name} is {table.schema.field(name).type}.")
@@ -101,10 +129,28 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
     return frame
 
 
+def _written_out(table: pa.Table, rows: int) -> pa.Table:
+    """Return a table whose texts are texts again, once none of them is longer than a name."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if table.num_rows != rows:
+        raise HarnessError(f"scores.parquet: has {table.num_rows} rows where its footer says {rows}.")
+    for name in ("sample", "structure"):
+        column = table[name]
+        if not pa.types.is_dictionary(column.type):
+            continue
+        for chunk in column.chunks:
+            if (pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0) > 4 * _LONGEST_NAME:
+                raise HarnessError("scores.parquet: unpacks to far more than its rows can hold.")
+        table = table.set_column(SCORES.index(name), name, column.cast(column.type.value_type))
+    return table
+
+
 def _check_range(frame: pd.DataFrame) -> None:
     for name in _FLOATS:
         values = frame[name].to_numpy(float)
-        possible = (values >= 0) & (values <= (1 if name in _FRACTIONS else np.finfo(float).max))
+        possible = (values >= 0) & (values <= (1 if name in _FRACTIONS else _FARTHEST))
         if name == "vcdr_error":
             possible |= np.isnan(values)
         if not possible.all():
@@ -118,24 +164,32 @@ def parse_curve(data: bytes) -> pd.DataFrame:
     """Return curve.csv, columns `CURVE`. Raises HarnessError for other columns or what is no number."""
     if len(data) > MOST_LOG:
         raise HarnessError(f"curve.csv: larger than {MOST_LOG >> 20} MiB.")
-    try:
-        rows = list(csv.reader(io.StringIO(data.decode())))
-        if not rows or tuple(rows[0]) != CURVE:
+    with reading("curve.csv"):
+        rows = csv.reader(io.StringIO(data.decode()))
+        if tuple(next(rows, ())) != CURVE:
             raise HarnessError(f"curve.csv: its columns are not {', '.join(CURVE)}.")
-        values = [(int(epoch), quantity, a, g, float(value)) for epoch, quantity, a, g, value in rows[1:]]
-    except (ValueError, csv.Error) as error:
-        raise HarnessError(f"curve.csv: not a learning curve: {str(error)[:200]}.") from None
+        values = [_curve_row(*row) for row in rows]
     frame = pd.DataFrame(values, columns=list(CURVE))
     if not np.isfinite(frame["value"].to_numpy(float)).all():
         raise HarnessError("curve.csv: a value is not finite.")
     return frame
 
 
+def _curve_row(
+    epoch: str, quantity: str, attribute: str, group: str, value: str
+) -> tuple[int, str, str, str, float]:
+    if not 0 <= int(epoch) <= _MOST_EPOCHS or quantity not in _QUANTITIES:
+        raise HarnessError(f"curve.csv: epoch {epoch[:40]!r} of {quantity[:40]!r} is none of a training.")
+    if max(len(attribute), len(group)) > _LONGEST_NAME or unseen(attribute + group):
+        raise HarnessError("curve.csv: a name is endless, or holds a character that no reader sees.")
+    return int(epoch), quantity, attribute, group, float(value)
+
+
 def parse_log(data: bytes) -> str:
-    """Return log.txt, what is no UTF-8 replaced. Raises HarnessError for one that is too large."""
+    """Return log.txt, what is no UTF-8 or moves a cursor replaced. Raises HarnessError for one too large."""
     if len(data) > MOST_LOG:
         raise HarnessError(f"log.txt: larger than {MOST_LOG >> 20} MiB.")
-    return data.decode(errors="replace")
+    return plain(data.decode(errors="replace").replace("\r", "\n"), "\n\t")
 
 
 def _kind(name: str) -> object:
@@ -145,22 +199,13 @@ def _kind(name: str) -> object:
 
 
 def _arrays(data: bytes, limits: dict[str, int]) -> dict[str, np.ndarray]:
-    try:
+    with reading("predictions.npz"):
+        check_directory(data, len(limits) + 1, "predictions.npz")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = sorted(archive.namelist())
             if names != sorted(limits):
                 raise HarnessError(f"predictions.npz: holds {str(names)[:200]}, not samples and labels.")
             return {name: _array(_bounded(archive, name, most), name) for name, most in limits.items()}
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        zlib.error,
-    ) as error:
-        raise HarnessError(f"predictions.npz: cannot be read: {str(error)[:200]}.") from None
 
 
 def _bounded(archive: zipfile.ZipFile, name: str, most: int) -> bytes:

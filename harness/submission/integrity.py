@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from harness import identity
 from harness.errors import HarnessError
+from harness.plugin import discovery
+from harness.plugin import naming as names_of
 from harness.store import names
 from harness.submission import archive, contents
 from harness.submission.archive import PROTOCOL
@@ -157,6 +159,39 @@ def _alike(one: str, other: str) -> bool:
         return identity.meaning(one.encode(), "one") == identity.meaning(other.encode(), "other")
     except (SyntaxError, UnicodeEncodeError):
         return False
+
+
+def naming(case: Case) -> Iterator[Finding]:
+    """A submission speaks of itself alone, under a name and a title that nobody takes for another's."""
+    manifest = case.submission.manifest
+    own = {manifest.method} | {parsed.record.method.starts_from for parsed in case.parsed.values()}
+    try:
+        _check_names(case)
+    except HarnessError as error:
+        yield Finding("names", "failed", str(error))
+        return
+    if any(parsed.record.control for parsed in case.parsed.values()):
+        yield Finding("names", "failed", "a record says that it is the control of another method")
+    elif other := sorted(manifest.tuned.keys() - own):
+        yield Finding("names", "failed", f"the manifest's tuning speaks of '{other[0]}', another method")
+    else:
+        yield Finding("names", "confirmed", f"'{manifest.method}' and its title are no shipped method's")
+
+
+def _check_names(case: Case) -> None:
+    manifest = case.submission.manifest
+    shipped = discovery.shipped()
+    digest = identity.digest_texts(case.submission.source)
+    mine = {name for name, one in shipped.items() if identity.method_digest(one.file) == digest}
+    others = {name: title for name, title in discovery.titles().items() if name not in mine}
+    if other := names_of.like(manifest.method, {*others, *mine} - (mine & {manifest.method})):
+        raise HarnessError(f"the name '{manifest.method}' is taken by the shipped method '{other}'")
+    if names_of.like(manifest.namespace, (*shipped, *names_of.RESERVED)):
+        raise HarnessError(f"the namespace '{manifest.namespace}' is taken")
+    titles = {parsed.record.method.title for parsed in case.parsed.values()}
+    if len(titles) != 1:
+        raise HarnessError("its records have several titles; a method has one")
+    names_of.check_title(titles.pop(), others)
 
 
 def ids(case: Case) -> Iterator[Finding]:

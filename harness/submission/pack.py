@@ -8,6 +8,7 @@ from pathlib import Path
 import harness
 from harness import identity
 from harness.errors import HarnessError
+from harness.plugin import naming
 from harness.plugin.discovery import Plugin
 from harness.running import provenance
 from harness.running.board import protocol_digest
@@ -16,11 +17,11 @@ from harness.store import Store, files, names
 from harness.submission.archive import PROTOCOL, Manifest, digests, encode, has_place
 
 
-def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
+def pack(prepared: Prepared, plugin: Plugin, command: str, namespace: str = naming.GUEST) -> bytes:
     """Return the bytes of a submission: the method's source, its records and the protocol.
 
-    `command` is what runs the trials, named in errors. Raises HarnessError where a trial is missing,
-    failed, changed since it ran, or was not run here.
+    `command` is what runs the trials, named in errors; `namespace` is the submitter's. Raises HarnessError
+    where a trial is missing, failed, changed since it ran, or was not run here.
     """
     if prepared.broken:
         raise HarnessError(prepared.broken[0].error)
@@ -37,6 +38,7 @@ def pack(prepared: Prepared, plugin: Plugin, command: str) -> bytes:
         members |= _record(prepared.store, trial)
     manifest = Manifest(
         method=plugin.name,
+        namespace=namespace,
         plugin=next(name for name, path in _places(plugin.file).items() if path == plugin.file.resolve()),
         protocol=prepared.protocol.name,
         protocol_digest=protocol_digest(prepared.protocol, prepared.cohort),
@@ -89,7 +91,7 @@ def source_members(file: Path) -> dict[str, bytes]:
             f"{odd[0]}: cannot be packed under this name; rename the file to "
             "letters a to z, digits, '_', '-' and '.'."
         )
-    return {name: path.read_bytes() for name, path in places.items()}
+    return {name: identity.read(path) for name, path in places.items()}
 
 
 def _places(file: Path) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from harness.running.prepare import Prepared, prepare
 from harness.running.schedule import embed_cohort, execute
 from harness.running.trial import Paths, run_logged
 from harness.sandbox.runs import Sandbox
-from harness.store import Record, names
+from harness.store import Record, leases, names
 from harness.submission.archive import Submission
 from harness.submission.contents import parse_curve
 from harness.submission.findings import Finding, Parsed, Report
@@ -44,8 +43,8 @@ def rerun(
     if seed not in yardstick.protocol.seeds:
         seeds = ", ".join(map(str, yardstick.protocol.seeds))
         raise HarnessError(f"--rerun {seed}: the protocol's seeds are {seeds}.")
-    with tempfile.TemporaryDirectory(prefix="harness-rerun-") as folder:
-        prepared = _prepare(submission, yardstick, seed, Path(folder), paths, box)
+    with leases.leased("rerun") as folder:
+        prepared = _prepare(submission, yardstick, seed, folder, paths, box)
         outcome = _execute(prepared, device, box)
         trials = {(row.attribute, row.seed): row.trial for row in prepared.plan.rows if _own(row, submission)}
         rows = [row for row in submission.manifest.plan if row.seed == seed]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from harness.submission import agreement, integrity, origin
 from harness.submission.archive import Submission
+from harness.submission.ceiling import ceiling
 from harness.submission.findings import Case, Finding, Report
 from harness.submission.yardstick import Yardstick
 
@@ -16,7 +17,7 @@ STAGES: tuple[tuple[Check, ...], ...] = (
     (integrity.protocol, integrity.coverage),
     (integrity.schema,),
     (integrity.files, integrity.source, integrity.ids),
-    (agreement.records,),
+    (integrity.naming, agreement.records),
     (agreement.stated_identity, origin.origin, agreement.curves, agreement.scores, agreement.provenance),
 )
 """Checks in the order in which each may build on those of the stages before it."""
@@ -30,9 +31,27 @@ def verify(submission: Submission, yardstick: Yardstick) -> Report:
     """
     report = Report()
     case = Case(submission, yardstick, report.parsed)
+    most = _most_memory(case)
+    try:
+        with ceiling(most):
+            _in_stages(case, report)
+    except MemoryError:
+        why = f"reading it takes more memory than any such submission: over {most >> 20} MiB"
+        report.findings.append(Finding("file", "failed", why))
+    return report
+
+
+def _in_stages(case: Case, report: Report) -> None:
     for stage in STAGES:
         for check in stage:
             report.findings += check(case)
         if report.failed:
-            return report
-    return report
+            return
+
+
+def _most_memory(case: Case) -> int:
+    """Return the bytes that verifying may take: what an honest submission of this protocol may, twice."""
+    protocol = case.yardstick.protocol
+    trials = len(protocol.attributes) * len(protocol.seeds)
+    labels = len(case.yardstick.samples) * protocol.cohort.size**2
+    return (512 << 20) + 2 * len(case.submission.raw) + 2 * (trials + 4) * labels

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import equity
+from harness.identity import data_digest
 from harness.store import MethodInfo
+from harness.store.names import PREDICTIONS
 from leaderboard.compute.sections import Section
-from leaderboard.read.boards import Board
+from leaderboard.read.boards import Board, Entry, readable
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,40 @@ def command(board: Board, method: str) -> str:
     """Return the command that runs a method's trials again; capitals stand for what the reader must give."""
     entry = board.entries[method]
     here = all(entry.obtained(attribute) in ("run", None) for attribute in board.attributes)
-    parts = ["harness run", shlex.quote(method) if here else f"path/to/{shlex.quote(method)}.py"]
+    # A submitted method stands here under its namespace, which is no part of its file's name.
+    file = method.partition(".")[2] if method in board.record.arrivals else method
+    parts = ["harness run", shlex.quote(method) if here else f"path/to/{shlex.quote(file)}.py"]
     parts.append(f"--protocol {shlex.quote(board.name)}")
     if method in board.record.tuned:
         parts.append("--tuned TUNED.json")
     return with_data(board, " ".join(parts))
+
+
+def origins(board: Board, entry: Entry) -> list[tuple[str, str, bool]]:
+    """Return where a method's row comes from, as (what, value, whether that is a digest).
+
+    Of a submission when it came first, what was packed and who signed it; of every method the digest of its
+    predictions, and which others have the same predictions or the same source under another name.
+    """
+    found = []
+    if arrival := board.record.arrivals.get(entry.name):
+        found += [("First on this board", arrival.when, False), ("Packed as", arrival.digest, True)]
+        found.append(("Signed by", arrival.key or "nobody", bool(arrival.key)))
+    if predictions := _predictions(entry):
+        found.append(("Predictions", data_digest(sorted(predictions)), True))
+    alike = {
+        "Same predictions as": {name for one in predictions for name in board.with_predictions[one]},
+        "Same source as": board.with_source.get(entry.info.source_digest, set()),
+    }
+    for what, names in alike.items():
+        if others := sorted(names - {entry.name}):
+            found.append((what, readable(", ".join(others)), False))
+    return found
+
+
+def _predictions(entry: Entry) -> set[str]:
+    records = [record for record in entry.records.values() if record is not None]
+    return {digest for one in records if (digest := one.files.get(PREDICTIONS))}
 
 
 def with_data(board: Board, command: str) -> str:

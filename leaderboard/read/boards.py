@@ -15,6 +15,7 @@ import pyarrow as pa
 from harness import equity
 from harness.errors import HarnessError
 from harness.store import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
+from harness.store.names import PREDICTIONS as PREDICTIONS_FILE
 from harness.store.names import SCORES as SCORES_FILE
 from leaderboard.parallel import mapped, shared
 from leaderboard.spared import Spared
@@ -204,6 +205,25 @@ class Board:
         while origin is not None and (before := self._by_id.get(origin)) is not None:
             seconds, origin = seconds + before.cost.fit_seconds, before.started_from
         return record.cost.model_copy(update={"fit_seconds": seconds})
+
+    @cached_property
+    def with_predictions(self) -> dict[str, set[str]]:
+        """Digest of a trial's predictions to the methods that have a trial with these."""
+        found: dict[str, set[str]] = {}
+        for name, entry in self.entries.items():
+            for record in entry.records.values():
+                if record is not None and (digest := record.files.get(PREDICTIONS_FILE)):
+                    found.setdefault(digest, set()).add(name)
+        return found
+
+    @cached_property
+    def with_source(self) -> dict[str, set[str]]:
+        """Digest of a method's source to the methods that have it."""
+        found: dict[str, set[str]] = {}
+        for name, entry in self.entries.items():
+            if digest := entry.info.source_digest:
+                found.setdefault(digest, set()).add(name)
+        return found
 
     @cached_property
     def _by_id(self) -> dict[str, Record]:

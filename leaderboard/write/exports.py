@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from harness import equity
 from harness.identity import data_digest
-from harness.store import Record
+from harness.store import Record, Withdrawal
 from leaderboard.compute import columns, facts, words
 from leaderboard.compute.across import Across
 from leaderboard.compute.results import Result
@@ -34,6 +34,7 @@ _COUNTS = (
     *("patients", "samples", "rank", "rank_low", "rank_high"),
     *("views", "rank_low_views", "rank_high_views"),
 )
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _ABOUT = ("protocol", "attribute", "structure", "metric", "method", "status", "obtained")
 CSV = (*_ABOUT, *(column for column in equity.TIDY if column != "method"))
@@ -181,6 +182,7 @@ class ProtocolResult(_Json):
     protocol: dict[str, Any]
     command: str
     broken: dict[str, str] = Field(description="plugins that could not be imported, and why")
+    withdrawn: list[Withdrawal] = Field([], description="rows that were taken off or corrected, and why")
     sections: list[SectionResult]
     across: list[AcrossResult] = Field(
         [],
@@ -242,10 +244,17 @@ def csv_rows(board: Board, section: Section) -> pd.DataFrame:
     )
     for column in _WORDS:
         frame[column] = frame[column].astype(object).fillna("").astype(str)
+    for column in (*_ABOUT, *_WORDS):
+        frame[column] = frame[column].map({text: no_formula(text) for text in frame[column].unique()})
     for column in set(equity.TIDY) - {"method", "better", *_WORDS, *_COUNTS}:
         frame[column] = _rounded(frame[column])
     frame["better"] = [None if pd.isna(value) else bool(value) for value in frame["better"]]
     return frame.astype(dict.fromkeys(_COUNTS, "Int64"))
+
+
+def no_formula(text: str) -> str:
+    """Return a cell's text; one that a spreadsheet would take for a formula gets an apostrophe."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _rounded(column: pd.Series) -> np.ndarray:
@@ -270,6 +279,7 @@ def _protocol(result: Result, spared: Spared) -> ProtocolResult:
         protocol=record.protocol,
         command=record.command,
         broken={plugin.name: plugin.error for plugin in record.broken},
+        withdrawn=list(record.withdrawn),
         sections=[spared.build(_place(result, one), part, None) or _bare(one) for one, part in parts],
         across=_across(result.across),
     )

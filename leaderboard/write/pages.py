@@ -22,7 +22,7 @@ from leaderboard.compute.stability import Stability
 from leaderboard.draw.cases import Gallery
 from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
-from leaderboard.read.boards import Entry
+from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
 from leaderboard.write import citations, payload
 from leaderboard.write.addresses import BoardPage, slug, web_address
@@ -76,6 +76,7 @@ def environment() -> jinja2.Environment:
     env.globals["METRICS"] = METRICS
     env.globals["web_address"] = web_address
     env.globals["min_patients"] = MIN_PATIENTS
+    env.globals["readable"] = readable
     return env
 
 
@@ -238,6 +239,7 @@ def _method_values(
         "address": web_address(entry.info.url),
         "hyper_parameters": facts.hyper_parameters(entry.info),
         "command": facts.command(board, entry.name),
+        "origins": facts.origins(board, entry),
         "standings": [(section, section.row(entry.name)) for section in ranking],
         "attributes": [_by_attribute(store, page, entry, section) for section in ranking],
         "badges": spared.build("Badges", partial(_badges, env, folder, page, entry), []),

@@ -27,3 +27,15 @@ def test_neither_the_cohorts_sources_nor_its_options_nor_the_test_rows_go_in(tmp
     test = subjects[subjects["split"] == "test"].drop(columns="split").replace("", None)
     assert len(test) == len(inputs.cohort.rows("test"))
     assert test.isna().all(axis=None)
+
+
+def test_a_container_sees_files_of_its_job_alone_where_the_disk_allows(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "images.npy").write_bytes(b"pixels")
+    job = tmp_path / "job"
+    (job / "plugin").mkdir(parents=True)
+    given = {"cohort/images.npy": tmp_path / "home" / "images.npy", "plugin": job / "plugin"}
+    found = staging.nearby(given, job)
+    assert all(path.is_relative_to(job) for path in found.values())
+    assert found["cohort/images.npy"].read_bytes() == b"pixels"
+    assert found["plugin"] == job / "plugin"

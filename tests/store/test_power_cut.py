@@ -298,7 +298,9 @@ def a_submission(ran: Ran) -> Scenario:
 
     def act(folder: Path) -> None:
         store = Store(folder / "runs")
-        if not any(row.method == "my-method" for row in store.protocol("tiny").plan):  # else it is refused
+        if not any(
+            row.method == "guest.my-method" for row in store.protocol("tiny").plan
+        ):  # else it is refused
             submit(ran.submission.manifest, report, measured, ran.paths(folder))
 
     def look(folder: Path) -> Parts:

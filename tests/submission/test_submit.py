@@ -24,7 +24,7 @@ from harness.running.prepare import prepare
 from harness.running.trial import Paths
 from harness.store import Store
 from harness.submission import pack, yardstick
-from harness.submission.submit import submit
+from harness.submission.submit import rows_of, submit
 from harness.submission.verify import verify
 
 
@@ -54,7 +54,7 @@ def test_a_verified_submission_joins_the_board_and_says_so(world, board, tmp_pat
     before = board.protocol("tiny")
     assert submitted(world, board.root) == "verified"
     after = board.protocol("tiny")
-    assert after.plan == before.plan + world.submission.manifest.plan
+    assert after.plan == before.plan + rows_of(world.submission.manifest)
     assert after.command == before.command
     for row in world.submission.manifest.plan:
         assert board.record(row.trial).obtained == "verified"
@@ -67,7 +67,7 @@ def test_a_verified_submission_joins_the_board_and_says_so(world, board, tmp_pat
     leaderboard.build(board.root, tmp_path / "site")
     (built,) = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["protocols"]
     obtained = {m["method"]: m["obtained"] for m in built["sections"][0]["methods"]}
-    assert obtained == {"erm": "run", "my-method": "verified"}
+    assert obtained == {"erm": "run", "guest.my-method": "verified"}
 
 
 def test_a_submission_to_an_empty_store_begins_a_board(world, tmp_path):
@@ -83,7 +83,7 @@ def files(store: Store) -> dict[str, bytes]:
 def test_a_submission_is_added_once(world, tmp_path):
     submitted(world, tmp_path)
     before = files(Store(tmp_path))
-    with pytest.raises(HarnessError, match="the board has a method 'my-method'"):
+    with pytest.raises(HarnessError, match="the board has a method 'guest.my-method'"):
         submitted(world, tmp_path)
     assert files(Store(tmp_path)) == before
 
@@ -122,11 +122,11 @@ def test_a_protocol_that_was_renamed_since_is_the_same_protocol(world, tmp_path)
 
 def test_a_method_of_the_board_is_not_replaced_by_another_of_its_name(world, board):
     shown = board.protocol("tiny")
-    rows = tuple(row.model_copy(update={"method": "my-method"}) for row in shown.plan)
+    rows = tuple(row.model_copy(update={"method": "guest.my-method"}) for row in shown.plan)
     path = board.root / "protocols" / "tiny" / "protocol.json"
     path.write_text(shown.model_copy(update={"plan": rows}).model_dump_json())
     before = files(board)
-    with pytest.raises(HarnessError, match="the board has a method 'my-method'"):
+    with pytest.raises(HarnessError, match="the board has a method 'guest.my-method'"):
         submitted(world, board.root)
     assert files(board) == before
 
@@ -189,7 +189,7 @@ def test_from_pack_to_board_on_the_command_line(world, tmp_path):
     assert "verified; the scores follow from the predictions" in done.output
     done = harness("submit", file, *protocol, "--runs", runs, *cache)
     assert done.exit_code == 0
-    assert "Added 2 records of 'my-method'" in done.output
+    assert "Added 2 records of 'guest.my-method'" in done.output
     assert "marked: verified from predictions" in done.output
     pack.write(forged(world.submission, scores=better).raw, tmp_path / "mine.zip")
     done = harness("verify", file, *protocol, *cache)

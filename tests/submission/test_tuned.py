@@ -46,7 +46,7 @@ def test_a_tuned_method_is_verified_and_the_board_says_how_it_was_tuned(submissi
     report = verify(submission, world.yardstick)
     assert not report.failed
     submit(submission.manifest, report, world.yardstick, Paths(tmp_path, None, world.paths.cache))
-    assert Store(tmp_path).protocol("tiny").tuned == {"my-method": tuned}
+    assert Store(tmp_path).protocol("tiny").tuned == {"guest.my-method": tuned}
 
 
 def test_it_is_packed_on_the_command_line_with_the_file_that_it_was_run_with(

@@ -1,0 +1,47 @@
+"""A repository for submissions to a board: one folder each, a workflow that verifies, a reviewer's page."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import harness
+from harness.errors import HarnessError
+from harness.protocol import Protocol
+from harness.store import files
+
+_PLACES = {
+    "README.md": "README.md.txt",
+    "REVIEWING.md": "REVIEWING.md.txt",
+    "signers": "signers.txt",
+    ".github/workflows/verify.yml": "verify.yml.txt",
+    ".github/verify.sh": "verify.sh.txt",
+    "submissions/.gitkeep": "",
+}
+"""Path in the repository to the template that it is made from, "" for an empty file."""
+
+
+def init(folder: Path, protocol: Protocol) -> list[str]:
+    """Fill a new folder with the files of a submissions repository; return their paths.
+
+    Raises HarnessError for a folder that holds something.
+    """
+    # What `git init` made is no content yet.
+    if folder.exists() and any(path.name != ".git" for path in folder.iterdir()):
+        raise HarnessError(f"{folder}: is not empty; give a new folder.")
+    values = {"protocol": protocol.name, "seed": protocol.seeds[0], "version": harness.__version__}
+    for name, template in _PLACES.items():
+        path = folder / name
+        files.make(path.parent)
+        files.write(path, _filled(template, values).encode() if template else b"")
+        if path.suffix == ".sh":
+            path.chmod(0o755)
+    return list(_PLACES)
+
+
+def _filled(name: str, values: dict[str, object]) -> str:
+    """Return a template with its values; whatever else has braces is a shell's or the workflow's."""
+    text = (resources.files("harness.submission") / "templates" / name).read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    return text

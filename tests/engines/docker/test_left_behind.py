@@ -1,0 +1,74 @@
+"""A run that is killed at any moment leaves nothing behind once the next one has started."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tomli_w
+from tiny import PROTOCOL
+
+from harness.sandbox import engine, reaping
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def place(image, tmp_path_factory):
+    """A protocol that trains long enough to be killed, and a temporary folder of its own."""
+    folder = tmp_path_factory.mktemp("killed")
+    table = PROTOCOL | {"attributes": {"race": {}}, "seeds": [0]}
+    table |= {"recipe": PROTOCOL["recipe"] | {"epochs": 60}}
+    (folder / "tiny.toml").write_text(tomli_w.dumps(table))
+    (folder / "tmp").mkdir()
+    return folder
+
+
+def started(place, *options: str) -> subprocess.Popen:
+    given = ["--protocol", place / "tiny.toml", "--runs", place / "runs", "--cache", place / "cache"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "run",
+        "erm",
+        "--sandbox",
+        "docker",
+        *map(str, given),
+        *options,
+    ]
+    there = os.environ | {"TMPDIR": str(place / "tmp")}
+    return subprocess.Popen([*command, *options], env=there, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def containers(place) -> list[str]:
+    found = engine.connect().containers.list(all=True, filters={"label": reaping.LEASE})
+    return [one.id for one in found if str(place) in one.labels[reaping.LEASE]]
+
+
+def folders(place) -> list[str]:
+    return [path.name for path in (place / "tmp").iterdir() if path.name.startswith("harness-")]
+
+
+def test_nothing_runs_or_lies_about_after_the_next_run_wherever_the_last_was_killed(place):
+    rng, seen = random.Random(19), []
+    for _ in range(10):
+        run = started(place)
+        # From before the engine is asked to well within the training.
+        time.sleep(rng.uniform(1, 25))
+        run.send_signal(rng.choice(SIGNALS))
+        run.wait(60)
+        seen.append((len(containers(place)), len(folders(place))))
+        after = started(place, "--dry-run")
+        assert after.wait(300) == 0, after.stdout.read().decode()
+        assert (containers(place), folders(place)) == ([], [])
+    print("containers and folders that were left, and are gone:", seen)
+    # Else it was killed before it had begun anything, and nothing was shown.
+    assert any(left for left, _ in seen)

@@ -1,0 +1,78 @@
+"""Altered submissions: refused or verified, in one sentence; none with another score; memory stays small.
+
+python -m pytest -s -m slow tests/submission/test_fuzz.py      20,000 of them, with a table
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from mutants import mutant
+
+from harness.errors import HarnessError
+from harness.store import SCORES
+from harness.submission import archive
+from harness.submission.verify import verify
+
+NUMBERS = [name for name in SCORES if name not in ("sample", "structure")]
+
+
+def outcome(place, world, true: set[bytes]) -> str:
+    """Whether a file was refused, failed or verified: with the scores that are true, or this fails."""
+    try:
+        report = verify(archive.read(place), world.yardstick)
+        said = [one.why for one in report.findings]
+    except HarnessError as error:
+        report, said = None, [str(error)]
+    assert not [one for one in said if "\n" in one or not one.isprintable()]
+    if report is None:
+        return "refused"
+    if report.failed:
+        return "failed"
+    assert scores(report.parsed) == true
+    return "verified"
+
+
+def scores(parsed) -> set[bytes]:
+    """The scores of each trial, whatever its id."""
+    return {np.round(one.scores[NUMBERS].to_numpy(float), 9).tobytes() for one in parsed.values()}
+
+
+def fuzzed(world, folder, count: int) -> Counter:
+    honest, found = world.submission, Counter()
+    true = scores(verify(honest, world.yardstick).parsed)
+    for seed in range(count):
+        made = mutant(honest, seed)
+        (folder / "x.zip").write_bytes(made.raw)
+        try:
+            found[made.kind, outcome(folder / "x.zip", world, true)] += 1
+        except BaseException:
+            print(f"the mutant of seed {seed}: {made.kind}")
+            raise
+    return found
+
+
+def test_no_altered_submission_ends_in_a_traceback_or_with_another_score(world, tmp_path):
+    found = fuzzed(world, tmp_path, 200)
+    assert found.total() == 200
+    # What nobody compares (a log, the words about the machine) may be another; most may not.
+    assert sum(count for (_, became), count in found.items() if became == "verified") < 40
+    assert {became for _, became in found} == {"refused", "failed", "verified"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_nor_does_one_of_twenty_thousand(world, tmp_path):
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    found = fuzzed(world, tmp_path, 20_000)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for (kind, became), count in sorted(found.items()):
+        print(f"{kind:12} {became:9} {count:6}")
+    spent = time.process_time() - began
+    print(f"{spent:.0f} s of CPU, at most {peak / 1024:.0f} MiB, {before / 1024:.0f} before")
+    assert found.total() == 20_000
+    assert peak < 1 << 20
