@@ -29,6 +29,7 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.device import prepare_torch
 from harness.training.feed import Feed
 from harness.training.fit import Job, Schedule, fit, trained_state
+from harness.training.side import Assignment, Here
 
 LIMIT = 240.0
 """Seconds for all trainings of these checks; of ERM they take five."""
@@ -123,12 +124,17 @@ class _Bench:
         recipe = bench.PROTOCOL.recipe.model_copy(update={"epochs": epochs, "planned_epochs": LONG})
         rows, found = self.cohort.rows("train"), self.cohort
         codes = found.codes(bench.ATTRIBUTE)[rows]
+        schedule, device = Schedule.of(recipe, finetunes=False), torch.device("cpu")
+        told = Assignment(
+            self.plugin.name, {}, method.task, recipe, schedule.learning_rate, bench.SEED, device
+        )
         return Job(
-            method=method,
+            side=Here(method, told),
+            sampler=method.sampler,
             backbone=backbone,
-            feed=Feed(found.images, found.masks, [], rows, torch.device("cpu")),
+            feed=Feed(found.images, found.masks, [], rows, device),
             recipe=recipe,
-            schedule=Schedule.of(recipe, finetunes=False),
+            schedule=schedule,
             groups=codes if method.reads_attribute else np.full(len(rows), -1),
             codes={bench.ATTRIBUTE: (found.groups[bench.ATTRIBUTE], codes)},
             seed=bench.SEED,

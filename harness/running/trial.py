@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import time
@@ -26,7 +27,7 @@ from harness.running import provenance, scoring
 from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
 from harness.store import Cost, Record, Store, files, formats, names
-from harness.training import embed, origins
+from harness.training import embed, origins, side
 from harness.training.device import device_name, prepare_torch
 from harness.training.fit import CurveRow, Progress
 from harness.training.train import Inputs, Setting, Trained, train_and_predict
@@ -184,7 +185,7 @@ def setting(trial: Trial) -> Setting:
         attribute=trial.attribute,
         seed=trial.seed,
         finetunes=trial.starts_from is not None,
-        sampler=trial.sampler,
+        sampler=trial.sampler or trial.about.sampler,
         shuffled=trial.shuffled,
     )
 
@@ -216,7 +217,8 @@ def train_here(trial: Trial, inputs: Inputs, device: torch.device, work: Path, p
     structures = [trial.protocol.classes(name) for name in trial.protocol.structures]
     validate = validator(told, inputs.cohort, inputs.maps, structures, device)
     checkpoint = work / names.CHECKPOINT
-    trained = train_and_predict(told, method, inputs, device, checkpoint, progress, validate)
+    make = functools.partial(side.build, method)
+    trained = train_and_predict(told, make, inputs, device, checkpoint, progress, validate)
     return Fitted(trained.labels, trained.curve, _cost(trained, device), trained.state)
 
 

@@ -6,6 +6,7 @@ here is trusted by the host: a method shares this process and may do with it wha
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -65,6 +66,7 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     from harness.plugin import discovery
     from harness.protocol import BackboneSpec, Recipe
     from harness.store import names
+    from harness.training import side
     from harness.training.train import Inputs, Setting, train_and_predict
     from harness.training.validate import validator
 
@@ -94,7 +96,13 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     structures = [tuple(classes) for classes in job["structures"]]
     validate = validator(setting, cohort, maps, structures, device)
     trained = train_and_predict(
-        setting, method, inputs, device, WORK / names.CHECKPOINT, lambda *_: None, validate
+        setting,
+        functools.partial(side.build, method),
+        inputs,
+        device,
+        WORK / names.CHECKPOINT,
+        lambda *_: None,
+        validate,
     )
     header = {
         "curve": trained.curve,

@@ -15,12 +15,15 @@ from torch import Tensor
 from harness.backbones.backbone import Backbone
 from harness.errors import TrialError
 from harness.plugin.losses import sample_losses
-from harness.plugin.method import Batch, Method, Output
+from harness.plugin.method import Sampler
 from harness.seeds import generator, seed_everything
-from harness.training.augment import Augmentation, draw
+from harness.training import optimiser
+from harness.training.augment import draw
 from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
+from harness.training.passes import Through, check_slices
 from harness.training.sampling import order
+from harness.training.side import LossSide
 
 if TYPE_CHECKING:
     from harness.protocol import Recipe
@@ -64,12 +67,15 @@ class Schedule:
 class Job:
     """Everything that one training needs.
 
-    groups: int64 [n], the codes of the method's attribute, -1 throughout where it reads none;
+    side: the method, wherever it runs; sampler: draws the batches; groups: int64 [n], the codes of the
+    method's attribute, -1 throughout where it reads none; most: samples whose graph is held at a time, 0
+    for the whole batch;
     codes: groups and codes of every attribute, for the curve; checkpoint: what to resume from;
     validate: gives the validation score of the weights as they are, where there is a validation split.
     """
 
-    method: Method
+    side: LossSide
+    sampler: Sampler
     backbone: Backbone
     feed: Feed
     recipe: Recipe
@@ -81,6 +87,7 @@ class Job:
     checkpoint: Checkpoint
     progress: Progress
     validate: Callable[[Backbone], float] | None = None
+    most: int = 0
 
 
 @dataclass
@@ -105,7 +112,7 @@ def fit(job: Job) -> tuple[list[CurveRow], float]:
     while state.epoch < job.schedule.epochs:
         started = time.monotonic()
         state.curve += _epoch(job, optimizer, state.epoch)
-        job.method.on_epoch_end(state.epoch)
+        job.side.end(state.epoch)
         _validate(job, state)
         state.epoch += 1
         state.seconds += time.monotonic() - started
@@ -143,101 +150,84 @@ def forward(backbone: Backbone, feed: Feed, picks: np.ndarray, bfloat16: bool) -
 def _epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int) -> list[CurveRow]:
     seed_everything("epoch", job.name, job.seed, epoch)
     job.backbone.train()
-    job.method.train()
+    job.side.begin(epoch)
+    check_slices(job.backbone, job.most)
+    through = Through(job.backbone, job.feed, job.recipe.precision == "bfloat16", job.most)
     per_epoch = job.schedule.steps_per_epoch(len(job.feed))
     seen: list[np.ndarray] = []
-    losses: list[Tensor] = []
-    per_sample: list[Tensor] = []
+    taken: list[_Taken] = []
     for i, picks in enumerate(_batches(job, epoch, per_epoch)):
         step = epoch * per_epoch + i
-        _set_rates(optimizer, job, step, per_epoch)
-        batch, output = _run_backbone(job, picks, generator("augment", job.seed, step))
-        loss = _checked(job, job.method.loss(batch, output))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        taken.append(_step(job, optimizer, through, picks, step, _factor(job, step, per_epoch)))
         seen.append(picks)
-        losses.append(loss.detach())
-        per_sample.append(output.losses.detach())
         job.progress("training", step + 1, job.schedule.epochs * per_epoch)
-    _check_finite(job, torch.stack(losses).cpu(), epoch, per_epoch)
-    return _curve_rows(job, epoch, np.concatenate(seen), torch.cat(per_sample).cpu().numpy())
+    _check_finite(job, taken, epoch, per_epoch)
+    losses = torch.cat([one.per_sample for one in taken]).cpu().numpy()
+    return _curve_rows(job, epoch, np.concatenate(seen), losses)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What is kept of a step, on the device: the loss, whether its gradients are finite, each sample's."""
+
+    loss: Tensor
+    finite: Tensor
+    per_sample: Tensor
+
+
+def _step(
+    job: Job, optimizer: torch.optim.Optimizer, through: Through, picks: np.ndarray, step: int, factor: float
+) -> _Taken:
+    """Take one step: forward, the method's gradients at logits and features, and on from there."""
+    drawn = draw(job.recipe.augmentation, len(picks), generator("augment", job.seed, step))
+    made = through.forward(picks, drawn, job.groups[picks])
+    answer = job.side.answer(made.batch, made.logits, made.features, factor)
+    optimiser.scale_rates(optimizer, factor)
+    optimizer.zero_grad(set_to_none=True)
+    made.back(answer.logits, answer.features)
+    optimizer.step()
+    sums = [one.sum() for one in (answer.logits, answer.features) if one is not None]
+    finite = torch.stack([answer.loss.new_ones(()), *sums]).isfinite().all()
+    return _Taken(answer.loss, finite, sample_losses(made.logits, made.batch.masks, job.recipe.dice_weight))
 
 
 def _batches(job: Job, epoch: int, per_epoch: int) -> Iterator[np.ndarray]:
     size = min(job.schedule.batch_size, len(job.feed))
-    picks = order(job.method.sampler, job.groups, per_epoch * size, generator("order", job.seed, epoch))
+    picks = order(job.sampler, job.groups, per_epoch * size, generator("order", job.seed, epoch))
     yield from picks.reshape(per_epoch, size)
 
 
-def _run_backbone(job: Job, picks: np.ndarray, rng: np.random.Generator) -> tuple[Batch, Output]:
-    drawn: Augmentation = draw(job.recipe.augmentation, len(picks), rng)
-    images = drawn.images(job.feed.images(picks))
-    masks = job.feed.masks(picks)
-    with torch.autocast(job.feed.device.type, torch.bfloat16, enabled=job.recipe.precision == "bfloat16"):
-        maps = job.feed.maps(picks, drawn.variants) or job.backbone.encode(images)
-        logits, features = job.backbone.decode(maps)
-    logits, features = logits.float(), features.float()
-    targets = drawn.masks(masks, (logits.shape[-2], logits.shape[-1]))
-    batch = Batch(
-        images=images,
-        masks=targets,
-        groups=torch.from_numpy(job.groups[picks]).to(images.device),
-        samples=torch.from_numpy(picks).to(images.device),
-    )
-    return batch, Output(logits, features, sample_losses(logits, targets, job.recipe.dice_weight))
-
-
-def _checked(job: Job, loss: Any) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.shape != ():
-        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise TrialError(
-            f"{job.name}: {type(job.method).__name__}.loss returned {got}; a method returns one scalar "
-            "tensor. Did you forget .mean()?"
-        )
-    if not loss.requires_grad:
-        raise TrialError(
-            f"{job.name}: {type(job.method).__name__}.loss returned a tensor without a gradient; "
-            "compute it from output.logits, without .detach() or .item()."
-        )
-    return loss
-
-
-def _check_finite(job: Job, losses: Tensor, epoch: int, per_epoch: int) -> None:
-    bad = (~losses.isfinite()).nonzero()
-    if len(bad):
-        step = int(bad[0]) + epoch * per_epoch
-        raise TrialError(
-            f"{job.name}: {type(job.method).__name__}.loss became {losses[bad[0]].item()} at step {step} "
-            f"(epoch {epoch}); look for a division by zero or a logarithm of zero there, or lower the rate."
-        )
+def _check_finite(job: Job, taken: list[_Taken], epoch: int, per_epoch: int) -> None:
+    """Raise TrialError for the first step whose loss or gradient is not finite, once an epoch."""
+    losses, finite = torch.stack([one.loss for one in taken]).cpu(), [bool(one.finite) for one in taken]
+    for i, loss in enumerate(losses):
+        where = f"at step {i + epoch * per_epoch} (epoch {epoch}); "
+        if not loss.isfinite():
+            raise TrialError(
+                f"{job.name}: {job.side.what} became {loss.item()} {where}"
+                "look for a division by zero or a logarithm of zero there, or lower the rate."
+            )
+        if not finite[i]:
+            raise TrialError(
+                f"{job.name}: the gradient of {job.side.what} is not finite {where}"
+                "look for a square root, a norm or a logarithm at zero."
+            )
 
 
 def _optimizer(job: Job) -> torch.optim.Optimizer:
-    own = [group for group in job.method.parameter_groups() if len(group["params"])]
     weights = [p for p in job.backbone.parameters() if p.requires_grad]
-    groups = [{"params": weights}, *own]
-    rate, decay = job.schedule.learning_rate, job.recipe.weight_decay
-    optimizer: torch.optim.Optimizer
-    if job.recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=rate, momentum=job.recipe.momentum, weight_decay=decay)
-    else:
-        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
-    for group in optimizer.param_groups:
-        group["base_lr"] = group["lr"]
-    return optimizer
+    return optimiser.build(job.recipe, [{"params": weights}], job.schedule.learning_rate)
 
 
-def _set_rates(optimizer: torch.optim.Optimizer, job: Job, step: int, per_epoch: int) -> None:
-    """Scale every group's rate: linear warm-up, then `(1 - t / T)^power` as in TransUNet and SAMed."""
+def _factor(job: Job, step: int, per_epoch: int) -> float:
+    """Return what a step's rates are times: linear warm-up, then `(1 - t / T)^power` as in TransUNet."""
     warmup = job.schedule.warmup_steps
     factor = 1.0
     if step < warmup:
         factor = (step + 1) / warmup
     elif job.recipe.schedule == "polynomial":
         factor = (1 - (step - warmup) / (job.schedule.planned_epochs * per_epoch)) ** job.recipe.power
-    for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+    return factor
 
 
 def _validate(job: Job, state: _State) -> None:
@@ -268,7 +258,7 @@ def _content(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> dict[
     return {
         "state": vars(state),
         "backbone": trained_state(job.backbone),
-        "method": job.method.state_dict(),
+        "method": job.side.state(),
         "optimizer": optimizer.state_dict(),
     }
 
@@ -288,11 +278,8 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer) -> _State:
 def _take_up(job: Job, optimizer: torch.optim.Optimizer, content: dict[str, Any]) -> _State:
     """Put everything back as it was saved. Raises whatever comes of what was not."""
     load_trained(job.backbone, content["backbone"])
-    job.method.load_state_dict(content["method"])
-    optimizer.load_state_dict(content["optimizer"])
-    for parameter, moments in optimizer.state.items():
-        if any(one.ndim and one.shape != parameter.shape for one in moments.values() if torch.is_tensor(one)):
-            raise ValueError("its optimiser is of other weights")
+    job.side.resume(content["method"])
+    optimiser.load(optimizer, content["optimizer"])
     state = _State(**content["state"])
     if (type(state.epoch), type(state.curve), type(state.best)) != (int, list, dict):
         raise ValueError("its state is not a training's")

@@ -13,7 +13,7 @@ import torch
 
 from harness import backbones
 from harness.backbones.backbone import Backbone
-from harness.plugin.method import Method, Sampler, Task
+from harness.plugin.method import Sampler, Task
 from harness.seeds import generator, seed_everything
 from harness.store import formats
 from harness.training import origins
@@ -23,6 +23,7 @@ from harness.training.feed import Feed
 from harness.training.fit import CurveRow, Job, Progress, Schedule, fit, load_trained, trained_state
 from harness.training.predict import predict
 from harness.training.sampling import shuffled
+from harness.training.side import Assignment, MakeSide
 
 if TYPE_CHECKING:
     from harness.cohorts.cohort import Cohort
@@ -36,7 +37,8 @@ class Setting:
     """All that a training is told beside its data: what the protocol fixes, and what the trial is.
 
     name: the method's; size: side of images and masks in pixels; attribute: None where the method reads
-    none; sampler: instead of the method's own; shuffled: group labels dealt anew to the training patients.
+    none; sampler: of the training batches; shuffled: group labels dealt anew to the training patients; most:
+    samples of a batch whose graph is held at a time, 0 for all: a machine's affair, and not the trial's.
     """
 
     backbone: BackboneSpec
@@ -48,8 +50,9 @@ class Setting:
     attribute: str | None
     seed: int
     finetunes: bool
-    sampler: Sampler | None = None
+    sampler: Sampler = "uniform"
     shuffled: bool = False
+    most: int = 0
 
     @property
     def bfloat16(self) -> bool:
@@ -105,16 +108,17 @@ def load_origin(backbone: Backbone, file: Path) -> None:
 
 def train_and_predict(
     setting: Setting,
-    method: type[Method],
+    make: MakeSide,
     inputs: Inputs,
     device: torch.device,
     checkpoint: Path,
     progress: Progress,
     validate: Validate | None = None,
 ) -> Trained:
-    """Train the method and predict the test samples; resumes from the file `checkpoint` if it is there.
+    """Train with a method and predict the test samples; resumes from the file `checkpoint` if it is there.
 
-    `validate` gives the validation score of the weights as they are, where there is a validation split.
+    `make` makes the method's side, here or elsewhere, which is given training batches alone; `validate`
+    gives the validation score of the weights as they are, where there is a validation split.
     """
     prepare_torch(setting.recipe.threads)
     backbone = build_backbone(
@@ -123,7 +127,7 @@ def train_and_predict(
     if inputs.origin is not None:
         load_origin(backbone, inputs.origin)
     with Checkpoint(checkpoint) as kept:
-        job = _job(setting, method, inputs, backbone, device, kept, progress, validate)
+        job = _job(setting, make, inputs, backbone, device, kept, progress, validate)
         curve, fit_seconds = fit(job)
         started = time.monotonic()
         cohort = inputs.cohort
@@ -142,7 +146,7 @@ def train_and_predict(
 
 def _job(
     setting: Setting,
-    method: type[Method],
+    make: MakeSide,
     inputs: Inputs,
     backbone: Backbone,
     device: torch.device,
@@ -167,8 +171,18 @@ def _job(
         steps=schedule.epochs * schedule.steps_per_epoch(len(rows)),
         dice_weight=recipe.dice_weight,
     )
+    told = Assignment(
+        name=setting.name,
+        hyper_parameters=setting.hyper_parameters,
+        task=task,
+        recipe=recipe,
+        learning_rate=schedule.learning_rate,
+        seed=setting.seed,
+        device=device,
+    )
     return Job(
-        method=_build_method(setting, method, task).to(device),
+        side=make(told),
+        sampler=setting.sampler,
         backbone=backbone,
         feed=Feed(cohort.images, cohort.masks, inputs.maps, rows, device),
         recipe=recipe,
@@ -180,12 +194,5 @@ def _job(
         checkpoint=checkpoint,
         progress=progress,
         validate=validate,
+        most=setting.most,
     )
-
-
-def _build_method(setting: Setting, method: type[Method], task: Task) -> Method:
-    seed_everything("method", setting.name, setting.seed)
-    built = method(task, **setting.hyper_parameters)
-    if setting.sampler is not None:
-        built.sampler = setting.sampler  # type: ignore[misc]
-    return built

@@ -1,0 +1,123 @@
+"""A batch's way through the backbone and back, whole or slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.backbones.backbone import Backbone
+from harness.errors import HarnessError
+from harness.plugin.method import Batch
+from harness.training import streams
+from harness.training.augment import Augmentation
+from harness.training.feed import Feed
+
+Run = Callable[[np.ndarray], tuple[Tensor, Tensor]]
+"""The logits and features, float32, of some rows of a batch: int64 [k], from 0."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the backbone made of a batch, without its graph, and the way back through it.
+
+    logits: float32 [B, C, h, w]; features: float32 [B, D]; both contiguous; back: takes their gradients,
+    None for none, and adds to those of the backbone's weights.
+    """
+
+    batch: Batch
+    logits: Tensor
+    features: Tensor
+    back: Callable[[Tensor | None, Tensor | None], None]
+
+
+@dataclass(frozen=True)
+class Through:
+    """How a batch goes through a backbone. most: samples at a time whose graph is held, 0 for all."""
+
+    backbone: Backbone
+    feed: Feed
+    bfloat16: bool
+    most: int = 0
+
+    def forward(self, picks: np.ndarray, drawn: Augmentation, groups: np.ndarray) -> Pass:
+        """Take samples of the feed through the backbone under an augmentation.
+
+        picks: int64 [B]; groups: int64 [B], of the picks.
+        """
+        images = drawn.images(self.feed.images(picks))
+
+        def run(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+            index = slice(None) if len(rows) == len(picks) else torch.from_numpy(rows).to(images.device)
+            with torch.autocast(self.feed.device.type, torch.bfloat16, enabled=self.bfloat16):
+                maps = self.feed.maps(picks[rows], drawn.variants[rows])
+                logits, features = self.backbone.decode(maps or self.backbone.encode(images[index]))
+            return logits.float(), features.float()
+
+        sliced = 0 < self.most < len(picks)
+        made = _in_slices(run, len(picks), self.most, self.feed.device) if sliced else _whole(run, len(picks))
+        logits, features, back = made
+        batch = Batch(
+            images=images,
+            masks=drawn.masks(self.feed.masks(picks), (logits.shape[-2], logits.shape[-1])),
+            groups=torch.from_numpy(groups).to(images.device),
+            samples=torch.from_numpy(picks).to(images.device),
+        )
+        return Pass(batch, logits.detach().contiguous(), features.detach().contiguous(), back)
+
+
+def check_slices(backbone: Backbone, most: int) -> None:
+    """Raise HarnessError where slices of a batch would be normalised by their own statistics."""
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    normalised = any(isinstance(one, kind) and one.training for one in backbone.modules())
+    if most and normalised:
+        raise HarnessError(
+            f"--slice {most}: this backbone trains batch normalisation, whose statistics are those of the "
+            "whole batch; leave --slice out, or use a backbone without (sam; mobile-sam but adapt = full)."
+        )
+
+
+def _whole(run: Run, size: int) -> tuple[Tensor, Tensor, Callable[[Tensor | None, Tensor | None], None]]:
+    logits, features = run(np.arange(size))
+    return logits, features, lambda *gradients: _back((logits, features), gradients)
+
+
+def _in_slices(
+    run: Run, size: int, most: int, device: torch.device
+) -> tuple[Tensor, Tensor, Callable[[Tensor | None, Tensor | None], None]]:
+    """Go forward without a graph; on the way back each slice goes forward once more, with one.
+
+    The loss is over the whole batch, so the sum of the slices' gradients is the whole batch's: the gradient
+    cache of Gao et al. (Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, 2021). The
+    second time a slice draws what it drew the first time.
+    """
+    slices = [np.arange(start, min(start + most, size)) for start in range(0, size, most)]
+    drawn, parts = [], []
+    for rows in slices:
+        drawn.append(streams.current(device))
+        with torch.no_grad():
+            parts.append(run(rows))
+
+    def back(*gradients: Tensor | None) -> None:
+        after = streams.current(device)
+        for rows, state in zip(slices, drawn, strict=True):
+            streams.restore(state, device)
+            part = slice(rows[0], rows[-1] + 1)
+            _back(run(rows), tuple(None if one is None else one[part] for one in gradients))
+        streams.restore(after, device)
+
+    logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
+    return logits, features, back
+
+
+def _back(made: tuple[Tensor, Tensor], gradients: tuple[Tensor | None, ...]) -> None:
+    pairs = [
+        (one, gradient)
+        for one, gradient in zip(made, gradients, strict=True)
+        if gradient is not None and one.requires_grad
+    ]
+    if pairs:
+        torch.autograd.backward([one for one, _ in pairs], [gradient for _, gradient in pairs])
