@@ -80,8 +80,8 @@ _EFFECTS: dict[Check, tuple[str, str]] = {
         "Test on more patients: a larger [split] test, or [split] folds, where each is tested once.",
     ),
     "spelling": (
-        "One group is counted as several: each has fewer patients, a gap between them is chance, and ES falls "
-        "with the number of groups.",
+        "One group is counted as several: each has fewer patients, a gap between them is chance, and ES "
+        "falls with the number of groups.",
         "Merge them in [attributes], as said.",
     ),
     "unknown": (
@@ -255,7 +255,8 @@ def _standardised(thumbnails: np.ndarray) -> np.ndarray:
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, length, out=np.zeros_like(flat), where=length > 0)
+    found: np.ndarray = np.divide(flat, length, out=np.zeros_like(flat), where=length > 0)
+    return found
 
 
 def _empty_masks(cohort: Cohort, protocol: Protocol, seen: Survey) -> Iterator[Finding]:
