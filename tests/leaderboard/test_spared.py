@@ -246,7 +246,7 @@ def everything(board):
     """Compute what pages are made of, without a guard; return the section."""
     result = results.of_board(board)
     (section,) = result.sections
-    result.stable(section)
+    result.stability(section)
     for name, entry in board.entries.items():
         seeds.of_method(board, entry, "sex", "lesion")
         controls.of_method(board, name, "sex")
