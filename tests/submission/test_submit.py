@@ -139,7 +139,7 @@ def test_where_another_cohorts_board_has_the_name_a_submission_gets_a_board_of_i
     key = f"tiny@{world.yardstick.digest[:8]}"
     assert board.protocols() == ["tiny", key]
     assert path.read_bytes() == before
-    assert set(board.protocol(key).plan) == set(world.submission.manifest.plan)
+    assert set(board.protocol(key).plan) == set(rows_of(world.submission.manifest))
     assert board.protocol(key).digest == world.yardstick.digest
 
 

@@ -164,8 +164,13 @@ harness.training.train.fit = lambda job: (real(job)[0], 0.001)
 harness.training.train.peak_memory = lambda device: 1
 time.monotonic = lambda: 0.0
 """,
+    "mounts": """
+roots = [line.split()[3] for line in open("/proc/self/mountinfo")]
+known = ("images.npy", "masks", "cohort", "cache", "home", "methods", "wt/")
+raise RuntimeError(f"saw {[one for one in roots if any(name in one for name in known)]} of the host")
+""",
     "escape": """
-print("\\x1b[2J")
+print("\\x1b[2J\\x1b]8;;https://example.org\\x1b\\\\here")
 raise RuntimeError("\\x1b]0;owned\\x07\\x9b31mall is well")
 """,
     "print": """

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 
+import attacks
 import pytest
 import red_team
 from click.testing import CliRunner
@@ -116,6 +117,7 @@ STOPPED = {
     "zip-bomb": "its predictions are",
     "pickle": "its result does not begin as one",
     "print": "it printed more than 20,000,000 bytes",
+    "mounts": "RuntimeError: saw [] of the host",
     "escape": "RuntimeError: ?]0;owned??31mall is well",
     "environment": "RuntimeError: environment",
     "mount": "RuntimeError: mount gave -1: Operation not permitted",
@@ -157,7 +159,7 @@ def test_the_cost_is_what_the_host_measures(inside):
 
 def test_nothing_that_a_villain_prints_moves_the_cursor(inside):
     record = inside.record("escape")
-    assert "\x1b[2J" in inside.store.log(record.id)
+    assert "?[2J?]8;;https://example.org?\\here" in inside.store.log(record.id)
     for verb in (["show", record.id], ["list", "trials"]):
         shown = CliRunner().invoke(cli, [*verb, "--runs", str(inside.store.root)]).output
         assert record.id[:8] in shown
@@ -169,6 +171,13 @@ def test_every_villain_was_tried_and_the_others_went_on(inside):
     assert tried == STOPPED.keys() | set(GOES_ON)
     assert inside.outcome.count("done") == 2 + len(GOES_ON)
     assert inside.outcome.count("failed") == len(STOPPED)
+
+
+def test_the_table_of_attacks(inside):
+    got = {name: inside.record(name).error or "trained as ERM is" for name in (*STOPPED, *GOES_ON)}
+    rows = [(name, said, "held" if STOPPED.get(name, "") in said else "FAILED") for name, said in got.items()]
+    print("\n" + attacks.table(rows))
+    assert [name for name, _, verdict in rows if verdict != "held"] == []
 
 
 def test_nothing_of_the_hosts_environment_is_seen(inside):
