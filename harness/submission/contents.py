@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.store import CURVE, SCORES, Record, names
+from harness.store import CURVE, FALSE_POSITIVE_AREA, SCORES, Record, names
 from harness.submission.archive import load_json
 
 MOST_LOG = 16 << 20
@@ -76,7 +76,8 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
         file = pq.ParquetFile(pa.BufferReader(data))
         about = file.metadata
         groups = [about.row_group(i) for i in range(about.num_row_groups)]
-        if tuple(file.schema_arrow.names) != SCORES or about.num_rows != rows:
+        columns = tuple(file.schema_arrow.names)
+        if columns not in (SCORES, (*SCORES, FALSE_POSITIVE_AREA)) or about.num_rows != rows:
             raise HarnessError(
                 f"scores.parquet: {about.num_rows} rows of {', '.join(file.schema_arrow.names)[:200]}; "
                 f"a record has {rows} rows of {', '.join(SCORES)}."
@@ -86,10 +87,10 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
         table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise HarnessError(f"scores.parquet: cannot be read: {str(error).splitlines()[0][:200]}.") from None
-    for name in SCORES:
+    for name in columns:
         if table.schema.field(name).type != _kind(name):
             raise HarnessError(f"scores.parquet: column {name} is {table.schema.field(name).type}.")
-        if name not in _FLOATS and table[name].null_count:
+        if (name == FALSE_POSITIVE_AREA or name not in _FLOATS) and table[name].null_count:
             raise HarnessError(f"scores.parquet: column {name} has missing values.")
     frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
     due = [(sample, structure) for sample in samples for structure in structures]
@@ -102,7 +103,7 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
 
 
 def _check_range(frame: pd.DataFrame) -> None:
-    for name in _FLOATS:
+    for name in (*_FLOATS, *(one for one in (FALSE_POSITIVE_AREA,) if one in frame)):
         values = frame[name].to_numpy(float)
         possible = (values >= 0) & (values <= (1 if name in _FRACTIONS else np.finfo(float).max))
         if name == "vcdr_error":

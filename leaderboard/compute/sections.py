@@ -72,7 +72,7 @@ def of_board(board: Board) -> list[Section]:
 def one(board: Board, attribute: str, structure: str) -> Section:
     """Compute the table of one attribute and structure."""
     groups = board.record.groups[attribute]
-    known = board.test[attribute].notna()
+    known = board.tested(structure)[attribute].notna()
     tables = {
         metric.key: found
         for metric in METRICS
@@ -85,15 +85,15 @@ def one(board: Board, attribute: str, structure: str) -> Section:
         attribute,
         structure,
         groups,
-        _counts(board, attribute),
+        _counts(board, attribute, structure),
         rows,
         tables,
         baseline=BASELINE if BASELINE in board.entries else None,
     )
 
 
-def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
-    test = board.test
+def _counts(board: Board, attribute: str, structure: str) -> dict[str, tuple[int, int]]:
+    test = board.tested(structure)
     counts = {"": (len(test), int(test["patient"].nunique()))}
     for group in board.record.groups[attribute]:
         own = test[test[attribute] == group]
@@ -106,7 +106,7 @@ def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
 
 def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tables | None:
     values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
-    scores = board.equity_scores(values, attribute, metric.higher_is_better)
+    scores = board.equity_scores(values, attribute, metric.higher_is_better, board.rows(structure))
     claims = board.record.protocol.get("claims", {})
     margin = float(claims.get("equivalence_margin", equity.MARGIN))
     ranked = metric is METRICS[0]
