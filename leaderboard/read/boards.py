@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from harness import equity
 from harness.errors import HarnessError
-from harness.store import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
+from harness.store import Cost, HowTrained, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
 from harness.store.names import PREDICTIONS as PREDICTIONS_FILE
 from harness.store.names import SCORES as SCORES_FILE
 from leaderboard.parallel import mapped, shared
@@ -76,6 +76,13 @@ class Entry:
         """Return how the finished records were obtained, the weakest of them; None where there is none."""
         found = [record.obtained for record in self.done(attribute)]
         return max(found, key=get_args(Obtained).index, default=None)
+
+    def trained(self, attribute: str) -> HowTrained:
+        """Return whose loop trained the finished records, "" where one of them does not tell."""
+        found = {record.trained for record in self.done(attribute)}
+        if "by itself" in found:
+            return "by itself"
+        return "by the harness" if found == {"by the harness"} else ""
 
     def status(self, attribute: str) -> str:
         """Return "done", "partial", "failed" or "not run yet"."""
