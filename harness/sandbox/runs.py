@@ -140,7 +140,7 @@ class Sandbox:
             most = results.most_bytes(one, inputs.cohort, expected)
             threads = one.protocol.recipe.threads
             gpu = gpu_of(device)
-            limits = self._ceiling(one, inputs, device)
+            limits = self.ceiling(one, inputs, device)
             ended = container.execute(["run"], mounts, image, limits, most, threads, gpu, self.label, folder)
         _print(ended)
         where = f"{one.plugin.file.name}, in the sandbox"
@@ -172,7 +172,7 @@ class Sandbox:
         ]
         return replace(self.limits, seconds=seconds_from(alike))
 
-    def _ceiling(self, one: Trial, inputs: Inputs, device: torch.device) -> Limits:
+    def ceiling(self, one: Trial, inputs: Inputs, device: torch.device) -> Limits:
         """Return the limits, with the time that ERM's on this machine, measured now, allows an own model."""
         erm = discovery.load(discovery.find(BASELINE))
         told = replace(
