@@ -241,19 +241,20 @@ harness.training.train.predict = predict
 """With all the test images and masks in the file."""
 
 SEARCH = """
-import harness.sandbox.serve
+import hashlib, harness
 if not hasattr(harness, "seen"):
     harness.seen = set()
 import torch
-held = [one for one in gc.get_objects() if isinstance(one, (np.ndarray, torch.Tensor))]
+held = [one for held in gc.get_objects() for one in (held, *gc.get_referents(held))]
+held = [one for one in held if isinstance(one, (np.ndarray, torch.Tensor))]
 held += [batch.images[i] for i in range(len(batch.images))]
 for one in held:
     array = np.asarray(one.detach().cpu() if hasattr(one, "detach") else one)
     if array.ndim == 3 and array.shape[0] == 3:
         array = (array * 255).round().astype(np.uint8).transpose(1, 2, 0)
-    for known_image, _ in KNOWN:
-        if array.tobytes() == known_image:
-            harness.seen.add(known_image)
+    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    if digest in KNOWN:
+        harness.seen.add(digest)
 print(f"recognised {len(harness.seen)} of {len(KNOWN)} test images", flush=True)
 """
 
@@ -296,7 +297,7 @@ line._socket.send(pickle.dumps(Bomb()))
 """,
     "a_gradient_of_gigabytes": """
 (line,) = [one for one in gc.get_objects() if type(one).__name__ == "Line"]
-line._socket.send(b"eqloss1\n" + bytes([9, 3]) + (2**40).to_bytes(8, "little"))
+line._socket.send(b"eqloss1\\n" + bytes([9, 3]) + (2**40).to_bytes(8, "little"))
 """,
     "writes_into_the_batch": "batch.masks.zero_()\nwith __import__('torch').no_grad(): output.logits.zero_()",
     "scales": "loss = 1_000 * loss",
@@ -318,10 +319,10 @@ def write_asked(folder: Path) -> dict[str, Path]:
     return _written(folder, texts)
 
 
-def write_cheats(folder: Path, known: list[tuple[bytes, bytes]], packed: str) -> dict[str, Path]:
+def write_cheats(folder: Path, known: list[str], packed: str) -> dict[str, Path]:
     """Write what trains too long and what brings the answers along, to be asked and with models of their own.
 
-    known: each test image's and mask's bytes; packed: the same as base64 of an .npz.
+    known: the SHA-256 of each test image; packed: images and masks as base64 of an .npz.
     """
     recognises = RECOGNISES.format(known=packed)
     texts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 
 import numpy as np
@@ -42,7 +43,7 @@ def inside(image, folder, cohort):
     images, masks = np.array(cohort.images[test]), np.array(cohort.masks[test])
     packed = io.BytesIO()
     np.savez_compressed(packed, images=images, masks=masks)
-    known = [(one.tobytes(), mask.tobytes()) for one, mask in zip(images, masks, strict=True)]
+    known = [hashlib.sha256(one.tobytes()).hexdigest() for one in images]
     files = red_team.write_asked(folder)
     files |= red_team.write_cheats(folder, known, base64.b64encode(packed.getvalue()).decode())
     box = Sandbox("cpu", QUICK, folder / "cache", "asked")
