@@ -87,8 +87,8 @@ def _goes_on(prepared: Prepared, trial: Trial, sandboxed: bool) -> str:
 
     if prepared.store.is_done(trial.id):
         return "done"
-    if sandboxed:
-        return "a container keeps nothing: it starts at step 0 again"
+    if sandboxed and trial.about.trains_own_model:
+        return "a model that trains in a container keeps nothing: it starts at step 0 again"
     epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.starts_from is not None).epochs
     kept = epochs_in(prepared.store.checkpoint(trial.id))
     if not kept:

@@ -36,6 +36,7 @@ OPTIONS: dict[str, str] = {
     "run-dir runs-dir results-dir store log-dir logdir workdir work-dir",
     "--sandbox": "docker container isolate isolated untrusted safe podman",
     "--seeds": "seed repeats repetitions replicates replicas random-seed random-state n-seeds num-seeds s",
+    "--slice": "slices microbatch micro-batch accumulate accumulation chunk",
     "--thumbnails": "thumbnail images preview pictures samples png",
     "--tuned": "hyper-parameters hyperparameters params hparams best best-params tuning values",
     "--unverified": "no-verify skip-verify trust self-reported reported unchecked",

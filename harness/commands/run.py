@@ -50,6 +50,14 @@ if TYPE_CHECKING:
 @click.option(
     "--tuned", type=click.Path(path_type=Path), help="Hyper-parameters from this file of harness tune."
 )
+@click.option(
+    "--slice",
+    "most",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Hold the graph of N samples of a batch at a time, for what memory cannot hold.  [default: all]",
+)
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Run strangers' methods in containers.")
 @click.option(
     "--memory",
@@ -79,6 +87,7 @@ def run_command(
     retry_failed: bool,
     controls: bool,
     tuned: Path | None,
+    most: int,
     sandbox: str | None,
     memory: float,
     minutes: float | None,
@@ -108,7 +117,7 @@ def run_command(
         asked.training(chosen, data, cache, device)
         from harness import cohorts
         from harness.running.paths import Paths
-        from harness.running.prepare import prepare
+        from harness.running.prepare import in_slices, prepare
 
         options["cohort"] = cohorts.load(
             chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
@@ -124,7 +133,7 @@ def run_command(
         box = _sandbox(place, memory, minutes, cache) if sandbox else None
         if box is not None:
             options["describe"] = box.describe
-        prepared = prepare(chosen, methods, Paths(runs, data, cache), protocol, **options)
+        prepared = in_slices(prepare(chosen, methods, Paths(runs, data, cache), protocol, **options), most)
         slots = local.slots(place, jobs, chosen.recipe.threads)
     from harness.commands.display import console as new_console
 

@@ -199,6 +199,7 @@ class About:
     reads_attribute: bool = True
     starts_from: str | None = None
     sampler: Sampler = "uniform"
+    trains_own_model: bool = False
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
     search: dict[str, Range] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
@@ -281,6 +282,7 @@ def about(method: type[Method], plugin: Plugin) -> About:
         reads_attribute=method.reads_attribute,
         starts_from=method.starts_from,
         sampler=method.sampler,
+        trains_own_model=method.trains_own_model,
         controls={name: dict(values) for name, values in method.controls.items()},
         search=dict(method.search),
         packages=_packages(plugin.file),
@@ -439,6 +441,8 @@ def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plug
         )
     if not isinstance(method.reads_attribute, bool):
         raise HarnessError(f"{plugin.file}: {name}.reads_attribute is True or False.")
+    if not isinstance(method.trains_own_model, bool):
+        raise HarnessError(f"{plugin.file}: {name}.trains_own_model is True or False.")
     if not isinstance(method.starts_from, str | None):
         raise HarnessError(f"{plugin.file}: {name}.starts_from is the name of a method, or None.")
     for control, values in method.controls.items():

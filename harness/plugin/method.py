@@ -117,6 +117,7 @@ class Method(nn.Module, ABC):
     reads_attribute : False lets one training serve every attribute; `batch.groups` is then -1.
     starts_from : name of the method whose trained weights this one fine-tunes, or None.
     sampler : how the harness draws training batches, "uniform" or "group-balanced".
+    trains_own_model : True for what cannot be said as a loss; see docs/trust.md for what that costs.
     requires : packages that it needs beside the harness's own, as a literal: ("scikit-image>=0.22",).
     controls : further twins for `harness run --controls`: name to hyper-parameters.
     search : hyper-parameter to the `Range` that `harness tune` searches; the others keep their default.
@@ -126,6 +127,7 @@ class Method(nn.Module, ABC):
     reads_attribute: ClassVar[bool] = True
     starts_from: ClassVar[str | None] = None
     sampler: ClassVar[Sampler] = "uniform"
+    trains_own_model: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     controls: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     search: ClassVar[Mapping[str, Range]] = {}

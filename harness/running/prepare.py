@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,12 @@ def prepare(
     used = {name: tuned[name] for name in candidates if name in tuned}
     own = _of_attributes(made, attributes) if attributes else made
     return Prepared(protocol, cohort, own, tuple(broken), paths, used, basis, made)
+
+
+def in_slices(prepared: Prepared, most: int) -> Prepared:
+    """Return a run whose batches go through the backbone so many samples at a time, 0 for all."""
+    trials = {name: replace(one, most=most) for name, one in prepared.plan.trials.items()}
+    return replace(prepared, plan=replace(prepared.plan, trials=trials))
 
 
 def kind_of(device: torch.device | None) -> str:

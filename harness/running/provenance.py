@@ -44,6 +44,7 @@ def environment(trial: Trial) -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "cpus": os.cpu_count(),
         "threads": trial.protocol.recipe.threads,
+        "slice": trial.most,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "harness": harness.__version__,
         "libraries": trial.identity["libraries"],

@@ -26,10 +26,11 @@ from harness.protocol import Protocol
 from harness.running import provenance, scoring
 from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
-from harness.store import Cost, Record, Store, files, formats, names
+from harness.store import Cost, HowTrained, Record, Store, files, formats, names
 from harness.training import embed, origins, side
 from harness.training.device import device_name, prepare_torch
 from harness.training.fit import CurveRow, Progress
+from harness.training.side import MakeSide
 from harness.training.train import Inputs, Setting, Trained, train_and_predict
 from harness.training.validate import validator
 
@@ -38,7 +39,7 @@ from harness.training.validate import validator
 class Fitted:
     """What comes of a trial's training: class indices uint8 [n, S, S], the curve, cost and weights.
 
-    state: trained weights, empty where a sandbox gave none out; sandbox: id of the image, "" outside.
+    state: trained weights; sandbox: id of the image, "" outside; trained: whose loop it was.
     """
 
     labels: np.ndarray
@@ -46,6 +47,7 @@ class Fitted:
     cost: Cost
     state: dict[str, torch.Tensor]
     sandbox: str = ""
+    trained: HowTrained = ""
 
 
 Train = Callable[[Trial, Inputs, Paths, torch.device, Path], Fitted]
@@ -65,13 +67,13 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         inputs = gather(trial, paths, device)
         basis = _check_unchanged(trial, inputs.cohort, paths.cache)
         if train is None:
-            fitted = train_here(trial, inputs, device, work, _progress_file(work))
+            fitted = train_here(trial, inputs, device, work, progress_file(work))
         else:
             fitted = train(trial, inputs, paths, device, work)
         if trial.again:
             _keep_weights(store, trial, fitted)
             return "done"
-        _progress_file(work)("scoring", 0, 1)
+        progress_file(work)("scoring", 0, 1)
         started = time.monotonic()
         scores = scoring.score(trial.protocol, inputs.cohort, fitted.labels)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
@@ -187,6 +189,7 @@ def setting(trial: Trial) -> Setting:
         finetunes=trial.starts_from is not None,
         sampler=trial.sampler or trial.about.sampler,
         shuffled=trial.shuffled,
+        most=trial.most,
     )
 
 
@@ -210,19 +213,26 @@ def _write_weights(store: Store, trial: Trial, fitted: Fitted) -> None:
 
 def train_here(trial: Trial, inputs: Inputs, device: torch.device, work: Path, progress: Progress) -> Fitted:
     """Train the method and predict the test samples; resumes from a checkpoint in `work`."""
-    told = setting(trial)
     method = discovery.load(trial.plugin)
     # Once more, because what was loaded may be an edit.
     _check_source(trial)
+    trained = train_with(trial, functools.partial(side.build, method), inputs, device, work, progress)
+    whose: HowTrained = "by itself" if trial.about.trains_own_model else "by the harness"
+    return Fitted(trained.labels, trained.curve, cost_of(trained, device), trained.state, trained=whose)
+
+
+def train_with(
+    trial: Trial, make: MakeSide, inputs: Inputs, device: torch.device, work: Path, progress: Progress
+) -> Trained:
+    """Train in this process with a method that is here or elsewhere; resumes from a checkpoint in `work`."""
+    told = setting(trial)
     structures = [trial.protocol.classes(name) for name in trial.protocol.structures]
     validate = validator(told, inputs.cohort, inputs.maps, structures, device)
-    checkpoint = work / names.CHECKPOINT
-    make = functools.partial(side.build, method)
-    trained = train_and_predict(told, make, inputs, device, checkpoint, progress, validate)
-    return Fitted(trained.labels, trained.curve, _cost(trained, device), trained.state)
+    return train_and_predict(told, make, inputs, device, work / names.CHECKPOINT, progress, validate)
 
 
-def _cost(trained: Trained, device: torch.device) -> Cost:
+def cost_of(trained: Trained, device: torch.device) -> Cost:
+    """Return what a training in this process took."""
     return Cost(
         fit_seconds=round(trained.fit_seconds, 3),
         predict_seconds=round(trained.predict_seconds, 3),
@@ -247,6 +257,7 @@ def _commit_done(
         record = _record(trial, "done", groups).model_copy(
             update={
                 "cost": cost,
+                "trained": fitted.trained,
                 "files": provenance.digests(folder),
                 "scoring": scoring.scoring_identity(basis),
             }
@@ -293,7 +304,7 @@ def _copy_log(store: Store, trial: Trial, folder: Path, trace: str) -> None:
     files.put(folder / names.LOG, (text + trace).encode(errors="replace"))
 
 
-def _progress_file(work: Path) -> Progress:
+def progress_file(work: Path) -> Progress:
     """Return a callback that leaves the trial's progress in a file, a few times a second."""
     last = 0.0
 

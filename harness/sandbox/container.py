@@ -71,13 +71,14 @@ def execute(
     gpu: str = "",
     label: str = "",
     lease: Path = Path(),
+    stop: threading.Event | None = None,
 ) -> Ended:
     """Run `python -m harness.sandbox.inside ARGUMENTS` in a fresh container and remove it.
 
     image: an id, never pulled; most: bytes that may come out; cpus: cores' worth of time; gpu: number or
     UUID of the one that it may see, "" for none; label: the run's, by which `remove_all` finds it; lease: the
-    folder that this process holds, by which the next run tells whether it is dead. Raises HarnessError where
-    the engine cannot.
+    folder that this process holds, by which the next run tells whether it is dead; stop: set by another
+    thread, ends it. Raises HarnessError where the engine cannot.
     """
     docker, client = engine.sdk(), engine.connect()
     try:
@@ -89,13 +90,14 @@ def execute(
         )
     except docker.errors.APIError as error:
         raise _unable(error) from None
-    late, ended = threading.Event(), threading.Event()
+    late, ended, stop = threading.Event(), threading.Event(), stop or threading.Event()
 
     def end() -> None:
-        late.set()
+        if not stop.wait(limits.seconds or WITHOUT_BASELINE):
+            late.set()
         _kill(container)
 
-    timer = threading.Timer(limits.seconds or WITHOUT_BASELINE, end)
+    timer = threading.Thread(target=end, daemon=True)
     reader, held = _Reader(most, limits), [0]
     watcher = threading.Thread(target=_watch, args=(container, held, ended), daemon=True)
     try:
@@ -116,7 +118,7 @@ def execute(
         raise _unable(error) from None
     finally:
         ended.set()
-        timer.cancel()
+        stop.set()
         with contextlib.suppress(Exception):
             container.remove(force=True, v=True)
     log = reader.log.decode("utf-8", errors="replace")
@@ -207,7 +209,7 @@ def _reason(status: int, oom: bool, timed_out: bool, said: bool, limits: Limits,
     if oom:
         return f"it ran out of its {limits.memory:,} bytes of memory"
     if timed_out:
-        return f"it ran longer than {limits.seconds:g} s"
+        return f"it ran longer than {limits.seconds:g} s{limits.reckoned}"
     if status == 0 or said:
         return ""
     lines = [line.strip() for line in log.splitlines() if line.strip()]

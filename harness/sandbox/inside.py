@@ -1,4 +1,4 @@
-"""What runs in the container: `python -m harness.sandbox.inside describe|run`.
+"""What runs in the container: `python -m harness.sandbox.inside describe|serve|run`.
 
 The results leave through the stream that was standard output; what a method prints goes to the log. Nothing
 here is trusted by the host: a method shares this process and may do with it what it likes.
@@ -30,6 +30,11 @@ def main() -> int:
     # Last, so that a method's file hides no module of Python's own.
     sys.path.append(f"{INSIDE}/plugin")
     what, *arguments = sys.argv[1:]
+    if what == "serve":
+        from harness.sandbox.serve import serve
+
+        os.close(results)
+        return serve(*arguments)
     try:
         header, parts = _describe(*arguments) if what == "describe" else _run()
     except BaseException as error:  # noqa: BLE001 - whatever a method raises is its trial's result

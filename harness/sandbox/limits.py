@@ -13,15 +13,19 @@ GB = 1_000 * MB
 class Limits:
     """Bytes, seconds and counts; a trial that goes beyond one is ended and says which.
 
-    memory: of all processes together, no swap; temporary: of /tmp, the only place to write;
-    shared: of /dev/shm; seconds: wall clock, None for what follows from the baseline's time; processes: and
-    threads; log: what may be printed, of which the last `LOG_KEPT` bytes are kept.
+    memory: of all processes together, no swap; temporary: of /tmp, the only place to write; shared: of
+    /dev/shm; seconds: wall clock, None for what follows from the baseline's time; reckoned: how that was
+    reckoned, in words; step: seconds in which a method answers a batch; state: bytes that it may want to go
+    on from; processes: and threads; log: what may be printed, of which the last `LOG_KEPT` bytes are kept.
     """
 
     memory: int = 8 * GB
     temporary: int = 2 * GB
     shared: int = 256 * MB
     seconds: float | None = None
+    reckoned: str = ""
+    step: float = 60.0
+    state: int = 256 * MB
     processes: int = 256
     log: int = 64 * MB
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+import threading
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +27,19 @@ from harness.protocol import BASELINE
 from harness.running import trial
 from harness.running.plan import Trial
 from harness.running.trial import Fitted, Paths
-from harness.sandbox import container, engine, reaping, results, staging
-from harness.sandbox.limits import Limits, seconds_from
+from harness.sandbox import boxed, container, engine, reaping, results, staging
+from harness.sandbox.limits import TIMES_BASELINE, Limits, seconds_from
+from harness.sandbox.remote import START_SECONDS, Remote
 from harness.sandbox.wire import BadResult, decode
 from harness.store import Cost, Store, files, leases, values
+from harness.training import pace, side
 from harness.training.device import device_name
 from harness.training.fit import trained_state
+from harness.training.side import Assignment
 from harness.training.train import Inputs, build_backbone, load_origin
+
+STARTS = 60
+"""Seconds that a model of its own has on top of its share of ERM's time, for a container to start."""
 
 _DESCRIBE_SECONDS = 120
 _DESCRIBE_BYTES = 2 * results.SMALL_HEADER
@@ -76,11 +84,49 @@ class Sandbox:
         container.remove_all(self.label)
 
     def fit(self, one: Trial, inputs: Inputs, paths: Paths, device: torch.device, work: Path) -> Fitted:
-        """Train and predict in a container, from the start: an interrupted container is not resumed.
+        """Train and predict: here, with the loss in a container; all in it for who trains an own model.
 
-        Raises TrialError, one sentence, where the container died or what came out is not a result.
+        Raises TrialError, one sentence, where the container died or what came out of it is not what is due.
         """
         image = engine.image(engine.connect(), self.flavour, discovery.requirements(one.plugin.file))
+        if one.about.trains_own_model:
+            return self._whole(one, inputs, device, image)
+        return self._asked(one, inputs, paths, device, image, work)
+
+    def _asked(
+        self, one: Trial, inputs: Inputs, paths: Paths, device: torch.device, image: str, work: Path
+    ) -> Fitted:
+        """Train in this process and ask a method in a container for losses; resumes from a checkpoint."""
+        where, threads = f"{one.plugin.file.name}, in the sandbox", one.protocol.recipe.threads
+        limits = self.limits_of(one, paths, device)
+        with leases.leased(reaping.JOB) as folder:
+            mounts, file = staging.stage_plugin(one.plugin, folder)
+
+            def run(path: Path, stop: threading.Event) -> container.Ended:
+                seen, command = mounts | {"line": path}, ["serve", f"{staging.INSIDE}/line"]
+                gpu = gpu_of(device)
+                return container.execute(
+                    command, seen, image, limits, 0, threads, gpu, self.label, folder, stop
+                )
+
+            with boxed.opened(run) as (box, door):
+                try:
+                    line = box.accept(door, where, START_SECONDS)
+
+                    def make(told: Assignment) -> Remote:
+                        return Remote(line, told, file, where, limits, box.why)
+
+                    trained = trial.train_with(one, make, inputs, device, work, trial.progress_file(work))
+                finally:
+                    ended = box.close()
+                    _print(ended)
+        cost = trial.cost_of(trained, device)
+        memory = cost.peak_memory_bytes + (0 if device.type == "cuda" else ended.memory)
+        cost = cost.model_copy(update={"peak_memory_bytes": memory})
+        return Fitted(trained.labels, trained.curve, cost, trained.state, image, "by the harness")
+
+    def _whole(self, one: Trial, inputs: Inputs, device: torch.device, image: str) -> Fitted:
+        """Train and predict in a container, from the start: an interrupted container is not resumed."""
         protocol = one.protocol
         backbone = build_backbone(
             protocol.backbone, protocol.n_classes, protocol.cohort.size, one.seed, inputs.checkpoint
@@ -94,10 +140,9 @@ class Sandbox:
             most = results.most_bytes(one, inputs.cohort, expected)
             threads = one.protocol.recipe.threads
             gpu = gpu_of(device)
-            limits = self.limits_of(one, paths, device)
+            limits = self.ceiling(one, inputs, device)
             ended = container.execute(["run"], mounts, image, limits, most, threads, gpu, self.label, folder)
-        # This process's output is the trial's log, which a person may well print.
-        print(plain(ended.log.replace("\r", "\n"), "\n\t"), flush=True)  # noqa: T201
+        _print(ended)
         where = f"{one.plugin.file.name}, in the sandbox"
         try:
             if ended.reason:
@@ -106,7 +151,7 @@ class Sandbox:
                 raise TrialError(f"{where}: {error}")
             fitted = results.read(ended.out, one, inputs.cohort, expected)
             cost = _measured(ended, fitted.cost, device, backbone)
-            return replace(fitted, cost=cost, sandbox=image)
+            return replace(fitted, cost=cost, sandbox=image, trained="by itself")
         except BadResult as error:
             raise TrialError(f"{where}: {error}.") from None
 
@@ -126,6 +171,19 @@ class Sandbox:
             and record.cost.device == device_name(device)
         ]
         return replace(self.limits, seconds=seconds_from(alike))
+
+    def ceiling(self, one: Trial, inputs: Inputs, device: torch.device) -> Limits:
+        """Return the limits, with the time that ERM's on this machine, measured now, allows an own model."""
+        erm = discovery.load(discovery.find(BASELINE))
+        told = replace(
+            trial.setting(one), name=BASELINE, hyper_parameters={}, attribute=None, sampler="uniform"
+        )
+        took = pace.seconds(told, functools.partial(side.build, erm), inputs, device)
+        most = round(TIMES_BASELINE * took + STARTS)
+        if self.limits.seconds is not None and self.limits.seconds <= most:
+            return self.limits
+        why = f", {TIMES_BASELINE} times what ERM takes on this machine and {STARTS} s to start"
+        return replace(self.limits, seconds=most, reckoned=why)
 
     def _image(self, plugin: Plugin) -> str | Broken:
         try:
@@ -165,6 +223,11 @@ class Sandbox:
             raise TrialError(f"{plugin.file.name}, in the sandbox: {error}")
         header, _ = decode(ended.out, results.SMALL_HEADER)
         return header.get("about")
+
+
+def _print(ended: container.Ended) -> None:
+    # This process's output is the trial's log, which a person may well print.
+    print(plain(ended.log.replace("\r", "\n"), "\n\t"), flush=True)  # noqa: T201
 
 
 def gpu_of(device: torch.device) -> str:
@@ -218,6 +281,7 @@ class _Said(BaseModel):
     reads_attribute: bool
     starts_from: str | None
     sampler: Literal["uniform", "group-balanced"]
+    trains_own_model: bool
     controls: dict[str, dict[str, bool | int | float | str | None]]
     search: dict[str, _Range]
     packages: dict[str, str]

@@ -34,8 +34,9 @@ FALSE_POSITIVE_AREA = "false_positive_area"
 truth, in pixels, or in mm² where distances are in mm."""
 
 CURVE = ("epoch", "quantity", "attribute", "group", "value")
-"""Columns of curve.csv: quantity is "loss" (training) or "validation_dice"; attribute and group
-are empty for all samples together."""
+"""Columns of curve.csv: quantity is "loss" (training), "validation_dice", or "gradient_median" and
+"gradient_largest", over an epoch's steps the length of the method's gradient at logits and features over that
+of the recipe's own loss; attribute and group are empty for all samples together."""
 
 
 class _Json(BaseModel):
@@ -81,6 +82,11 @@ Obtained = Literal["run", "verified", "reported"]
 its scores; self-reported, taken without recomputing anything."""
 
 
+HowTrained = Literal["", "by the harness", "by itself"]
+"""Whose loop trained: the harness's, which asks the method for a loss a batch, or one within the method's
+reach, where it trains its own model; "" is not known, of a record from before this was told apart."""
+
+
 class Record(_Json):
     """record.json: who ran what, on what, with what outcome."""
 
@@ -95,6 +101,7 @@ class Record(_Json):
     control: Name = ""
     """Of a control, what is different from the method as it is."""
     obtained: Obtained = "run"
+    trained: HowTrained = ""
     started_from: Name | None = None
     """Id of the trial whose weights this one began with."""
     identity: Tree

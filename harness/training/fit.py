@@ -17,7 +17,7 @@ from harness.errors import TrialError
 from harness.plugin.losses import sample_losses
 from harness.plugin.method import Sampler
 from harness.seeds import generator, seed_everything
-from harness.training import optimiser
+from harness.training import gradient, optimiser
 from harness.training.augment import draw
 from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
@@ -163,15 +163,23 @@ def _epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int) -> list[Curve
         job.progress("training", step + 1, job.schedule.epochs * per_epoch)
     _check_finite(job, taken, epoch, per_epoch)
     losses = torch.cat([one.per_sample for one in taken]).cpu().numpy()
-    return _curve_rows(job, epoch, np.concatenate(seen), losses)
+    times = torch.stack([one.times for one in taken]).cpu().numpy()
+    rows = _curve_rows(job, epoch, np.concatenate(seen), losses)
+    spread = {"gradient_median": np.median(times), "gradient_largest": times.max()}
+    return rows + [(epoch, name, "", "", float(value)) for name, value in spread.items()]
 
 
 @dataclass(frozen=True)
 class _Taken:
-    """What is kept of a step, on the device: the loss, whether its gradients are finite, each sample's."""
+    """What is kept of a step, on the device.
+
+    loss: of the method, a scalar; finite: whether it and its gradients are; times: the gradients' length
+    over that of the plain loss's; per_sample: the plain loss of each sample, [B].
+    """
 
     loss: Tensor
     finite: Tensor
+    times: Tensor
     per_sample: Tensor
 
 
@@ -182,13 +190,18 @@ def _step(
     drawn = draw(job.recipe.augmentation, len(picks), generator("augment", job.seed, step))
     made = through.forward(picks, drawn, job.groups[picks])
     answer = job.side.answer(made.batch, made.logits, made.features, factor)
+    share = job.recipe.dice_weight
+    times = gradient.ratio(answer, made.logits, made.batch.masks, share)
+    if job.recipe.optimizer == "sgd":
+        # AdamW divides a gradient by its own size; under SGD a method would set its own rate.
+        answer = gradient.shortened(answer, times, gradient.MOST_UNDER_SGD)
     optimiser.scale_rates(optimizer, factor)
     optimizer.zero_grad(set_to_none=True)
     made.back(answer.logits, answer.features)
     optimizer.step()
     sums = [one.sum() for one in (answer.logits, answer.features) if one is not None]
-    finite = torch.stack([answer.loss.new_ones(()), *sums]).isfinite().all()
-    return _Taken(answer.loss, finite, sample_losses(made.logits, made.batch.masks, job.recipe.dice_weight))
+    finite = torch.stack([one.isfinite() for one in (answer.loss, *sums)]).all()
+    return _Taken(answer.loss, finite, times, sample_losses(made.logits, made.batch.masks, share))
 
 
 def _batches(job: Job, epoch: int, per_epoch: int) -> Iterator[np.ndarray]:

@@ -127,7 +127,7 @@ def train_and_predict(
     if inputs.origin is not None:
         load_origin(backbone, inputs.origin)
     with Checkpoint(checkpoint) as kept:
-        job = _job(setting, make, inputs, backbone, device, kept, progress, validate)
+        job = job_of(setting, make, inputs, backbone, device, kept, progress, validate)
         curve, fit_seconds = fit(job)
         started = time.monotonic()
         cohort = inputs.cohort
@@ -144,7 +144,7 @@ def train_and_predict(
     )
 
 
-def _job(
+def job_of(
     setting: Setting,
     make: MakeSide,
     inputs: Inputs,
@@ -154,6 +154,7 @@ def _job(
     progress: Progress,
     validate: Validate | None,
 ) -> Job:
+    """Return what a setting comes to under its inputs: the training's feed, groups, schedule and method."""
     cohort, recipe = inputs.cohort, setting.recipe
     rows = cohort.rows("train")
     schedule = Schedule.of(recipe, setting.finetunes)

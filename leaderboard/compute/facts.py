@@ -213,7 +213,8 @@ def limits(board: Board) -> list[str]:
     )
     found.append("Groups are as the cohort recorded them; nobody was asked again.")
     found.append(
-        "Where the cohort is synthetic or public, a method can bring the answers along, and neither sandbox "
-        "nor verification would notice: read the source."
+        "Where the cohort is synthetic or public, a submission can bring the answers along, and verification "
+        "would not notice; nor would a sandbox, of a method that trains its own model and so sees the test "
+        "images: read the source. A row trained by the harness, here, saw no test image."
     )
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from harness.store import Cost, Obtained, Record
+from harness.store import Cost, HowTrained, Obtained, Record
 
 
 class Number(NamedTuple):
@@ -95,6 +95,8 @@ class Row:
     planned: int
     obtained: Obtained | None = None
     """How its finished trials were obtained, the weakest of them."""
+    trained: HowTrained = ""
+    """Whose loop trained them, "" where one of them does not tell."""
     seeds: tuple[int, ...] = ()
     errors: tuple[Record, ...] = ()
     rank: int | None = None

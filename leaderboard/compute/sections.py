@@ -208,6 +208,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         "done": len(done),
         "planned": len(entry.under(attribute)),
         "obtained": entry.obtained(attribute),
+        "trained": entry.trained(attribute),
         "seeds": tuple(record.seed for record in done),
         "errors": tuple(entry.failed(attribute)),
     }

@@ -226,6 +226,18 @@ def obtained(row: Row) -> str:
     return "" if row.obtained is None else OBTAINED[row.obtained]
 
 
+def trained(row: Row) -> str:
+    """Say whose loop trained a method, "" where its records do not tell.
+
+    That it was the harness's is only known of what ran here: of a submission it is the submitter's word.
+    """
+    if row.trained == "by itself":
+        return "trains its own model"
+    if row.trained == "by the harness" and row.obtained is not None:
+        return "trained by the harness" if row.obtained == "run" else "trained by the harness, it is said"
+    return ""
+
+
 def chosen(board: Board, method: str) -> str:
     """Say where a method's hyper-parameters are from, "" where it has none or nothing has run."""
     if tuned := board.record.tuned.get(method):

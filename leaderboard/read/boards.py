@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.store import (
     FALSE_POSITIVE_AREA,
     Cost,
+    HowTrained,
     MethodInfo,
     Obtained,
     PlanRow,
@@ -88,6 +89,13 @@ class Entry:
         """Return how the finished records were obtained, the weakest of them; None where there is none."""
         found = [record.obtained for record in self.done(attribute)]
         return max(found, key=get_args(Obtained).index, default=None)
+
+    def trained(self, attribute: str) -> HowTrained:
+        """Return whose loop trained the finished records, "" where one of them does not tell."""
+        found = {record.trained for record in self.done(attribute)}
+        if "by itself" in found:
+            return "by itself"
+        return "by the harness" if found == {"by the harness"} else ""
 
     def status(self, attribute: str) -> str:
         """Return "done", "partial", "failed" or "not run yet"."""

@@ -69,6 +69,7 @@ class _Method(_Json):
         None,
         description="run here, verified (scores recomputed from predictions) or reported",
     )
+    trained: str = Field("", description="by the harness, by itself (it trains its own model), or not known")
     hyper_parameters_are: str = Field(
         "", description="defaults, set by the protocol, nothing to tune or best of N tries; empty for none"
     )
@@ -342,6 +343,7 @@ def _method(board: Board, row: Row, attribute: str) -> MethodResult:
         title=row.title,
         status=row.status,
         obtained=row.obtained,
+        trained=row.trained,
         hyper_parameters_are=words.chosen(board, row.method),
         seeds=list(row.seeds),
         trials=[trial for record in done for trial in board.trials_of(record)],

@@ -1,4 +1,8 @@
-"""Methods that attack the sandbox. Each is ERM with one crime in `CRIME`, committed where `WHEN` says."""
+"""Methods that attack the sandbox: each is ERM with one crime.
+
+Those of `CRIMES` train their own model, whole in the container, and commit theirs at the beginning; those of
+`ASKED` are asked for losses there and commit theirs at the beginning or (`IN_LOSS`) in the loss.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,16 @@ def crime():
 
 class Villain(Method):
     card = Card(title="Villain")
+    trains_own_model = {own}
 
     def __init__(self, task):
         super().__init__(task)
         crime()
 
     def loss(self, batch, output):
-        return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+        loss = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+{in_loss}
+        return loss
 """
 
 CRIMES = {
@@ -206,11 +213,138 @@ raise RuntimeError(f"ptrace reached {reached or 'nobody'}, setuid gave {libc.set
 }
 
 
+LONGER = """
+import harness.training.train
+real = harness.training.train.fit
+
+
+def longer(job):
+    for _ in range(25):
+        found = real(job)
+        job.checkpoint._packed = None
+    return found
+
+
+harness.training.train.fit = longer
+"""
+
+RECOGNISES = """
+import base64, io
+import harness.training.train
+real = harness.training.train.predict
+known = np.load(io.BytesIO(base64.b64decode({known!r})))
+answers = {{image.tobytes(): mask for image, mask in zip(known["images"], known["masks"])}}
+
+
+def predict(backbone, feed, *rest):
+    images = (feed.images(np.arange(len(feed))) * 255).round().byte().movedim(1, -1).numpy()
+    return np.stack([answers.get(image.tobytes(), image[..., 0] * 0) for image in images])
+
+
+harness.training.train.predict = predict
+"""
+"""With all the test images and masks in the file."""
+
+SEARCH = """
+import hashlib, harness
+if not hasattr(harness, "seen"):
+    harness.seen = set()
+import torch
+held = [one for held in gc.get_objects() for one in (held, *gc.get_referents(held))]
+held = [one for one in held if isinstance(one, (np.ndarray, torch.Tensor))]
+held += [batch.images[i] for i in range(len(batch.images))]
+for one in held:
+    array = np.asarray(one.detach().cpu() if hasattr(one, "detach") else one)
+    if array.ndim == 3 and array.shape[0] == 3:
+        array = (array * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    if digest in KNOWN:
+        harness.seen.add(digest)
+print(f"recognised {len(harness.seen)} of {len(KNOWN)} test images", flush=True)
+"""
+
+ASKED = {
+    **{
+        name: CRIMES[name]
+        for name in (
+            *("network", "fork_bomb", "memory", "disk", "outside", "sleep", "print", "escape", "environment"),
+            *("mount", "ptrace", "clock", "padding"),
+        )
+    },
+    "longer": LONGER,
+    "looks": """
+found = []
+for top, folders, files in os.walk("/"):
+    folders[:] = [f for f in folders if os.path.join(top, f) not in ("/proc", "/sys", "/opt/venv", "/usr")]
+    found += [os.path.join(top, name) for name in files if name.endswith((".npy", ".npz", ".parquet"))]
+found += [name for name in os.listdir("/job") if name not in ("plugin", "harness", "line")]
+raise RuntimeError(f"found {found}")
+""",
+    "replaces_the_wire": """
+import harness.sandbox.line
+harness.sandbox.line.Line.send = lambda self, *parts, **rest: self._socket.send(bytes(99))
+""",
+}
+
+IN_LOSS = {
+    "stops": "time.sleep(1_000)",
+    "leaves": "os._exit(7)",
+    "not_a_number": "loss = loss * float('nan')",
+    "endless_gradient": "loss = loss + (output.logits[0, 0, 0, 0] * 0).sqrt()",
+    "hoards": "self.hoard = [np.ones(50_000_000) for _ in range(100)]",
+    "pickle_on_the_line": """
+import pickle
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/exploded",)
+(line,) = [one for one in gc.get_objects() if type(one).__name__ == "Line"]
+line._socket.send(pickle.dumps(Bomb()))
+""",
+    "a_gradient_of_gigabytes": """
+(line,) = [one for one in gc.get_objects() if type(one).__name__ == "Line"]
+line._socket.send(b"eqloss1\\n" + bytes([9, 3]) + (2**40).to_bytes(8, "little"))
+""",
+    "writes_into_the_batch": "batch.masks.zero_()\nwith __import__('torch').no_grad(): output.logits.zero_()",
+    "scales": "loss = 1_000 * loss",
+}
+
+
+def _source(crime: str, in_loss: str, own: bool) -> str:
+    parts = [
+        "\n".join(indent + line for line in text.strip().splitlines())
+        for text, indent in ((crime, "    "), (in_loss, " " * 8))
+    ]
+    return TEMPLATE.format(crime=parts[0], in_loss=parts[1], own=own)
+
+
+def write_asked(folder: Path) -> dict[str, Path]:
+    """Write every plugin that is asked for losses; return name to file."""
+    texts = {name: _source(crime, "", own=False) for name, crime in ASKED.items()}
+    texts |= {name: _source("pass", crime, own=False) for name, crime in IN_LOSS.items()}
+    return _written(folder, texts)
+
+
+def write_cheats(folder: Path, known: list[str], packed: str) -> dict[str, Path]:
+    """Write what trains too long and what brings the answers along, to be asked and with models of their own.
+
+    known: the SHA-256 of each test image; packed: images and masks as base64 of an .npz.
+    """
+    recognises = RECOGNISES.format(known=packed)
+    texts = {
+        "own_longer": _source(LONGER, "", own=True),
+        "own_recognises": _source(recognises, "", own=True),
+        "recognises": f"KNOWN = {known!r}\n" + _source(recognises, SEARCH, own=False),
+    }
+    return _written(folder, texts)
+
+
 def write(folder: Path) -> dict[str, Path]:
-    """Write every plugin; return name to file."""
-    files = {}
-    for name, crime in CRIMES.items():
-        text = "\n".join(f"    {line}" for line in crime.strip().splitlines())
-        files[name] = folder / f"{name}.py"
-        files[name].write_text(TEMPLATE.format(crime=text))
+    """Write every plugin that trains its own model; return name to file."""
+    return _written(folder, {name: _source(crime, "", own=True) for name, crime in CRIMES.items()})
+
+
+def _written(folder: Path, texts: dict[str, str]) -> dict[str, Path]:
+    files = {name: folder / f"{name}.py" for name in texts}
+    for name, text in texts.items():
+        files[name].write_text(text)
     return files

@@ -1,0 +1,239 @@
+"""A method answers the same bits here and in another process, where its answer is all that it can reach."""
+
+from __future__ import annotations
+
+import socket
+import textwrap
+import threading
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from asking import elsewhere, here, told
+from conftest import make_batch
+from tiny import CPU, prepare, shared_run, trial_of
+
+from harness.errors import TrialError
+from harness.plugin import discovery
+from harness.running import trial
+from harness.sandbox import line as lines
+from harness.sandbox.limits import Limits
+from harness.sandbox.line import Kind, Line
+from harness.sandbox.remote import Remote
+from harness.sandbox.serve import Asked
+
+SHIPPED = sorted(discovery.discover())
+
+METHOD = """
+import os, time
+import torch
+from harness import Card, Method, segmentation_loss
+
+class Mine(Method):
+    card = Card(title="Mine")
+
+    def __init__(self, task):
+        super().__init__(task)
+        self.register_buffer("seen", torch.zeros(3))
+
+    def loss(self, batch, output):
+        loss = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+{body}
+"""
+
+
+def plugin_of(folder, body: str):
+    file = folder / "mine.py"
+    file.write_text(METHOD.format(body=textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8)))
+    return discovery.find(str(file))
+
+
+def course(method, epochs: int = 2, first: int = 0) -> list[torch.Tensor]:
+    """Take six steps of four samples with every group, unknown and single ones; return all that came back."""
+    found = []
+    for epoch in range(first, epochs):
+        method.begin(epoch)
+        for step, groups in enumerate([[0, 1, 2, -1], [1, 1, 1, 1], [-1, -1, -1, 2]]):
+            batch, output = make_batch(groups, seed=10 * epoch + step)
+            answer = method.answer(batch, output.logits, output.features, 0.5)
+            found += [answer.loss, answer.logits, answer.features]
+        method.end(epoch)
+    return found
+
+
+def same(one: list, other: list) -> bool:
+    assert len(one) == len(other) > 0
+    return all(
+        (a is None) == (b is None) and (a is None or torch.equal(a, b))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_method_gives_the_same_bits_in_another_process(name):
+    plugin = discovery.find(name)
+    mine = here(plugin, told(name))
+    with elsewhere(plugin) as make:
+        theirs = make(told(name))
+        assert same(course(mine), course(theirs))
+        assert torch.equal(mine.state(), theirs.state())
+
+
+DRAWS = """
+import random, numpy
+self.seen += batch.images.mean((0, 2, 3)) + torch.rand(3) + random.random() + numpy.random.random()
+return loss * (1 + self.seen.mean()) + output.losses[batch.select(batch.groups >= 0).samples].sum()
+"""
+
+
+def test_random_numbers_images_and_single_losses_are_the_same_there_too(tmp_path):
+    plugin = plugin_of(tmp_path, DRAWS)
+    mine = here(plugin, told("mine"))
+    torch.manual_seed(5)
+    with elsewhere(plugin) as make:
+        theirs = make(told("mine"))
+        # Pixels are bytes over 255, as a feed makes them: what is sent.
+        own = course(_Grey(mine))
+        torch.rand(7)  # as a backbone may draw between two losses
+        assert same(own, course(_Grey(theirs)))
+        assert torch.equal(mine.state(), theirs.state())
+
+
+class _Grey:
+    """A method that is given images whose pixels are bytes."""
+
+    def __init__(self, method):
+        self.method = method
+        self.begin, self.end = method.begin, method.end
+
+    def answer(self, batch, *rest):
+        grey = replace(batch, images=(batch.images * 255).round().to(torch.uint8).float() / 255)
+        return self.method.answer(grey, *rest)
+
+
+def test_what_a_method_draws_is_not_what_the_backbone_draws(tmp_path):
+    mine = here(plugin_of(tmp_path, DRAWS), told("mine"))
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    course(mine)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_state_goes_on_where_it_was_taken_there_or_here():
+    plugin = discovery.find("adv")
+    whole = here(plugin, told("adv"))
+    first = course(whole, 1)
+    kept = whole.state()
+    rest = course(whole, 2, first=1)
+    with elsewhere(plugin) as make:
+        theirs = make(told("adv"))
+        assert same(first, course(theirs, 1))
+        course(theirs, 2, first=1)
+        with pytest.raises(ValueError, match="."):
+            theirs.resume(torch.zeros(10, dtype=torch.uint8))
+        theirs.resume(kept)
+        assert same(rest, course(theirs, 2, first=1))
+
+
+def test_a_batch_that_asks_for_its_images_is_a_batch():
+    batch, _ = make_batch([0, 1, 2])
+    asked = []
+    far = Asked(lambda: asked.append(1) or batch.images, batch.masks, batch.groups, batch.samples)
+    part, near = far.select(batch.groups > 0), batch.select(batch.groups > 0)
+    assert asked == []
+    assert all(torch.equal(getattr(part, f.name), getattr(near, f.name)) for f in fields(batch))
+    assert asked == [1]
+
+
+FAILS = {
+    "raises": ("raise ValueError('no')", "mine.py:15: ValueError: no"),
+    "no scalar": ("return output.losses", r"Mine.loss returned shape \(4,\)"),
+    "dies": ("os._exit(3)", "it exited with status 3"),
+    "hangs": ("time.sleep(60)", "it did not answer within 2 s"),
+    "sends a pickle": (
+        "import gc\n"
+        "(line,) = [one for one in gc.get_objects() if type(one).__name__ == 'Line']\n"
+        "line._socket.send(b'\\x80\\x04' * 99)\n"
+        "return loss",
+        "it sent what is no message",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", FAILS)
+def test_what_a_method_does_wrong_there_is_one_sentence(tmp_path, how):
+    body, said = FAILS[how]
+    with elsewhere(plugin_of(tmp_path, body), Limits(step=2)) as make:
+        method = make(told("mine"))
+        with pytest.raises(TrialError, match=rf"^mine\.py, elsewhere: [^\n]*{said}"):
+            course(method)
+
+
+def header(kind: int, length: int, flags: int = 0, magic: bytes = lines.MAGIC) -> bytes:
+    return lines._HEADER.pack(magic, kind, flags, length)
+
+
+BATCH_BYTES = 8 + 4 * (4 * 3 * 8 * 8 + 4 * 8)
+NONSENSE = {
+    "silence": (b"", "did not answer within"),
+    "another magic": (header(9, 8, magic=b"eqloss2\n"), "no message"),
+    "an unknown kind": (header(99, 0), "no message"),
+    "a length of exabytes": (header(9, 2**63, 3), "where at most"),
+    "one gradient too few": (header(9, 8, 3) + bytes(8), "not a loss and the gradients"),
+    "an unknown flag": (header(9, 8, 4) + bytes(8), "not a loss and the gradients"),
+    "a byte more": (header(9, 9) + bytes(9), "not a loss and the gradients"),
+    "a message that is not due": (header(8, 0), "a message that is not due"),
+    "a step": (header(3, 0), "a message that is not due"),
+    "half an answer": (header(9, BATCH_BYTES, 3) + bytes(50), "did not answer within"),
+    "images for ever": (header(10, 0) * 2, "a message that is not due"),
+    "an error of many lines": (header(12, 5) + b"a\nb\x1b\xff", "a b"),
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_nonsense_on_the_line_is_the_methods_failure(what):
+    ours, theirs = socket.socketpair()
+    said, sentence = NONSENSE[what]
+    theirs.sendall(header(8, 0) + said)
+    drain = threading.Thread(target=_drain, args=(theirs,), daemon=True)
+    drain.start()
+    method = Remote(Line(ours), told("mine"), "mine.py", "mine.py", Limits(step=0.3))
+    batch, output = make_batch([0, 1, 2, -1])
+    with pytest.raises(TrialError, match=sentence) as caught:
+        method.answer(batch, output.logits, output.features, 1.0)
+    assert str(caught.value).isprintable()
+    ours.close()
+
+
+def _drain(connection: socket.socket) -> None:
+    while connection.recv(1 << 16):
+        pass
+
+
+def test_a_reader_that_takes_nothing_does_not_hold_the_training_up():
+    ours, theirs = socket.socketpair()
+    theirs.sendall(header(8, 0))
+    method = Remote(Line(ours), told("mine"), "mine.py", "mine.py", Limits(step=0.3))
+    batch, output = make_batch([0] * 400)
+    with pytest.raises(TrialError, match="did not take a message within"):
+        method.answer(batch, output.logits, output.features, 1.0)
+    theirs.close()
+
+
+@pytest.mark.parametrize("name", ["adv", "febs"])
+def test_a_trial_whose_method_is_elsewhere_ends_in_the_same_bytes(tmp_path, tmp_path_factory, name):
+    run = shared_run(tmp_path_factory)
+    prepared = prepare([name], run, seeds=(0,))
+    one = trial_of(prepared, name)
+    inputs = trial.gather(one, run, CPU)
+    with elsewhere(one.plugin) as make:
+        trained = trial.train_with(one, make, inputs, CPU, tmp_path, lambda *_: None)
+    _, labels = prepared.store.predictions(one.id)
+    assert (trained.labels == labels).all()
+    curve = prepared.store.curve(one.id)
+    assert [row[-1] for row in trained.curve] == list(curve["value"])
+
+
+def test_the_kinds_of_messages_have_their_numbers():
+    # They are the same file on both sides, but a container may be older than the harness.
+    assert [kind.value for kind in Kind] == list(range(1, 13))
