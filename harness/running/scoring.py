@@ -13,7 +13,6 @@ import pandas as pd
 
 from harness import identity
 from harness.cohorts.cohort import Cohort
-from harness.equity.presence import ranks_present
 from harness.errors import HarnessError
 from harness.metrics import score as scorer
 from harness.protocol import Protocol
@@ -99,6 +98,9 @@ def sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
 
 def ranks(protocol: Protocol, true_sizes: pd.Series) -> pd.Series:
     """Return which of the true sizes' rows the protocol ranks by: all, or where the structure is present."""
+    # The statistics import scipy, which what is refused before needs not.
+    from harness.equity.presence import ranks_present
+
     present = ranks_present(protocol.scoring.rank, true_sizes.to_numpy(float))
     return true_sizes > 0 if present else true_sizes >= 0
 

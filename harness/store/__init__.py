@@ -7,6 +7,7 @@ from harness.store.formats import Damaged
 from harness.store.schema import (
     CURVE,
     FALSE_POSITIVE_AREA,
+    QUANTITIES,
     SCHEMA_VERSION,
     SCORES,
     Arrival,
@@ -27,6 +28,7 @@ from harness.store.store import Store
 __all__ = [
     "CURVE",
     "FALSE_POSITIVE_AREA",
+    "QUANTITIES",
     "SCHEMA_VERSION",
     "SCORES",
     "Arrival",

@@ -34,9 +34,11 @@ FALSE_POSITIVE_AREA = "false_positive_area"
 truth, in pixels, or in mm² where distances are in mm."""
 
 CURVE = ("epoch", "quantity", "attribute", "group", "value")
-"""Columns of curve.csv: quantity is "loss" (training), "validation_dice", or "gradient_median" and
-"gradient_largest", over an epoch's steps the length of the method's gradient at logits and features over that
-of the recipe's own loss; attribute and group are empty for all samples together."""
+"""Columns of curve.csv: quantity is one of `QUANTITIES`; attribute and group are empty for all samples."""
+
+QUANTITIES = ("loss", "validation_dice", "gradient_median", "gradient_largest")
+"""What a learning curve has: the training's loss, the validation score, and over an epoch's steps the length
+of the method's gradient at logits and features over that of the recipe's own loss."""
 
 
 class _Json(BaseModel):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError, plain
-from harness.store import CURVE, FALSE_POSITIVE_AREA, SCORES, Record, names
+from harness.store import CURVE, FALSE_POSITIVE_AREA, QUANTITIES, SCORES, Record, names
 from harness.store.values import unseen
 from harness.submission.archive import check_directory, parsed_json
 
@@ -34,7 +34,6 @@ _FARTHEST = 10_000
 """More than the distance of any two pixels of the largest grid."""
 
 _MOST_EPOCHS = 1_000_000
-_QUANTITIES = ("loss", "validation_dice")
 
 _METADATA = 64 << 10
 """Bytes of the footer of scores.parquet: that of ten columns in one group of rows is a few thousand."""
@@ -99,7 +98,7 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
         raise HarnessError("scores.parquet: larger than its rows can be.")
     if int.from_bytes(data[-8:-4], "little") > _METADATA:
         raise HarnessError(f"scores.parquet: its footer is larger than {_METADATA >> 10} KiB.")
-    with reading("scores.parquet"):
+    with reading(names.SCORES):
         # As a dictionary, a text counts once however many rows repeat it: written out, it may be gigabytes.
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=["sample", "structure"])
         about = file.metadata
@@ -165,7 +164,7 @@ def parse_curve(data: bytes) -> pd.DataFrame:
     """Return curve.csv, columns `CURVE`. Raises HarnessError for other columns or what is no number."""
     if len(data) > MOST_LOG:
         raise HarnessError(f"curve.csv: larger than {MOST_LOG >> 20} MiB.")
-    with reading("curve.csv"):
+    with reading(names.CURVE):
         rows = csv.reader(io.StringIO(data.decode()))
         if tuple(next(rows, ())) != CURVE:
             raise HarnessError(f"curve.csv: its columns are not {', '.join(CURVE)}.")
@@ -179,7 +178,7 @@ def parse_curve(data: bytes) -> pd.DataFrame:
 def _curve_row(
     epoch: str, quantity: str, attribute: str, group: str, value: str
 ) -> tuple[int, str, str, str, float]:
-    if not 0 <= int(epoch) <= _MOST_EPOCHS or quantity not in _QUANTITIES:
+    if not 0 <= int(epoch) <= _MOST_EPOCHS or quantity not in QUANTITIES:
         raise HarnessError(f"curve.csv: epoch {epoch[:40]!r} of {quantity[:40]!r} is none of a training.")
     if max(len(attribute), len(group)) > _LONGEST_NAME or unseen(attribute + group):
         raise HarnessError("curve.csv: a name is endless, or holds a character that no reader sees.")
@@ -200,12 +199,12 @@ def _kind(name: str) -> object:
 
 
 def _arrays(data: bytes, limits: dict[str, int]) -> dict[str, np.ndarray]:
-    with reading("predictions.npz"):
-        check_directory(data, len(limits) + 1, "predictions.npz")
+    with reading(names.PREDICTIONS):
+        check_directory(data, len(limits) + 1, names.PREDICTIONS)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = sorted(archive.namelist())
-            if names != sorted(limits):
-                raise HarnessError(f"predictions.npz: holds {str(names)[:200]}, not samples and labels.")
+            members = sorted(archive.namelist())
+            if members != sorted(limits):
+                raise HarnessError(f"predictions.npz: holds {str(members)[:200]}, not samples and labels.")
             return {name: _array(_bounded(archive, name, most), name) for name, most in limits.items()}
 
 

@@ -24,19 +24,31 @@ _PLACES = {
 def init(folder: Path, protocol: Protocol) -> list[str]:
     """Fill a new folder with the files of a submissions repository; return their paths.
 
-    Raises HarnessError for a folder that holds something.
+    One that was interrupted is completed. Raises HarnessError for a folder that holds something else.
     """
-    # What `git init` made is no content yet.
-    if folder.exists() and any(path.name != ".git" for path in folder.iterdir()):
-        raise HarnessError(f"{folder}: is not empty; give a new folder.")
     values = {"protocol": protocol.name, "seed": protocol.seeds[0], "version": harness.__version__}
-    for name, template in _PLACES.items():
-        path = folder / name
+    due = {
+        folder / name: _filled(template, values).encode() if template else b""
+        for name, template in _PLACES.items()
+    }
+    if any(path not in due or path.read_bytes() != due[path] for path in _there(folder)):
+        raise HarnessError(f"{folder}: is not empty; give a new folder.")
+    for path, content in due.items():
         files.make(path.parent)
-        files.write(path, _filled(template, values).encode() if template else b"")
+        files.write(path, content)
         if path.suffix == ".sh":
             path.chmod(0o755)
     return list(_PLACES)
+
+
+def _there(folder: Path) -> list[Path]:
+    """Return the files of a folder, but for git's and what a writer that died left aside."""
+    found = (path for path in folder.rglob("*") if not path.is_dir())
+    return [path for path in found if not any(_is_aside(part) for part in path.relative_to(folder).parts)]
+
+
+def _is_aside(part: str) -> bool:
+    return part == ".git" or part.endswith(files.PART)
 
 
 def _filled(name: str, values: dict[str, object]) -> str:

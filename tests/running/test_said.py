@@ -74,10 +74,10 @@ def test_lost_records_of_a_submission_come_back_with_its_file(prompt, cache, tmp
     store = Store(prompt.runs)
     before = prompt.kept()
     for row in store.protocol(NAME).plan:
-        if row.method == "theirs":
+        if row.method == "guest.theirs":
             shutil.rmtree(store.path(row.trial))
     said = typed(prompt, "report", "--out", str(prompt.site), "--runs", str(prompt.runs))
-    assert "2 of 4 cells of the board 'tiny' have no record: theirs (2)." in said
+    assert "2 of 4 cells of the board 'tiny' have no record: guest.theirs (2)." in said
     assert "come back when its file is submitted again" in said
     typed(prompt, "submit", str(packed), *under(prompt))
     assert prompt.kept().records == before.records
@@ -135,5 +135,5 @@ def test_a_submission_replaces_none_where_the_plain_name_was_set_aside(prompt, c
     typed(prompt, "board", "archive", "tiny", "--runs", str(prompt.runs))
     before = prompt.kept()
     status, said = prompt.type("submit", packed[1], *under(prompt, "one-epoch"))
-    assert (status, "the board has a method 'theirs'" in said) == (1, True)
+    assert (status, "the board has a method 'guest.theirs'" in said) == (1, True)
     assert prompt.kept() == before

@@ -52,13 +52,22 @@ MEMORY = "into memory: the bytes are handed to `files`"
 ALLOWED = {
     "harness/store/formats.py": ({"to_csv", "to_parquet", "savez_compressed", "save", "write_table"}, MEMORY),
     "harness/training/checkpoint.py": ({"save"}, MEMORY),
+    "harness/training/side.py": ({"save"}, MEMORY),
+    "harness/commands/audit_page.py": ({"save"}, MEMORY),
+    "harness/running/plan.py": ({"to_csv"}, MEMORY),
+    "harness/store/leases.py": (
+        {"mkdtemp", "rmtree"},
+        "temporary folders of one process, gone with it or with the next",
+    ),
+    "harness/sandbox/wheels.py": ({"rmtree", "write_text"}, "an image's own temporary folder"),
+    "harness/submission/signature.py": ({"NamedTemporaryFile"}, "what ssh-keygen reads, gone after it"),
     "harness/training/encode.py": (
         {"load r+"},
         "the maps of a folder that is still aside, filled where they are",
     ),
     "harness/cohorts/thumbnails.py": ({"save"}, MEMORY),
     "harness/sandbox/staging.py": (
-        {"copyfile", "to_parquet", "write_bytes", "write_text"},
+        {"copyfile", "link", "to_parquet", "write_bytes", "write_text"},
         "a container's own temporary folder, gone with it",
     ),
     "harness/sandbox/build.py": ({"copy", "link", "write_text"}, "an image's own temporary folder"),

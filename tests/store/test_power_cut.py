@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import BaseFileLock
+from PIL import Image
 from power import Disk, PowerCut
 from ran import FROZEN, SMALL, Ran
 from safetensors.torch import load_file, save
@@ -23,6 +24,8 @@ from harness import cohorts
 from harness.backbones import weights
 from harness.backbones.weights import Checkpoint
 from harness.cohorts import cache as cohort_cache
+from harness.cohorts import survey
+from harness.commands import audit_page, init
 from harness.errors import HarnessError
 from harness.plugin import discovery
 from harness.plugin.discovery import About
@@ -38,7 +41,7 @@ from harness.running.why import keep_parts
 from harness.sandbox import runs, staging
 from harness.sandbox.limits import Limits
 from harness.store import Store, Try, Tuned, contents, files, names
-from harness.submission import archive, pack, yardstick
+from harness.submission import archive, pack, repository, yardstick
 from harness.submission.submit import submit
 from harness.submission.verify import verify
 from harness.training import embed, fit
@@ -399,7 +402,7 @@ def masks_for_a_container(ran: Ran) -> Scenario:
 def what_a_plugin_said(ran: Ran) -> Scenario:
     about = {
         "card": vars(Card("Mine")), "defaults": {}, "kinds": {}, "reads_attribute": True, "starts_from": None,
-        "sampler": "uniform", "controls": {}, "search": {}, "packages": {},
+        "sampler": "uniform", "controls": {}, "search": {}, "packages": {}, "trains_own_model": False,
     }  # fmt: skip
 
     class Box(runs.Sandbox):
@@ -453,6 +456,45 @@ def a_new_method(ran: Ran) -> Scenario:
     )
 
 
+def a_submissions_repository(ran: Ran) -> Scenario:
+    return Scenario(
+        lambda folder: repository.init(folder / "board", ran.prepared.protocol),
+        lambda folder: {name: digest(folder / "board" / name) for name in repository._PLACES},
+    )
+
+
+def a_protocol_for_a_folder(ran: Ran) -> Scenario:
+    """With the manifest that says what its files are."""
+
+    def before(folder: Path) -> None:
+        for name in ("images", "masks"):
+            (folder / "mine" / name).mkdir(parents=True)
+            for one in "abc":
+                Image.new("L", (16, 16), 1).save(folder / "mine" / name / f"{one}.png")
+
+    def act(folder: Path) -> None:
+        if not (folder / "mine.toml").exists():  # else it says that it is there
+            init.init_command.callback(folder / "mine", folder / "mine.toml")
+
+    def look(folder: Path) -> Parts:
+        return {
+            "manifest": digest(folder / "mine" / "manifest.csv"),
+            "protocol": (folder / "mine.toml").is_file(),
+        }
+
+    return Scenario(act, look, before)
+
+
+def a_page_of_an_audit(ran: Ran) -> Scenario:
+    cohort, protocol = ran.prepared.cohort, ran.prepared.protocol
+    seen = survey.survey(cohort, protocol)
+
+    return Scenario(
+        lambda folder: audit_page.write(folder / "audit.html", cohort, protocol, seen, [], [], 0.15),
+        lambda folder: {"page": digest(folder / "audit.html")},
+    )
+
+
 def a_site(ran: Ran) -> Scenario:
     """Over one that is there: the folder as the writers of pages leave it."""
 
@@ -498,6 +540,9 @@ SCENARIOS = {
         fetched_weights,
         thumbnails,
         a_new_method,
+        a_submissions_repository,
+        a_protocol_for_a_folder,
+        a_page_of_an_audit,
         a_site,
     )
 }
@@ -577,7 +622,7 @@ def test_after_a_power_cut_nothing_is_half_there_and_the_next_run_completes(
     moments = cut_at(None, scenario, Path(shutil.copytree(start, whole))).moments
     new = scenario.look(whole)
     # Each scenario begins its sample elsewhere: what they have in common is cut at other moments.
-    for moment in range(len(name) % min(every, moments), moments, every):
+    for moment in range(len(name) % max(min(every, moments), 1), moments, every):
         for renames in (False, True):
             shutil.copytree(start, cut)
             disk = cut_at(moment, scenario, cut)

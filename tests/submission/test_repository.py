@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_the_workflow_gives_the_verifying_job_nothing_to_write_with(repository):
     assert not [script for script in scripts if "${{" in script]
 
 
-def test_a_folder_that_holds_something_is_left_alone(repository):
-    done = CliRunner().invoke(cli, ["board", "init", str(repository)])
+def test_a_folder_that_holds_something_is_left_alone(repository, tmp_path):
+    begun = tmp_path / "begun"
+    shutil.copytree(repository, begun)
+    (begun / "REVIEWING.md").write_text("our own words")
+    done = CliRunner().invoke(cli, ["board", "init", str(begun)])
     assert "is not empty" in str(done.exception)
+    assert (begun / "REVIEWING.md").read_text() == "our own words"
+
+
+def test_one_that_was_interrupted_is_completed(repository, tmp_path):
+    begun = tmp_path / "begun"
+    shutil.copytree(repository, begun)
+    (begun / ".github" / "verify.sh").unlink()
+    done = CliRunner().invoke(cli, ["board", "init", str(begun)])
+    assert done.exit_code == 0, done.output
+    assert (begun / ".github" / "verify.sh").read_bytes() == (repository / ".github/verify.sh").read_bytes()
