@@ -35,7 +35,8 @@ def enough(
 
     From the variance components of these scores: of a middle pair by patients, of all methods by seeds, and
     the largest of them, which sets the threshold (`harness.equity.reference`). `methods`: how many the board
-    is to compare, these where not given. Linear in the groups' scores, so cautious for gaps and ES.
+    is to compare, these where not given. Linear in the groups' scores: for
+    methods that treat the groups alike; a gap that changes takes more (`harness.equity.pieces`).
     Raises HarnessError for an unknown quantity and for fewer than two methods or seeds in common.
     """
     known: dict[str, Quantity] = {"overall": lambda overall, groups: overall} | quantities(

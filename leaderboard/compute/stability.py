@@ -73,6 +73,7 @@ def of_section(board: Board, section: Section) -> Stability | None:
     choices = tuple(
         Choice(name, names[int(np.nanargmax(values))], _ranks(names, values))
         for name, values in _choices(board, section, names)
+        if not np.isnan(values).all()  # a distance that no method has
     )
     return Stability(names[0], choices)
 
