@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -197,7 +198,10 @@ def _table(file: Path) -> list[dict[str, str]]:
         raise HarnessError(f"{file}: cannot be read as text in UTF-8 ({error}); save it as CSV.") from None
     first = text.partition("\n")[0]
     separator = max((",", ";", "\t"), key=first.count)
-    rows = list(csv.DictReader(text.splitlines(), delimiter=separator))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise HarnessError(f"{file}: not a table ({error}); save it as CSV.") from None
     return [{key.strip(): (value or "").strip() for key, value in row.items() if key} for row in rows]
 
 
@@ -278,11 +282,11 @@ def _counted(file: Path) -> dict[str, int]:
     if array.ndim == 3 and array.shape[2] == 3:
         colours, counts = np.unique(array.reshape(-1, 3), axis=0, return_counts=True)
         texts = [str(c[0]) if c[0] == c[1] == c[2] else f'"#{c[0]:02x}{c[1]:02x}{c[2]:02x}"' for c in colours]
-    elif array.ndim == 2:
+    elif array.ndim == 2 and np.isfinite(array).all():
         values, counts = np.unique(array, return_counts=True)
-        texts = [f"{float(value):g}" for value in values]
+        texts = [str(int(value)) if value == int(value) else f"{float(value):g}" for value in values]
     else:
-        raise ValueError(f"an array of shape {array.shape} is no mask of one channel")
+        raise ValueError(f"an array of shape {array.shape} is no mask of one channel of numbers")
     return dict(zip(texts, (int(count) for count in counts), strict=True))
 
 

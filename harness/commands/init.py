@@ -154,7 +154,8 @@ def _structures(found: Scan) -> list[tuple[str, str]]:
 
 
 def _structure(text: str) -> str:
-    return "label_" + re.sub(r"[^0-9a-z]+", "_", text.strip('"#').lower()).strip("_")
+    words = text.strip('"#').lower().replace("-", "minus ")
+    return "label_" + re.sub(r"[^0-9a-z]+", "_", words).strip("_")
 
 
 def _structure_lines(found: Scan, structures: list[tuple[str, str]]) -> Iterator[str]:

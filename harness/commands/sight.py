@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_TESTED = 0.5
 """The largest share of the patients that is proposed as a test set: the others are trained on."""
 
+MANY_EMPTY = 0.1
+"""From this share of empty truths on, a protocol that says nothing else ranks by those that are not."""
+
 _WORTH = 0.8
 """Folds are proposed where they would see a gap this many times as large as now, or smaller."""
 
@@ -54,13 +57,24 @@ def sights(cohort: Cohort, protocol: Protocol, spread: float = SPREAD) -> list[S
 
 
 def _sight(cohort: Cohort, protocol: Protocol, attribute: str, spread: float) -> Sight:
+    order, scored = cohort.groups[attribute], _scored(cohort, protocol)
     table, whole = (
-        foresee(
-            part[attribute].to_numpy(object), part["patient"].to_numpy(), cohort.groups[attribute], spread
-        )
-        for part in (cohort.subjects.iloc[cohort.rows("test")], cohort.subjects)
+        foresee(part[attribute].to_numpy(object), part["patient"].to_numpy(), order, spread)
+        for part in (scored[scored["split"] == "test"], scored)
     )
     return Sight(attribute, table, whole, tuple(_advice(protocol, attribute, table, whole)))
+
+
+def _scored(cohort: Cohort, protocol: Protocol) -> pd.DataFrame:
+    """Return the subjects that the ranking score is of: where the structure is, and once a patient, if so."""
+    subjects = cohort.subjects
+    if cohort.areas is not None:
+        there = cohort.areas[:, list(protocol.classes(protocol.ranked_by))].sum(axis=1) > 0
+        tested = there[cohort.rows("test")]
+        rank = protocol.scoring.rank
+        if rank == "present" or (rank == "auto" and 1 - tested.mean() > MANY_EMPTY):
+            subjects = subjects[there]
+    return subjects.drop_duplicates("patient") if protocol.scoring.unit == "patient" else subjects
 
 
 def _advice(protocol: Protocol, attribute: str, table: pd.DataFrame, whole: pd.DataFrame) -> Iterator[str]:

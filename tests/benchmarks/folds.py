@@ -105,7 +105,6 @@ def main(cohorts: int) -> None:
     for name, world in (
         ("60 patients", World()),
         ("60 patients, training sets matter more", World(set_=0.04)),
-        ("200 patients", World(patients=200)),
         ("60 patients, the cohort favours some by 0.01", World(shared=0.01)),
     ):
         for deal in ("one test set", "same folds for all seeds", "folds dealt anew"):

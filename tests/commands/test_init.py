@@ -191,3 +191,22 @@ def test_a_strangers_words_stay_in_comments_and_strings(tmp_path):
     init(folder)
     table = tomllib.loads((tmp_path / "mine.toml").read_text())
     assert table["recipe"]["epochs"] == 30
+
+
+def test_labels_of_any_sign_and_size_have_names_of_their_own(tmp_path):
+    for i in range(3):
+        save(tmp_path / "d" / "images" / f"{i}.png", picture())
+        mask = np.zeros((32, 32), np.int32)
+        mask[:3], mask[5:7], mask[9:12] = 1, -1, 100_000
+        (tmp_path / "d" / "masks").mkdir(exist_ok=True)
+        np.save(tmp_path / "d" / "masks" / f"{i}.npy", mask)
+    init(tmp_path / "d")
+    found = tomllib.loads((tmp_path / "mine.toml").read_text())["structures"]
+    assert found == {"label_minus_1": [-1], "label_1": [1], "label_100000": [100_000]}
+
+
+def test_a_table_that_is_none_is_one_sentence(tmp_path):
+    folder = two_folders(tmp_path / "eyes")
+    (folder / "clinical.csv").write_text("file,sex\n" + '"' + "x" * 200_000 + '",f\n')
+    with pytest.raises(HarnessError, match="save it as CSV"):
+        init(folder)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cohort_files import folder_protocol, write_folder
+from PIL import Image
 
 from harness import cohorts
 from harness.commands import sight
+from harness.protocol import ScoringSpec
 
 
 def looked(tmp_path: Path, counts: dict[str, int], **protocol: Any) -> sight.Sight:
@@ -56,3 +59,28 @@ def test_what_is_said_names_floor_groups_and_gaps(tmp_path):
     assert "15 test patients, a gap of" in lines[2]
     assert "c: " in lines[4]
     assert "too few for a number (at least 10)" in lines[4]
+
+
+def test_where_many_truths_are_empty_those_with_the_structure_count(tmp_path):
+    rows = [{"sex": "fm"[i % 2]} for i in range(160)]
+    (tmp_path / "data").mkdir()
+    for i in range(0, 160, 4):  # every second woman has nothing to be found
+        rows[i]["mask"] = f"empty{i}.png"
+        Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "data" / rows[i]["mask"])
+    chosen = folder_protocol(attributes={"sex": {}})
+    cohort = cohorts.load(chosen, write_folder(tmp_path / "data", rows), tmp_path / "cache")
+    (found,) = sight.sights(cohort, chosen)
+    assert found.whole["patients"].tolist() == [120, 40, 80]
+    (whole,) = sight.sights(cohort, chosen.model_copy(update={"scoring": ScoringSpec(rank="all")}))
+    assert whole.whole["patients"].tolist() == [160, 80, 80]
+
+
+def test_scored_by_patient_many_samples_of_one_weigh_as_one(tmp_path):
+    rows = [{"sex": "fm"[i % 2], "patient": f"p{i}"} for i in range(80) for _ in range(1 if i > 4 else 9)]
+    folder = write_folder(tmp_path / "data", rows)
+    by_sample = folder_protocol(attributes={"sex": {}})
+    by_patient = by_sample.model_copy(update={"scoring": ScoringSpec(unit="patient")})
+    cohort = cohorts.load(by_sample, folder, tmp_path / "cache")
+    one, other = (sight.sights(cohort, chosen)[0].whole for chosen in (by_sample, by_patient))
+    assert other["samples"].tolist() == [80, 40, 40]
+    assert other["detectable"].iloc[0] < 0.9 * one["detectable"].iloc[0]
