@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import random
@@ -153,7 +154,8 @@ def _put(table: Any, share: float, value: Any) -> Any:
     inner = table
     for key in path[:-1]:
         inner = inner[key]
-    inner[path[-1]] = value
+    # A copy, or a later change would reach into the list of odd values itself.
+    inner[path[-1]] = copy.deepcopy(value)
     return table
 
 

@@ -192,7 +192,7 @@ def submit_command(
             _conclude(file, report)
             sys.exit(1)
         say("Adding the records ...")
-        alike = duplicates(Store(runs), submission.manifest, report)
+        alike = duplicates(Store(runs), submission.manifest, report, yardstick)
         by = Signed(key, corrects, who)
         obtained = submit(submission.manifest, report, yardstick, Paths(runs, data, cache), by)
     mark = {"verified": "verified from predictions", "reported": "self-reported"}[obtained]

@@ -88,24 +88,32 @@ def rows_of(manifest: Manifest) -> tuple[PlanRow, ...]:
     return tuple(row.model_copy(update={"method": name_of(manifest)}) for row in manifest.plan)
 
 
-def duplicates(store: Store, manifest: Manifest, report: Report) -> list[str]:
+def duplicates(store: Store, manifest: Manifest, report: Report, yardstick: Yardstick) -> list[str]:
     """Return a sentence for each other row of the store with the same predictions, or the same source.
 
     It is no fault by itself: two honest methods may end in the same predictions, a copy does.
     """
     own = name_of(manifest)
     sources = {parsed.record.method.source_digest for parsed in report.parsed.values()}
-    made = {hashlib.sha256(parsed.labels.tobytes()).hexdigest() for parsed in report.parsed.values()}
+    made = {_predictions_digest(parsed, yardstick) for parsed in report.parsed.values()}
     said: dict[str, None] = {}
     for record in store.records():
         if record.status != "done" or record.method.name == own:
             continue
         if record.method.source_digest in sources:
             said[f"its source is that of '{record.method.name}'"] = None
-        found = store.spared(store.predictions, record.id)
-        if found is not None and hashlib.sha256(found[1].tobytes()).hexdigest() in made:
+        if record.files.get(names.PREDICTIONS) in made:
             said[f"predictions of it are those of '{record.method.name}' to the bit"] = None
     return list(said)
+
+
+def _predictions_digest(parsed: Parsed, yardstick: Yardstick) -> str:
+    """Return the digest that the predictions' file has in a record of this harness."""
+    return hashlib.sha256(_predictions(parsed, yardstick)).hexdigest()
+
+
+def _predictions(parsed: Parsed, yardstick: Yardstick) -> bytes:
+    return formats.arrays_bytes(samples=np.array(yardstick.samples), labels=parsed.labels)
 
 
 def _check_alike(store: Store, manifest: Manifest, report: Report, yardstick: Yardstick) -> None:
@@ -183,7 +191,7 @@ def _record_files(
     scores = parsed.scores if yardstick.cohort is None else recompute(parsed.labels, yardstick)
     found = {
         names.SCORES: formats.scores_bytes(scores),
-        names.PREDICTIONS: formats.arrays_bytes(samples=np.array(yardstick.samples), labels=parsed.labels),
+        names.PREDICTIONS: _predictions(parsed, yardstick),
         names.CURVE: formats.curve_bytes(parsed.curve),
         names.LOG: parsed.log.encode(),
     }

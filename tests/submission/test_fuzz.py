@@ -46,6 +46,8 @@ def fuzzed(world, folder, count: int) -> Counter:
     honest, found = world.submission, Counter()
     true = scores(verify(honest, world.yardstick).parsed)
     for seed in range(count):
+        if seed % 1000 == 0:
+            print(seed, flush=True)
         made = mutant(honest, seed)
         (folder / "x.zip").write_bytes(made.raw)
         try:

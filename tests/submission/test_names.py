@@ -140,7 +140,7 @@ def test_a_namespace_belongs_to_the_key_that_signed_its_first_row(world, board):
 def test_the_same_predictions_and_the_same_source_under_another_name_are_named(world, board, tmp_path):
     submitted(world, board)
     copied = rewritten(world.submission, world.submission.members, namespace="copycat")
-    said = duplicates(board, copied.manifest, verify(copied, world.yardstick))
+    said = duplicates(board, copied.manifest, verify(copied, world.yardstick), world.yardstick)
     assert "its source is that of 'guest.my-method'" in said
     assert "predictions of it are those of 'guest.my-method' to the bit" in said
     withdraw(board, "tiny", "erm", "an example <b>", "A. Keeper")
