@@ -223,22 +223,21 @@ def _nifti(path: Path, where: str) -> Any:
 
 def _nifti_shape(path: Path, where: str) -> tuple[int, ...]:
     """Return the shape that a NIfTI volume has once it is turned."""
+    opened = _nifti(path, where)
     from nibabel.orientations import io_orientation
 
-    opened = _nifti(path, where)
     shape = tuple(opened.shape) + (1,) * (3 - len(opened.shape))
     order = np.argsort(io_orientation(opened.affine)[:, 0])
     return (*(int(shape[axis]) for axis in order), *shape[3:])
 
 
 def _read_nifti(path: Path, where: str) -> Volume:
+    stored = _nifti(path, where)
     import nibabel
 
     try:
-        opened = nibabel.as_closest_canonical(_nifti(path, where))
+        opened = nibabel.as_closest_canonical(stored)
         array = np.asanyarray(opened.dataobj)
-    except HarnessError:
-        raise
     except Exception as error:  # noqa: BLE001
         raise HarnessError(
             f"{where}: cannot be read as NIfTI ({type(error).__name__}); the file is damaged, replace it."

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError, did_you_mean
+from harness.spelling import is_patient_column
 
 MIN_PATIENTS = 10
 """Groups with fewer patients get "too few" instead of a number (docs/equity.md measures why)."""
@@ -117,13 +118,15 @@ def from_frame(
 
     The arguments name its columns; `options` are the further fields of `Scores`. A frame without the
     method, seed or patient column has one method ("method"), one seed, or one patient a sample. Raises
-    HarnessError for a missing column, a sample scored twice, or samples that a method did not score.
+    HarnessError for a missing column, one that looks like a patient's id and is not used, a sample scored
+    twice, or samples that a method did not score.
     """
     for column in (score, group, sample):
         if column not in frame.columns:
             raise HarnessError(
                 f"The frame has no column '{column}'.{did_you_mean(column, map(str, frame.columns))}"
             )
+    _check_patient(frame, patient, sample, used=(score, group, method, seed))
     frame = frame.copy(deep=False)
     for name, value in ((method, "method"), (seed, 0), (patient, frame[sample])):
         if name not in frame.columns:
@@ -141,7 +144,7 @@ def from_frame(
     for name in (group, patient):
         if (frame.groupby(sample)[name].nunique(dropna=False) > 1).any():
             raise HarnessError(f"A sample has two values in column '{name}'; give it the same in every row.")
-    about = frame.drop_duplicates(sample).set_index(sample)
+    about = frame.drop_duplicates(sample).set_index(sample, drop=False)
     seeds = sorted(frame[seed].unique())
     by_method = {}
     for name in frame[method].unique():
@@ -154,6 +157,21 @@ def from_frame(
             )
         by_method[str(name)] = table.to_numpy(float)
     return Scores(by_method, about[group].to_numpy(object), about[patient].to_numpy(), **options)
+
+
+def _check_patient(frame: pd.DataFrame, patient: str, sample: str, used: Sequence[str]) -> None:
+    """Raise HarnessError where patients are named in another column: intervals would be too narrow."""
+    if patient in frame.columns:
+        return
+    for column in frame.columns:
+        if column in used or column == sample or not is_patient_column(str(column)):
+            continue
+        if frame[sample].groupby(frame[column]).nunique().le(1).all():
+            continue
+        raise HarnessError(
+            f"The frame has no column '{patient}', and '{column}' looks like it: give patient='{column}', or "
+            f"patient='{sample}' where each sample is a patient of its own."
+        )
 
 
 def _numbers(name: str, scores: object) -> np.ndarray:

@@ -51,8 +51,8 @@ def overlap(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
 
 
 def check_pair(prediction: np.ndarray, truth: np.ndarray) -> None:
-    """Raise HarnessError unless both are bool masks of one two-dimensional shape."""
-    if prediction.ndim != 2 or prediction.shape != truth.shape:
+    """Raise HarnessError unless both are bool masks of one shape, of two dimensions or three."""
+    if prediction.ndim not in (2, 3) or prediction.shape != truth.shape:
         raise HarnessError(
             f"A prediction of shape {prediction.shape} cannot be scored against a truth of shape "
             f"{truth.shape}; give two masks of one shape [H, W]."

@@ -1,20 +1,28 @@
-"""The recipe's segmentation losses, as FairSeg's reference scripts define them."""
+"""The recipe's segmentation losses, as FairSeg's reference scripts define them.
+
+Pixels whose mask is IGNORED, not annotated, are left out of every sum and mean. Where there are none the bits
+are those of losses that know nothing of them: all that is added is a product with 1.
+"""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.protocol import IGNORED
+
 _SMOOTH = 1e-5
 
 
 def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Return the mean pixel cross-entropy of each sample.
+    """Return the mean pixel cross-entropy of each sample, 0 where none of its pixels is annotated.
 
     logits: float [B, C, h, w]; masks: int64 [B, h, w]; returns float [B], in nats.
     """
     # Not F.cross_entropy, whose forward over maps has no deterministic CUDA kernel (nll_loss2d).
-    return -(logits.log_softmax(1) * _one_hot(masks, logits)).sum(1).flatten(1).mean(1)
+    mean = -(logits.log_softmax(1) * _one_hot(masks, logits)).sum(1).flatten(1).mean(1)
+    annotated = (masks != IGNORED).flatten(1).sum(1).clamp(min=1)
+    return mean * (masks.shape[1:].numel() / annotated.to(mean.dtype))
 
 
 def soft_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
@@ -25,6 +33,7 @@ def soft_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
     [B, C, h, w]; masks: int64 [B, h, w]; returns a scalar in [0, 1].
     """
     truth = _one_hot(masks, probabilities)
+    probabilities = probabilities * _annotated(masks, probabilities)
     axes = (0, 2, 3)
     overlap = (probabilities * truth).sum(axes)
     size = probabilities.square().sum(axes) + truth.sum(axes)
@@ -43,7 +52,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor, dice_weight: float) -> Tens
 def sample_losses(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
     """Return `segmentation_loss` of each sample alone: float [B]."""
     truth = _one_hot(masks, logits)
-    probabilities = logits.softmax(1)
+    probabilities = logits.softmax(1) * _annotated(masks, logits)
     overlap = (probabilities * truth).sum((2, 3))
     size = probabilities.square().sum((2, 3)) + truth.sum((2, 3))
     dice = (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean(1)
@@ -52,4 +61,10 @@ def sample_losses(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
 
 def _one_hot(masks: Tensor, like: Tensor) -> Tensor:
     """Return masks [B, h, w] as the indicator of each class, [B, C, h, w], in the type of `like`."""
-    return F.one_hot(masks, like.shape[1]).movedim(-1, 1).to(like.dtype)
+    classes = masks.masked_fill(masks == IGNORED, 0)
+    return F.one_hot(classes, like.shape[1]).movedim(-1, 1).to(like.dtype) * _annotated(masks, like)
+
+
+def _annotated(masks: Tensor, like: Tensor) -> Tensor:
+    """Return 1 for each pixel that is annotated, else 0: [B, 1, h, w] in the type of `like`."""
+    return (masks != IGNORED)[:, None].to(like.dtype)

@@ -80,8 +80,9 @@ class Batch(_Rows):
     """One training batch, after augmentation.
 
     images: float32 [B, 3, H, W] in [0, 1]; masks: int64 [B, h, w], class indices at the
-    resolution of the logits, 0 is background; groups: int64 [B], -1 is unknown (and all -1 for
-    a method that does not read the attribute); samples: int64 [B], row of the training table.
+    resolution of the logits, 0 is background and 255 not annotated (the harness's losses leave it out, and a
+    loss of your own has to, under protocols that declare `ignore`); groups: int64 [B], -1 is unknown (and
+    all -1 for a method that does not read the attribute); samples: int64 [B], row of the training table.
     """
 
     images: Tensor

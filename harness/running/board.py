@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.identity import trial_id
 from harness.protocol import Protocol
+from harness.running import scoring
 from harness.running.plan import Plan
 from harness.running.prepare import Prepared
 from harness.running.why import changes, keep_parts
@@ -141,7 +141,8 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
             "publish_images": cohort.publish_images,
             "n_samples": len(cohort.subjects),
             "n_patients": int(cohort.subjects["patient"].nunique()),
-        },
+        }
+        | ({} if cohort.spacing is None else {"distances": "mm"}),
         groups=cohort.groups,
         command=command,
         plan=rows,
@@ -155,9 +156,10 @@ def _write_protocol(prepared: Prepared, command: str) -> None:
     unread = store.board_file(key, names.PROTOCOL if old is None else names.DAMAGED_PROTOCOL)
     with files.writing(store.board_folder(key)) as folder:
         files.write_json(folder / names.PROTOCOL, record)
-        files.put(folder / names.SUBJECTS, formats.frame_bytes(cohort.subjects))
-        files.put(folder / names.SIZES, formats.frame_bytes(_sizes(protocol, cohort)))
-        if cohort.publish_images:
+        files.put(folder / names.SUBJECTS, formats.frame_bytes(scoring.subjects(protocol, cohort)))
+        files.put(folder / names.SIZES, formats.frame_bytes(scoring.sizes(protocol, cohort)))
+        # A picture is of one sample, and these scores are of several.
+        if cohort.publish_images and protocol.scoring.unit == "sample":
             files.put(folder / names.CASES, _cases(cohort))
         if unread.is_file():  # it names what others ran or submitted: a person may yet find them there
             files.put(folder / names.DAMAGED_PROTOCOL, unread.read_bytes())
@@ -230,13 +232,6 @@ def _reseeded(trial: str, seed: int, current: Plan) -> str:
     origin = identity["starts_from"]
     before = None if origin is None else _reseeded(origin, seed, current)
     return trial_id(identity | {"seed": seed, "starts_from": before})
-
-
-def _sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
-    rows = cohort.rows("test")
-    masks = np.asarray(cohort.masks[rows])
-    columns = {name: np.isin(masks, protocol.classes(name)).sum(axis=(1, 2)) for name in protocol.structures}
-    return pd.DataFrame({"sample": cohort.subjects["sample"].to_numpy()[rows].astype(str)} | columns)
 
 
 def _cases(cohort: Cohort) -> bytes:

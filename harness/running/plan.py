@@ -345,6 +345,9 @@ def identity_of(
     }
     if validated:
         made["validated"] = [protocol.classes(name) for name in protocol.structures]
+    if scored := scored_as(protocol, basis.cohort):
+        # A record holds the scores of its trial, and two boards that score otherwise would share it.
+        made["scored"] = scored
     sampler, shuffled = control
     if sampler is not None or shuffled:
         made["control"] = {"sampler": sampler, "shuffled": shuffled}
@@ -352,6 +355,20 @@ def identity_of(
         patients = basis.cohort.subjects["patient"].to_numpy()[basis.cohort.rows("train")]
         made["data"]["patients"] = identity.data_digest(patients.astype(str).tolist())
     return made
+
+
+def scored_as(protocol: Protocol, cohort: Cohort) -> dict[str, Any]:
+    """Return what scores depend on beside masks and structures, where it is not as it was at first."""
+    told: dict[str, Any] = {}
+    rows = cohort.rows("test")
+    if protocol.scoring.unit == "patient":
+        patients = cohort.subjects["patient"].to_numpy()[rows]
+        told["patients"] = identity.data_digest(patients.astype(str).tolist())
+    if protocol.scoring.tolerance != type(protocol.scoring)().tolerance:
+        told["tolerance"] = protocol.scoring.tolerance
+    if cohort.spacing is not None and cohort.places is not None:
+        told["places"] = identity.data_digest([cohort.places.iloc[rows].to_csv(index=False)])
+    return told
 
 
 def _backbone(protocol: Protocol) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import pandas as pd
 
 from harness import identity
 from harness.cohorts.cohort import Cohort
+from harness.equity.presence import ranks_present
 from harness.errors import HarnessError
 from harness.metrics import score as scorer
 from harness.protocol import Protocol
 from harness.running import provenance
-from harness.running.plan import Basis
+from harness.running.plan import Basis, scored_as
 from harness.store import Record, Store, files, formats, names
 
 
@@ -26,13 +27,16 @@ def scoring_identity(basis: Basis) -> dict[str, Any]:
     protocol, cohort = basis.protocol, basis.cohort
     rows = cohort.rows("test")
     reached = identity.reached([Path(scorer.__file__)])
-    made = {
+    made: dict[str, Any] = {
         "masks": identity.data_digest(basis.masks[rows]),
         "samples": identity.data_digest(_samples(cohort).tolist()),
         "structures": structures(protocol),
         "code": identity.code(reached),
         "libraries": identity.libraries(reached),
     }
+    told = scored_as(protocol, cohort)
+    if told:
+        made["layout"] = told
     # As a record has it: a record is read from JSON, where a tuple is a list.
     as_read: dict[str, Any] = json.loads(json.dumps(made))
     return as_read
@@ -44,9 +48,65 @@ def structures(protocol: Protocol) -> dict[str, tuple[int, ...]]:
 
 
 def score(protocol: Protocol, cohort: Cohort, labels: np.ndarray) -> pd.DataFrame:
-    """Return the scores of the test samples' predictions: uint8 class indices [n, S, S]."""
-    truth = np.asarray(cohort.masks[cohort.rows("test")])
-    return scorer.score(labels, truth, _samples(cohort).tolist(), structures(protocol))
+    """Return the scores of the test samples' predictions: uint8 class indices [n, S, S].
+
+    A row a sample and structure, or with `[scoring] unit = "patient"` a patient and structure; distances in
+    mm where the cohort knows how large its pixels are.
+    """
+    rows = cohort.rows("test")
+    truth, samples = np.asarray(cohort.masks[rows]), _samples(cohort).tolist()
+    places = None if cohort.places is None else cohort.places.iloc[rows]
+    by_patient = protocol.scoring.unit == "patient"
+    layout = scorer.Layout(
+        units=cohort.subjects["patient"].to_numpy()[rows].astype(str).tolist() if by_patient else samples,
+        volumes=[""] * len(rows) if places is None else places["volume"].astype(str).tolist(),
+        slices=[0] * len(rows) if places is None else places["slice"].astype(int).tolist(),
+        spacing=None if cohort.spacing is None or places is None else places[["z", "y", "x"]].to_numpy(float),
+    )
+    return scorer.score(labels, truth, samples, structures(protocol), layout, protocol.scoring.tolerance)
+
+
+def subjects(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
+    """Return who is scored: the cohort's subjects, or one row a patient where the protocol says so.
+
+    Raises HarnessError for a patient whose test samples are of two groups.
+    """
+    if protocol.scoring.unit == "sample":
+        return cohort.subjects
+    table = cohort.subjects.assign(sample=cohort.subjects["patient"].astype(str))
+    for attribute in protocol.attributes:
+        groups = table[table["split"] == "test"].groupby("patient")[attribute].nunique(dropna=False)
+        if (groups > 1).any():
+            raise HarnessError(
+                f"[scoring] unit = \"patient\": the patient '{groups[groups > 1].index[0]}' is in several "
+                "groups of "
+                f"'{attribute}'; give all samples of a patient one value, or score by sample."
+            )
+    return table.drop_duplicates(["sample", "split"]).reset_index(drop=True)
+
+
+def sizes(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:
+    """Return `sample` and a column for each structure, its true size in pixels, of what is scored."""
+    rows = cohort.rows("test")
+    masks = np.asarray(cohort.masks[rows])
+    columns = {name: np.isin(masks, protocol.classes(name)).sum(axis=(1, 2)) for name in protocol.structures}
+    table = pd.DataFrame({"sample": _samples(cohort)} | columns)
+    if protocol.scoring.unit == "patient":
+        table["sample"] = cohort.subjects["patient"].to_numpy()[rows].astype(str)
+        table = table.groupby("sample", sort=False, as_index=False).sum()
+    return table
+
+
+def ranks(protocol: Protocol, true_sizes: pd.Series) -> pd.Series:
+    """Return which of the true sizes' rows the protocol ranks by: all, or where the structure is present."""
+    present = ranks_present(protocol.scoring.rank, true_sizes.to_numpy(float))
+    return true_sizes > 0 if present else true_sizes >= 0
+
+
+def units(protocol: Protocol, cohort: Cohort) -> tuple[str, ...]:
+    """Return the names of what is scored, in the order of the scores' rows."""
+    scored = subjects(protocol, cohort)
+    return tuple(scored.loc[scored["split"] == "test", "sample"].astype(str))
 
 
 def is_stale(record: Record, scoring: Mapping[str, Any]) -> bool:

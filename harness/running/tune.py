@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import cohorts, seeds
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import Protocol
-from harness.running import plan
+from harness.running import plan, scoring
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Candidate, Plan, Trial
 from harness.running.prepare import Prepared, find_methods, kind_of, weights_digest
@@ -191,11 +192,14 @@ def _es(store: Store, trial: Trial, cohort: Cohort, attribute: str) -> float:
     """
     from harness import equity
 
-    rows = cohort.rows("test")
-    scores = store.scores(trial.id)
-    dice = scores[scores["structure"] == trial.protocol.ranked_by].set_index("sample")["dice"]
-    own = dice.reindex(cohort.subjects["sample"].iloc[rows]).to_numpy(float)
-    codes = cohort.codes(attribute)[rows]
+    protocol, scores = trial.protocol, store.scores(trial.id)
+    scored = scoring.subjects(protocol, cohort)
+    scored = scored[scored["split"] == "test"]
+    there = scoring.ranks(protocol, scoring.sizes(protocol, cohort).set_index("sample")[protocol.ranked_by])
+    dice = scores[scores["structure"] == protocol.ranked_by].set_index("sample")["dice"]
+    rows = there.reindex(scored["sample"]).to_numpy(bool)
+    own = dice.reindex(scored["sample"]).to_numpy(float)[rows]
+    codes = pd.Categorical(scored[attribute], categories=list(cohort.groups[attribute])).codes[rows]
     groups = np.array([own[codes == code].mean() for code in np.unique(codes[codes >= 0])])
     return float(equity.es_sum(own.mean(), groups))
 

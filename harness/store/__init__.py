@@ -6,6 +6,7 @@ from harness.store.files import write_json, writing
 from harness.store.formats import Damaged
 from harness.store.schema import (
     CURVE,
+    FALSE_POSITIVE_AREA,
     SCHEMA_VERSION,
     SCORES,
     Arrival,
@@ -24,6 +25,7 @@ from harness.store.store import Store
 
 __all__ = [
     "CURVE",
+    "FALSE_POSITIVE_AREA",
     "SCHEMA_VERSION",
     "SCORES",
     "Arrival",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, plain
-from harness.store.schema import CURVE, SCHEMA_VERSION, SCORES
+from harness.store.schema import CURVE, FALSE_POSITIVE_AREA, SCHEMA_VERSION, SCORES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,8 @@ def scores_bytes(frame: pd.DataFrame) -> bytes:
     import pyarrow.parquet as pq
 
     kinds = dict.fromkeys(_TEXTS, pa.string()) | dict.fromkeys(_FLAGS, pa.bool_())
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in SCORES])
+    columns = [*SCORES, *(name for name in (FALSE_POSITIVE_AREA,) if name in frame)]
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in columns])
     table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(None)
     written = io.BytesIO()
     pq.write_table(table, written, compression="zstd")
@@ -112,13 +113,19 @@ def array_bytes(array: np.ndarray) -> bytes:
 
 
 def parse_scores(data: bytes, columns: Iterable[str] = SCORES) -> pa.Table:
-    """Return some columns of scores.parquet. Raises ValueError where it has others, or of other types."""
+    """Return some columns of scores.parquet, and FALSE_POSITIVE_AREA with all of them where it has that.
+
+    Raises ValueError where it has others, or of other types.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     # Read whole: opened by its path, each of very many small files takes twice as long.
     with pq.ParquetFile(pa.BufferReader(data)) as file:
-        table = file.read(list(columns), use_threads=False)
+        columns = list(columns)
+        if tuple(columns) == SCORES and FALSE_POSITIVE_AREA in file.schema_arrow.names:
+            columns.append(FALSE_POSITIVE_AREA)
+        table = file.read(columns, use_threads=False)
     for name in columns:
         if name not in table.column_names or not _fits(name, table.schema.field(name).type):
             raise ValueError(f"it has no column {name} as scores have it")

@@ -24,9 +24,14 @@ SCHEMA_VERSION = 1
 
 SCORES = ("sample", "structure", "dice", "iou", "hd95", "hd95_max", "asd", "nsd", "missed", "vcdr_error")
 """Columns of scores.parquet: one row a test sample and structure. dice, iou, nsd: fractions;
-hd95 (both directions pooled), hd95_max (the larger of the directed percentiles), asd: pixels;
+hd95 (both directions pooled), hd95_max (the larger of the directed percentiles), asd: pixels, or mm where
+the board's cohort has `distances` of "mm"; of a protocol scored by patient, `sample` is the patient;
 missed: True where exactly one of truth and prediction is empty; vcdr_error: absolute error of the
 vertical cup-to-disc ratio, on the rows of `disc`, else missing."""
+
+FALSE_POSITIVE_AREA = "false_positive_area"
+"""A further column of scores.parquet where the truth of some row is empty: what was predicted outside of the
+truth, in pixels, or in mm² where distances are in mm."""
 
 CURVE = ("epoch", "quantity", "attribute", "group", "value")
 """Columns of curve.csv: quantity is "loss" (training) or "validation_dice"; attribute and group

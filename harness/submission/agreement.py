@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from harness import identity
-from harness.metrics.score import score
 from harness.running import plan
+from harness.running.scoring import score
 from harness.store import SCORES, PlanRow, Record
 from harness.submission.findings import Case, Finding
 from harness.submission.yardstick import Yardstick
@@ -171,12 +171,14 @@ def recompute(labels: np.ndarray, yardstick: Yardstick) -> pd.DataFrame:
     cohort, protocol = yardstick.cohort, yardstick.protocol
     if cohort is None:
         raise ValueError("a yardstick without a cohort has no masks")
-    structures = {name: protocol.classes(name) for name in protocol.structures}
-    return score(labels, np.asarray(cohort.masks[cohort.rows("test")]), yardstick.samples, structures)
+    return score(protocol, cohort, labels)
 
 
 def _first_difference(stated: pd.DataFrame, computed: pd.DataFrame) -> str:
-    for name in (name for name in SCORES if name not in ("sample", "structure")):
+    if list(stated) != list(computed):
+        given, due = (", ".join(map(str, frame)) for frame in (stated, computed))
+        return f"its columns are {given}; the predictions give {due}"
+    for name in (name for name in computed if name not in ("sample", "structure")):
         theirs, ours = stated[name].to_numpy(float), computed[name].to_numpy(float)
         bad = np.flatnonzero(~np.isclose(theirs, ours, rtol=0, atol=TOLERANCE, equal_nan=True))
         if len(bad):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError, plain
-from harness.store import CURVE, SCORES, Record, names
+from harness.store import CURVE, FALSE_POSITIVE_AREA, SCORES, Record, names
 from harness.store.values import unseen
 from harness.submission.archive import check_directory, parsed_json
 
@@ -104,7 +104,8 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=["sample", "structure"])
         about = file.metadata
         groups = [about.row_group(i) for i in range(min(about.num_row_groups, _MOST_GROUPS + 1))]
-        if tuple(file.schema_arrow.names) != SCORES or about.num_rows != rows:
+        columns = tuple(file.schema_arrow.names)
+        if columns not in (SCORES, (*SCORES, FALSE_POSITIVE_AREA)) or about.num_rows != rows:
             raise HarnessError(
                 f"scores.parquet: {about.num_rows} rows of {', '.join(file.schema_arrow.names)[:200]}; "
                 f"a record has {rows} rows of {', '.join(SCORES)}."
@@ -114,10 +115,10 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
         if sum(group.total_byte_size for group in groups) > _HEADER + rows * 8 * _LONGEST_NAME:
             raise HarnessError("scores.parquet: unpacks to far more than its rows can hold.")
         table = _written_out(file.read(use_threads=False), rows)
-    for name in SCORES:
+    for name in columns:
         if table.schema.field(name).type != _kind(name):
             raise HarnessError(f"scores.parquet: column {name} is {table.schema.field(name).type}.")
-        if name not in _FLOATS and table[name].null_count:
+        if (name == FALSE_POSITIVE_AREA or name not in _FLOATS) and table[name].null_count:
             raise HarnessError(f"scores.parquet: column {name} has missing values.")
     frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
     due = [(sample, structure) for sample in samples for structure in structures]
@@ -148,7 +149,7 @@ def _written_out(table: pa.Table, rows: int) -> pa.Table:
 
 
 def _check_range(frame: pd.DataFrame) -> None:
-    for name in _FLOATS:
+    for name in (*_FLOATS, *(one for one in (FALSE_POSITIVE_AREA,) if one in frame)):
         values = frame[name].to_numpy(float)
         possible = (values >= 0) & (values <= (1 if name in _FRACTIONS else _FARTHEST))
         if name == "vcdr_error":

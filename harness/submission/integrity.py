@@ -109,7 +109,7 @@ def _parse(trial: str, files: dict[str, bytes], yardstick: Yardstick) -> Parsed:
         contents.parse_predictions(
             files[names.PREDICTIONS], yardstick.samples, protocol.cohort.size, protocol.n_classes
         ),
-        contents.parse_scores(files[names.SCORES], yardstick.samples, list(protocol.structures)),
+        contents.parse_scores(files[names.SCORES], yardstick.scored, list(protocol.structures)),
         contents.parse_curve(files[names.CURVE]),
         contents.parse_log(files[names.LOG]),
     )

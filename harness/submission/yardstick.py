@@ -10,6 +10,7 @@ from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import Protocol
+from harness.running import scoring
 from harness.running.board import protocol_digest
 from harness.running.plan import Basis
 from harness.store import Store
@@ -29,6 +30,13 @@ class Yardstick:
     groups: dict[str, tuple[str, ...]]
     cohort: Cohort | None
     cache: Path = Path()
+    units: tuple[str, ...] = ()
+    """What the scores have a row for, where that is patients and not samples."""
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The names of what is scored, in order."""
+        return self.units or self.samples
 
     @property
     def weights_digest(self) -> str:
@@ -53,7 +61,13 @@ def from_cohort(name_or_file: str, data: Path | None, cache: Path) -> Yardstick:
     cohort = cohorts.load(chosen, data, cache)
     samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")]
     return Yardstick(
-        chosen, protocol_digest(chosen, cohort), tuple(map(str, samples)), dict(cohort.groups), cohort, cache
+        chosen,
+        protocol_digest(chosen, cohort),
+        tuple(map(str, samples)),
+        dict(cohort.groups),
+        cohort,
+        cache,
+        scoring.units(chosen, cohort) if chosen.scoring.unit == "patient" else (),
     )
 
 
@@ -66,4 +80,10 @@ def from_board(store: Store, name: str) -> Yardstick:
     record, subjects = store.protocol(name), store.subjects(name)
     samples = subjects.loc[subjects["split"] == "test", "sample"]
     chosen = protocol.parse(record.protocol, str(store.board_file(name)))
+    if chosen.scoring.unit == "patient":
+        raise HarnessError(
+            f"{store.board_file(name)}: scores are by patient, and the board does not say of which "
+            "samples; give "
+            "the cohort with --data."
+        )
     return Yardstick(chosen, record.digest, tuple(map(str, samples)), dict(record.groups), None)

@@ -10,6 +10,7 @@ import torch
 
 from harness.backbones.backbone import Backbone
 from harness.metrics.overlap import dice
+from harness.protocol import IGNORED
 from harness.training.feed import Feed
 from harness.training.predict import predict
 
@@ -36,6 +37,7 @@ def validator(
 
     def validate(backbone: Backbone) -> float:
         labels = predict(backbone, feed, setting.size, setting.bfloat16, lambda *_: None)
+        labels[cohort.masks[rows] == IGNORED] = 0
         found = [
             dice(np.isin(labels[i], classes), np.isin(cohort.masks[row], classes))
             for i, row in enumerate(rows)

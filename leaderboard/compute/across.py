@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+
 from harness import equity
 from harness.equity.many import MANY
 from leaderboard.compute.row import Number, Row
@@ -44,7 +46,12 @@ def of_board(board: Board, sections: list[Section]) -> Across | None:
     names = [name for name in board.entries if all(name in methods for methods in ranked)]
     if len(views) < 2 or not 2 <= len(names) <= MANY:
         return None
-    table = equity.across([_scores(board, names, view) for view in views], least_seeds=equity.LEAST_SEEDS)
+    # One set of samples for all, those in which every structure is scored.
+    rows = np.logical_and.reduce([board.rows(view.structure) for view in views])
+    scores = [_scores(board, names, view, rows) for view in views]
+    if any(len(one.kept) < 2 for one in scores):
+        return None
+    table = equity.across(scores, least_seeds=equity.LEAST_SEEDS)
     lines = tuple(
         Line(
             row["method"],
@@ -68,8 +75,9 @@ def _mean(numbers: list[Number]) -> Number:
     return Number(value, low, high)
 
 
-def _scores(board: Board, names: list[str], view: Section) -> equity.Scores:
-    found = {name: board.matrix(name, view.attribute, view.structure, "dice") for name in names}
-    scores = board.equity_scores(found, view.attribute)
+def _scores(board: Board, names: list[str], view: Section, rows: np.ndarray) -> equity.Scores:
+    whole = {name: board.whole(board.entries[name], view.attribute, view.structure, "dice") for name in names}
+    found = {name: None if values is None else values[:, rows] for name, values in whole.items()}
+    scores = board.equity_scores(found, view.attribute, rows=rows)
     assert scores is not None
     return scores

@@ -20,9 +20,10 @@ def of_method(board: Board, name: str, attribute: str) -> list[Point]:
     column = f"{attribute}_value"
     if scores is None or column not in board.test:
         return []
-    value = board.test[column].to_numpy(float)
+    tested = board.tested(board.structures[0])
+    value = tested[column].to_numpy(float)
     known = ~np.isnan(value)
-    patients = board.test["patient"].to_numpy().astype(str)
+    patients = tested["patient"].to_numpy().astype(str)
     return smooth(value[known], np.nanmean(scores, axis=0)[known], patients[known])
 
 

@@ -60,9 +60,9 @@ def of_method(board: Board, section: Section, name: str) -> Anatomy | None:
     scores = board.matrix(name, attribute, structure, "dice")
     if size is None or scores is None:
         return None
-    if board.test[attribute].isna().all():
+    if board.tested(structure)[attribute].isna().all():
         return None
-    whole = board.equity_scores({name: scores}, attribute)
+    whole = board.equity_scores({name: scores}, attribute, rows=board.rows(structure))
     if whole is None or len(whole.kept) < 2:
         return None
     level = standardised(whole, size)

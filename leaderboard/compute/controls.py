@@ -67,7 +67,7 @@ def _twin(board: Board, entry: Entry, own: np.ndarray | None, attribute: str) ->
         error=failed[0].error if failed else "",
     )
     scores = board.scores_of(entry, attribute, board.structures[0], "dice")
-    if scores is None or own is None or board.test[attribute].isna().all():
+    if scores is None or own is None or board.tested(board.structures[0])[attribute].isna().all():
         return twin
     both = board.equity_scores({"method": own, "twin": scores}, attribute)
     assert both is not None

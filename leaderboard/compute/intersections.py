@@ -51,7 +51,7 @@ def crossings(board: Board, attribute: str) -> dict[str, list[Crossing]]:
 
 def _cross(board: Board, attribute: str, other: str) -> dict[str, Crossing]:
     first, second = board.record.groups[attribute], board.record.groups[other]
-    test = board.test
+    test = board.tested(board.structures[0])
     both = (test[attribute].notna() & test[other].notna()).to_numpy(bool)
     # Positions, because a name may hold whatever would join two names.
     a, b = (

@@ -97,7 +97,7 @@ def one(board: Board, attribute: str, structure: str) -> Section:
         attribute,
         structure,
         groups,
-        _counts(board, attribute),
+        _counts(board, attribute, structure),
         rows,
         tables,
         baseline=BASELINE if BASELINE in board.entries else None,
@@ -110,7 +110,7 @@ def one(board: Board, attribute: str, structure: str) -> Section:
 
 def _by_metric(board: Board, attribute: str, structure: str, spared: Spared) -> dict[str, Tables]:
     """Return the tables of each metric that has scores; one that has none costs itself only."""
-    if not board.test[attribute].notna().any():
+    if not board.tested(structure)[attribute].notna().any():
         return {}
     found = {
         metric.key: spared.build(metric.name, partial(_tables, board, attribute, structure, metric), None)
@@ -125,8 +125,8 @@ def _rows(board: Board, attribute: str, structure: str, tables: dict[str, Tables
     return sorted(rows, key=lambda row: (row.rank is None, row.rank or 0))
 
 
-def _counts(board: Board, attribute: str) -> dict[str, tuple[int, int]]:
-    test = board.test
+def _counts(board: Board, attribute: str, structure: str) -> dict[str, tuple[int, int]]:
+    test = board.tested(structure)
     counts = {"": (len(test), int(test["patient"].nunique()))}
     for group in board.record.groups[attribute]:
         own = test[test[attribute] == group]
@@ -147,7 +147,7 @@ def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tab
 
 def _scores(board: Board, attribute: str, structure: str, metric: Metric) -> equity.Scores | None:
     values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
-    return board.equity_scores(values, attribute, metric.higher_is_better)
+    return board.equity_scores(values, attribute, metric.higher_is_better, board.rows(structure))
 
 
 def _margin(board: Board) -> float:

@@ -27,8 +27,9 @@ def of_method(board: Board, entry: Entry, attribute: str, structure: str) -> lis
     values = board.matrix(entry.name, attribute, structure, "dice")
     by_seed = dict(zip(board.seeds, values if values is not None else [], strict=False))
     groups = board.record.groups[attribute]
-    masks = [(board.test[attribute] == group).to_numpy(bool) for group in groups]
-    enough = [board.test["patient"][mask].nunique() >= equity.MIN_PATIENTS for mask in masks]
+    tested = board.tested(structure)
+    masks = [(tested[attribute] == group).to_numpy(bool) for group in groups]
+    enough = [tested["patient"][mask].nunique() >= equity.MIN_PATIENTS for mask in masks]
     rows = []
     for seed, record in entry.under(attribute).items():
         dice = by_seed.get(seed)

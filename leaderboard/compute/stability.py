@@ -133,7 +133,7 @@ class _Groups:
     def __init__(self, board: Board, section: Section) -> None:
         self.board = board
         self.section = section
-        column = board.test[section.attribute].to_numpy(object)
+        column = board.tested(section.structure)[section.attribute].to_numpy(object)
         self.members = [column == group for group in section.kept]
 
     def means(self, name: str, metric: str, without: int | None) -> tuple[float, np.ndarray]:

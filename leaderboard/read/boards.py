@@ -13,8 +13,18 @@ import pandas as pd
 import pyarrow as pa
 
 from harness import equity
+from harness.equity.presence import ranks_present
 from harness.errors import HarnessError
-from harness.store import Cost, MethodInfo, Obtained, PlanRow, ProtocolRecord, Record, Store
+from harness.store import (
+    FALSE_POSITIVE_AREA,
+    Cost,
+    MethodInfo,
+    Obtained,
+    PlanRow,
+    ProtocolRecord,
+    Record,
+    Store,
+)
 from harness.store.names import PREDICTIONS as PREDICTIONS_FILE
 from harness.store.names import SCORES as SCORES_FILE
 from leaderboard.parallel import mapped, shared
@@ -24,6 +34,8 @@ _SHARDS = 8
 _SECONDS = ("fit_seconds", "predict_seconds", "score_seconds")
 
 METRICS = ("dice", "iou", "nsd", "hd95", "hd95_max", "asd", "vcdr_error", "missed")
+_ALL = (*METRICS, FALSE_POSITIVE_AREA)
+"""In the order of `Board.scores`; the last is NaN where a record lacks it."""
 
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -92,7 +104,7 @@ class Board:
     """One protocol: its description, who is in its test set, its methods and their scores.
 
     test: the test split's rows of the subjects, in one order for everything below; scores: trial to
-    float64 [structures, metrics of `METRICS`, test samples].
+    float64 [structures, metrics of `_ALL`, test samples].
     """
 
     record: ProtocolRecord
@@ -143,36 +155,78 @@ class Board:
         """All seeds of the plan, ascending."""
         return sorted({row.seed for row in self.record.plan})
 
+    @cached_property
+    def present_alone(self) -> bool:
+        """Whether scores are over the samples in which the structure is present, as the protocol ranks."""
+        size = self._true_size(self.structures[0])
+        rank = self.record.protocol.get("scoring", {}).get("rank", "auto")
+        return size is not None and ranks_present(rank, size)
+
+    def there(self, structure: str) -> np.ndarray:
+        """Return which test samples have a structure, bool [test samples]; all where not recorded."""
+        size = self._true_size(structure)
+        return np.ones(len(self.test), bool) if size is None else size > 0
+
+    def rows(self, structure: str) -> np.ndarray:
+        """Return which test samples a structure's scores are over, bool [test samples]."""
+        there = self.there(structure)
+        return there if self.present_alone and there.any() else np.ones(len(there), bool)
+
+    def tested(self, structure: str) -> pd.DataFrame:
+        """Return the rows of `test` that a structure's scores are over."""
+        return self.test[self.rows(structure)].reset_index(drop=True)
+
     def matrix(self, name: str, attribute: str, structure: str, metric: str) -> np.ndarray | None:
-        """Return a method's scores, float [seeds, samples], NaN for a seed without a finished trial."""
+        """Return a method's scores, float [seeds, samples], NaN for a seed without a finished trial.
+
+        The samples are those of `tested`.
+        """
         return self.scores_of(self.entries[name], attribute, structure, metric)
 
     def scores_of(self, entry: Entry, attribute: str, structure: str, metric: str) -> np.ndarray | None:
         """Return the same of a method or a control."""
+        found = self.whole(entry, attribute, structure, metric)
+        return None if found is None else found[:, self.rows(structure)]
+
+    def whole(self, entry: Entry, attribute: str, structure: str, metric: str) -> np.ndarray | None:
+        """Return the same over all samples of `test`."""
         done = {r.seed: r.id for r in entry.done(attribute)}
         if not done:
             return None
-        s, m = self.structure_index[structure], METRICS.index(metric)
+        s, m = self.structure_index[structure], _ALL.index(metric)
         missing = np.full(len(self.test), np.nan)
         return np.stack([self.scores[done[k]][s, m] if k in done else missing for k in self.seeds])
 
     def equity_scores(
-        self, by_method: Mapping[str, np.ndarray | None], attribute: str, higher_is_better: bool = True
+        self,
+        by_method: Mapping[str, np.ndarray | None],
+        attribute: str,
+        higher_is_better: bool = True,
+        rows: np.ndarray | None = None,
     ) -> equity.Scores | None:
-        """Return matrices of `matrix` under the groups of an attribute; None where all of them are None."""
+        """Return matrices of `matrix` under the groups of an attribute; None where all of them are None.
+
+        rows: which test samples they are of, bool [test samples]; those of the ranking's structure where not
+        given.
+        """
+        tested = self.test[self.rows(self.structures[0]) if rows is None else rows]
         there = {name: values for name, values in by_method.items() if values is not None}
         if not there:
             return None
         return equity.Scores(
             there,
-            self.test[attribute].to_numpy(object),
-            self.test["patient"].to_numpy(),
+            tested[attribute].to_numpy(object),
+            tested["patient"].to_numpy(),
             order=self.record.groups[attribute],
             higher_is_better=higher_is_better,
         )
 
     def size(self, structure: str) -> np.ndarray | None:
         """Return the true structure's size in pixels, float [samples]; None where it is not recorded."""
+        found = self._true_size(structure)
+        return None if found is None else found[self.rows(structure)]
+
+    def _true_size(self, structure: str) -> np.ndarray | None:
         if self.sizes is None or structure not in self.sizes:
             return None
         sizes = self.sizes.set_index("sample")[structure].reindex(self.test["sample"])
@@ -259,7 +313,7 @@ def _board(store: Store, name: str) -> Board:
     board = Board(record, subjects, {}, {}, sizes=sizes)
     cells = {row.trial: row for row in record.plan}
     trials = [trial for trial in dict.fromkeys(row.trial for row in record.plan) if store.has(trial)]
-    values = shared((len(trials), len(board.structures), len(METRICS), len(board.test)))
+    values = shared((len(trials), len(board.structures), len(_ALL), len(board.test)))
     if board.n_folds > 1:
         values[:] = np.nan  # a fold has scores of its own samples alone
 
@@ -362,12 +416,16 @@ class _Reader:
     def _read(self, trial: str, values: np.ndarray) -> Record:
         record = self.store.record(trial)
         if record.status == "done":
-            table = self.store.score_table(record, ["sample", "structure", *METRICS])
+            table = self.store.score_table(record)
             names = table.select(["sample", "structure"])
             if self.order is None or not self.order[0].equals(names):
                 self.order = (names, *self._positions(trial, names.to_pandas()))
             _, columns, rows = self.order
-            numbers = [table.column(metric).to_numpy() for metric in METRICS]
+            nothing = np.full(len(rows), np.nan)
+            numbers = [
+                table.column(metric).to_numpy() if metric in table.column_names else nothing
+                for metric in _ALL
+            ]
             values[columns, :, rows] = np.column_stack([n.astype(float) for n in numbers])
         return record
 

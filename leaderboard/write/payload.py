@@ -47,7 +47,7 @@ def write(path: Path, board: Board, section: Section) -> None:
 def pack(board: Board, section: Section) -> dict[str, object]:
     """Return the section's scores for the page's script `equity.js`."""
     names = [row.method for row in section.ranked]
-    count = len(names) * len(board.seeds) * 2 * len(board.test)
+    count = len(names) * len(board.seeds) * 2 * int(board.rows(section.structure).sum())
     units = _whole_groups(board, section) if count > MOST_VALUES else _samples(board, section)
     metrics = ("dice", "nsd") if units.members is None else ("dice", "nsd", "iou")
     values = np.stack([_values(board, section, name, metrics, units) for name in names])
@@ -69,7 +69,7 @@ def pack(board: Board, section: Section) -> dict[str, object]:
 
 
 def _samples(board: Board, section: Section) -> Units:
-    _, patients = np.unique(board.test["patient"].astype(str), return_inverse=True)
+    _, patients = np.unique(board.tested(section.structure)["patient"].astype(str), return_inverse=True)
     codes = _codes(board, section)
     return Units(codes, patients if patients.max() < MISSING else None, np.ones(len(codes), int), None)
 
@@ -83,7 +83,9 @@ def _whole_groups(board: Board, section: Section) -> Units:
 
 def _codes(board: Board, section: Section) -> np.ndarray:
     index = {group: i for i, group in enumerate(section.kept)}
-    return np.array([index.get(group, UNKNOWN) for group in board.test[section.attribute]], np.uint8)
+    return np.array(
+        [index.get(group, UNKNOWN) for group in board.tested(section.structure)[section.attribute]], np.uint8
+    )
 
 
 def _values(board: Board, section: Section, name: str, metrics: Sequence[str], units: Units) -> np.ndarray:

@@ -116,3 +116,15 @@ def test_a_missing_patient_an_empty_group_and_a_sample_of_two_groups_are_refused
     frame = pd.DataFrame({"method": ["erm", "adv"], "sample": "s", "dice": 0.5, "race": ["a", "b"]})
     with pytest.raises(HarnessError, match="two values in column 'race'"):
         from_frame(frame, score="dice", group="race")
+
+
+def test_patients_in_a_column_of_another_name_are_not_overlooked():
+    columns = {"sample": range(6), "dice": [0.5] * 6, "sex": ["f", "m"] * 3, "PatientID": list("aabbcc")}
+    frame = pd.DataFrame(columns)
+    with pytest.raises(HarnessError, match="'PatientID' looks like it: give patient='PatientID'"):
+        from_frame(frame, score="dice", group="sex")
+    assert from_frame(frame, score="dice", group="sex", patient="PatientID").counts[""] == (6, 3)
+    assert from_frame(frame, score="dice", group="sex", patient="sample").counts[""] == (6, 6)
+    # One that has each sample by itself says nothing else than the samples do.
+    alone = frame.assign(PatientID=list("abcdef"))
+    assert from_frame(alone, score="dice", group="sex").counts[""] == (6, 6)

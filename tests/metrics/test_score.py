@@ -7,8 +7,9 @@ import pytest
 from medpy.metric import binary
 
 from harness.errors import HarnessError
-from harness.metrics.score import score
-from harness.store import SCORES, formats
+from harness.metrics.score import Layout, score
+from harness.protocol import IGNORED
+from harness.store import FALSE_POSITIVE_AREA, SCORES, formats
 
 STRUCTURES = {"cup": (2,), "rim": (1,), "disc": (1, 2)}
 
@@ -84,3 +85,45 @@ def test_what_does_not_fit_is_refused_in_one_sentence(maps):
         score(labels, truth, ["a", "b", "a"], STRUCTURES)
     with pytest.raises(HarnessError, match="'cup' has no class"):
         score(labels, truth, ["a", "b", "c"], {"cup": ()})
+
+
+def test_what_is_not_annotated_is_not_scored(maps):
+    labels, truth = maps
+    truth[1, 3] = truth[1, 13] = IGNORED
+    frame = score(labels, truth, ["a", "b", "c"], {"disc": (1, 2)}).set_index("sample")
+    # The shift by a row differs in rows 3 and 13 alone, and both are not annotated.
+    assert frame.loc["b", ["dice", "hd95"]].tolist() == [1, 0]
+    assert frame.loc["a", "dice"] == 1
+
+
+def test_slices_of_a_patient_are_scored_as_one_volume():
+    rng = np.random.default_rng(0)
+    labels, truth = (rng.random((2, 6, 12, 12)) < 0.3).astype(np.uint8)
+    truth[2] = labels[3] = 0
+    layout = Layout(
+        units=["p", "q", "p", "p", "q", "p"],
+        volumes=["v", "w", "v", "v", "w", "v"],
+        slices=[3, 0, 0, 1, 1, 2],
+        spacing=np.tile([2.5, 0.5, 0.8], (6, 1)),
+    )
+    frame = score(labels, truth, list("abcdef"), {"lesion": (1,)}, layout, tolerance=1.5).set_index("sample")
+    assert list(frame.index) == ["p", "q"]
+    # By hand: p's slices in their order are rows 2, 3, 5 and 0.
+    p = (labels[[2, 3, 5, 0]] > 0, truth[[2, 3, 5, 0]] > 0)
+    assert frame.loc["p", "dice"] == pytest.approx(binary.dc(*p))
+    assert frame.loc["p", "hd95"] == pytest.approx(binary.hd95(*p, voxelspacing=(2.5, 0.5, 0.8)), abs=1e-6)
+    assert frame.loc["q", "asd"] == pytest.approx(
+        binary.assd(labels[[1, 4]] > 0, truth[[1, 4]] > 0, voxelspacing=(2.5, 0.5, 0.8)), abs=1e-6
+    )
+
+
+def test_false_positives_are_counted_where_some_truth_is_empty(maps):
+    labels, truth = maps
+    truth[0] = 0
+    layout = Layout(list("abc"), [""] * 3, [0] * 3, np.tile([math.nan, 0.5, 2.0], (3, 1)))
+    frame = score(labels, truth, list("abc"), {"disc": (1, 2)}, layout).set_index("sample")
+    assert tuple(frame.reset_index().columns) == (*SCORES, FALSE_POSITIVE_AREA)
+    # 10 rows by 8 columns of pixels of 1 mm²; a shift by a row leaves 8 outside; nothing was predicted.
+    assert frame[FALSE_POSITIVE_AREA].tolist() == [80, 8, 0]
+    kept = formats.parse_scores(formats.scores_bytes(frame.reset_index()))
+    assert kept.column_names == [*SCORES, FALSE_POSITIVE_AREA]

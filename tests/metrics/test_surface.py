@@ -10,6 +10,7 @@ from medpy.metric import binary
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 
 from harness.metrics import asd, dice, hd95, hd95_max, iou, missed, nsd, score_structure, surfaces
+from harness.metrics.surface import pooled
 
 
 def ellipse(shape, centre, axes):
@@ -128,3 +129,44 @@ def test_score_structure_is_every_score_at_once(name):
     pair = PAIRS[name]
     separate = {f.__name__: f(*pair) for f in (dice, iou, hd95, hd95_max, asd, nsd, missed)}
     assert score_structure(*pair) == separate
+
+
+def drawn_pair(shape, seed):
+    """Two overlapping blobs in two or three dimensions."""
+    grid = np.indices(shape)
+    centre = np.reshape(shape, (-1,) + (1,) * len(shape)) / 2
+    middle, radius = centre + np.random.default_rng(seed).uniform(-2, 2, centre.shape), min(shape) / 3
+    return ((grid - centre) ** 2).sum(0) < radius**2, ((grid - middle) ** 2).sum(0) < (0.8 * radius) ** 2
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 0.7), (0.35, 1.9), (2.5, 0.8, 0.8), (5.0, 0.45, 0.6)])
+@pytest.mark.parametrize("seed", range(3))
+def test_distances_in_millimetres_are_medpys_and_monais(spacing, seed):
+    pair = drawn_pair((40, 52)[: len(spacing)] if len(spacing) == 2 else (14, 24, 30), seed)
+    found = surfaces(*pair, spacing)
+    assert found.hd95 == pytest.approx(binary.hd95(*pair, voxelspacing=spacing), abs=1e-6)
+    assert found.asd == pytest.approx(binary.assd(*pair, voxelspacing=spacing), abs=1e-6)
+    monai = compute_hausdorff_distance(*map(channels, pair), percentile=95, spacing=list(spacing)).item()
+    assert found.hd95_max == pytest.approx(monai, abs=1e-5 * max(1.0, monai) / 10)
+
+
+def test_a_missed_structure_is_as_far_as_the_image_is_wide_in_millimetres():
+    nothing, something = np.zeros((30, 40), bool), pixel((30, 40), 3, 3)
+    assert hd95(nothing, something, (2.0, 0.5)) == pytest.approx(math.hypot(60, 20))
+
+
+def test_slices_pooled_are_the_distances_of_each_put_together():
+    one, other = PAIRS["discs"], PAIRS["disc and ring"]
+    whole = pooled([(*one, None), (*other, (2.0, 1.0))])
+    parts = [surfaces(*one), surfaces(*other, (2.0, 1.0))]
+    assert whole.asd == pytest.approx(
+        np.concatenate([d for p in parts for d in (p.forward, p.backward)]).mean(), abs=1e-12
+    )
+
+
+def test_a_slice_that_is_missed_counts_its_boundary_as_far_as_the_slice_is_wide():
+    there, nothing = pixel((3, 4), 1, 1), np.zeros((3, 4), bool)
+    # Slice one: one pixel each way at distance 0; slice two: one pixel of the truth at the diagonal, 5.
+    assert pooled([(there, there, None), (nothing, there, None)]).asd == pytest.approx(5 / 3)
+    assert pooled([(nothing, there, None)] * 2).asd == pytest.approx(5)
+    assert pooled([(nothing, nothing, None)] * 2).nsd() == 1
