@@ -11,8 +11,8 @@ import pandas as pd
 
 from harness.errors import HarnessError
 from harness.metrics.overlap import overlap, vertical_cup_disc_ratio
-from harness.metrics.structure import scores_of
-from harness.metrics.surface import TOLERANCE, pooled, surfaces
+from harness.metrics.structure import score_structure, scores_of
+from harness.metrics.surface import TOLERANCE, pooled
 from harness.protocol import IGNORED
 from harness.store import FALSE_POSITIVE_AREA, SCORES
 
@@ -101,15 +101,18 @@ def _score_unit(
     for name, classes in structures.items():
         pairs = [(_mask(p, classes), _mask(t, classes), spacing) for p, t, spacing in stacks]
         alone = len(pairs) == 1
-        distances = surfaces(*pairs[0]) if alone else pooled(pairs)
-        common, union = (sum(part) for part in zip(*(overlap(p, t) for p, t, _ in pairs), strict=True))
+        if alone:
+            found = score_structure(*pairs[0], tolerance)
+        else:
+            both = [overlap(p, t) for p, t, _ in pairs]
+            common, union = (sum(part) for part in zip(*both, strict=True))
+            found = scores_of(common, union, pooled(pairs), tolerance)
         error = math.nan
         if name == "disc" and "cup" in structures and alone and pairs[0][0].ndim == 2:
             cup = (_mask(stacks[0][0], structures["cup"]), _mask(stacks[0][1], structures["cup"]))
             error = _ratio_error(cup, pairs[0][:2])
         there = any(t.any() for _, t, _ in pairs)
         area = sum(np.count_nonzero(p & ~t) * (1.0 if s is None else s[-1] * s[-2]) for p, t, s in pairs)
-        found = scores_of(common, union, distances, tolerance)
         rows.append(
             {"structure": name, **found, "vcdr_error": error, FALSE_POSITIVE_AREA: area, _THERE: there}
         )

@@ -98,6 +98,7 @@ REFUSED = [
     (("verify", "x.zip", "--sandbox", "docker"), "--sandbox is of --rerun SEED"),
     (("verify", "x.zip", "--device", "gpu"), "--device gpu: there is no such device"),
     (("submit", "gone.zip"), "gone.zip: No such file or directory"),
+    (("init", "gone"), "gone: not a folder; give the folder with images, masks and a table."),
     (("plan", "--power"), "runs has no records of protocol 'quick'"),
     (("board", "archive", "gone"), "runs: there is no board 'gone'."),
     (("withdraw", "erm"), "runs: there is no board 'quick'."),
