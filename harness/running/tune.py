@@ -20,7 +20,7 @@ from harness import cohorts, seeds
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import Protocol
-from harness.running import plan, scoring
+from harness.running import plan
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Candidate, Plan, Trial
 from harness.running.prepare import Prepared, find_methods, kind_of, weights_digest
@@ -191,6 +191,7 @@ def _es(store: Store, trial: Trial, cohort: Cohort, attribute: str) -> float:
     Small groups bias it downwards, by about as much for every try on the same patients.
     """
     from harness import equity
+    from harness.running import scoring
 
     protocol, scores = trial.protocol, store.scores(trial.id)
     scored = scoring.subjects(protocol, cohort)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.equity import Scores, enough, many
+from harness.equity import Scores, contrasts, enough, many
 from harness.errors import HarnessError
 
 
@@ -25,7 +25,9 @@ def test_the_detectable_difference_is_told_eight_times_of_ten():
     told = 0
     for _ in range(150):
         source = many.errors(drawn(rng, seeds=5, better=size))
-        found = many.contrasts(source.draws.scores, source.draws.layouts, lambda overall, groups: overall)
+        found = contrasts.contrasts(
+            source.draws.scores, source.draws.layouts, lambda overall, groups: overall
+        )
         told += found.together(3).p[0, 1] <= 0.05
     # 0.8 as promised, within what 150 cohorts and a pilot's own error allow.
     assert 0.65 <= told / 150 <= 0.95
