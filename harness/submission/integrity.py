@@ -181,8 +181,7 @@ def naming(case: Case) -> Iterator[Finding]:
 def _check_names(case: Case) -> None:
     manifest = case.submission.manifest
     shipped = discovery.shipped()
-    digest = identity.digest_texts(case.submission.source)
-    mine = {name for name, one in shipped.items() if identity.method_digest(one.file) == digest}
+    mine = discovery.same_code(identity.digest_texts(case.submission.source))
     others = {name: title for name, title in discovery.titles().items() if name not in mine}
     if other := names_of.like(manifest.method, {*others, *mine} - (mine & {manifest.method})):
         raise HarnessError(f"the name '{manifest.method}' is taken by the shipped method '{other}'")

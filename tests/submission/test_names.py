@@ -15,6 +15,8 @@ from tiny import CPU
 import leaderboard
 from harness.cli import cli
 from harness.errors import HarnessError
+from harness.plugin import discovery
+from harness.plugin.discovery import Plugin
 from harness.running import trial
 from harness.running.board import write_protocol
 from harness.running.boards import withdraw
@@ -66,6 +68,14 @@ def test_a_shipped_name_over_other_code_fails(world):
     members = renamed.members
     found = failed(rewritten(renamed, members, plan=plan, method="ERM"), world)
     assert ("names", "the name 'ERM' is taken by the shipped method 'erm'") in found
+
+
+def test_a_broken_file_among_the_methods_here_costs_no_strangers_verification(world, tmp_path, monkeypatch):
+    broken = tmp_path / "broken.py"
+    broken.write_text("x = $\n")
+    here = discovery.shipped()
+    monkeypatch.setattr(discovery, "shipped", lambda: here | {"broken": Plugin("broken", broken)})
+    assert not verify(world.submission, world.yardstick).failed
 
 
 def test_nothing_in_a_manifest_or_a_record_speaks_of_another_method(world):
@@ -130,11 +140,18 @@ def test_a_name_or_a_title_that_reads_like_another_rows_is_refused(world, board)
 
 
 def test_a_namespace_belongs_to_the_key_that_signed_its_first_row(world, board):
-    submitted(world, board, key="SHA256:one")
+    own = rewritten(world.submission, world.submission.members, namespace="lab")
+    submitted(world, board, own, key="SHA256:one")
     for key in ("", "SHA256:two"):
         with pytest.raises(HarnessError, match="belongs to the key SHA256:one, which did not sign"):
-            submitted(world, board, corrects="mine now", key=key)
-    submitted(world, board, corrects="really mine", key="SHA256:one")
+            submitted(world, board, own, corrects="mine now", key=key)
+    submitted(world, board, own, corrects="really mine", key="SHA256:one")
+
+
+def test_the_namespace_of_guests_belongs_to_nobody(world, board):
+    submitted(world, board, key="SHA256:one")
+    submitted(world, board, corrects="another guest's", key="")
+    assert board.protocol("tiny").arrivals["guest.my-method"].key == ""
 
 
 def test_the_same_predictions_and_the_same_source_under_another_name_are_named(world, board, tmp_path):
