@@ -244,27 +244,25 @@ def test_a_process_that_never_calls_is_ended_and_said_to_be_late():
         ended.set()
         return Ended(reason="it exited with status 137")
 
-    with (
-        boxed.opened(waits) as (box, door),
-        pytest.raises(TrialError, match=r"^x: it did not begin within 0\.3 s\.$"),
-    ):
+    late = pytest.raises(TrialError, match=r"^x: it did not begin within 0\.3 s\.$")
+    with boxed.opened(waits) as (box, door), late:
         box.accept(door, "x", 0.3)
     assert ended.is_set()
 
 
 def test_a_process_that_ends_before_it_calls_says_why():
-    with boxed.opened(lambda path, stop: Ended(reason="it ran out of memory")) as (box, door):
-        with pytest.raises(TrialError, match=r"^x: it ran out of memory\.$"):
-            box.accept(door, "x", 30)
+    said = pytest.raises(TrialError, match=r"^x: it ran out of memory\.$")
+    with boxed.opened(lambda path, stop: Ended(reason="it ran out of memory")) as (box, door), said:
+        box.accept(door, "x", 30)
 
 
 def test_an_engine_that_runs_nothing_is_not_the_methods_failure():
     def refused(path, stop):
         raise HarnessError("No Docker engine answers.")
 
-    with pytest.raises(HarnessError, match="No Docker engine") as caught:
-        with boxed.opened(refused) as (box, door):
-            box.accept(door, "x", 30)
+    raised = pytest.raises(HarnessError, match="No Docker engine")
+    with raised as caught, boxed.opened(refused) as (box, door):
+        box.accept(door, "x", 30)
     assert not isinstance(caught.value, TrialError)
 
 
