@@ -21,6 +21,7 @@ from harness.store import (
     SCORES,
     BrokenPlugin,
     Cost,
+    HowTrained,
     MethodInfo,
     Obtained,
     PlanRow,
@@ -69,6 +70,8 @@ class World:
     info: dict[str, dict[str, object]] = field(default_factory=dict)
     obtained: dict[tuple[str, int], Obtained] = field(default_factory=dict)
     """(method, seed) to how its records were obtained, where they were not run here."""
+    trained: dict[tuple[str, int], HowTrained] = field(default_factory=dict)
+    """(method, seed) to whose loop it was, where that is known."""
     error: str = "Loss became NaN in epoch 2 of 5; lower recipe.learning_rate."
     controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Method to the names of its twins; gaps and qualities of a twin go by its whole name."""
@@ -206,6 +209,7 @@ def _write_record(
         groups=() if shared or failed else tuple(GROUPS[row.attribute]),
         seed=row.seed,
         obtained=world.obtained.get((row.method, row.seed), "run"),
+        trained=world.trained.get((row.method, row.seed), ""),
         identity={
             "cohort": "0" * 64,
             "recipe": {"epochs": 5},

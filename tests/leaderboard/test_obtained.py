@@ -64,3 +64,27 @@ def test_a_record_from_before_the_field_was_run_here(tmp_path):
     table = json.loads(path.read_text())
     del table["obtained"]
     assert Record.model_validate(table).obtained == "run"
+
+
+def test_whose_loop_trained_a_row_is_said_on_the_board_on_its_page_and_in_the_export(tmp_path):
+    methods = ("erm", "febs", "adv", "groupdro", "resampled")
+    trained = {(name, seed): "by the harness" for name in methods for seed in (0, 1)}
+    trained |= {("febs", 1): "by itself", ("adv", 0): ""}
+    world = World(
+        methods=methods, attributes=("race",), structures=("cup",), seeds=(0, 1), samples=60, trained=trained,
+        obtained={("groupdro", 0): "verified", ("groupdro", 1): "verified"},
+    )  # fmt: skip
+    built = make_site(tmp_path, world)
+    page = built.page("index.html")
+    said = {name: sub_line(page, name) for name in methods}
+    assert "run here · trained by the harness · " in said["erm"]
+    # One seed that trained itself is enough, and one that does not tell.
+    assert "run here · trains its own model · " in said["febs"]
+    assert "train" not in said["adv"]
+    # What did not run here is the submitter's word.
+    assert "verified from predictions · trained by the harness, it is said · " in said["groupdro"]
+    assert "Trains its own model." in built.page("quick/febs.html")
+    (board,) = json.loads(built.page("leaderboard.json"))["protocols"]
+    told = {one["method"]: one["trained"] for one in board["sections"][0]["methods"]}
+    assert told["febs"] == "by itself"
+    assert (told["erm"], told["adv"]) == ("by the harness", "")

@@ -13,10 +13,12 @@ from asking import elsewhere, here, told
 from conftest import make_batch
 from tiny import CPU, prepare, shared_run, trial_of
 
-from harness.errors import TrialError
+from harness.errors import HarnessError, TrialError
 from harness.plugin import discovery
 from harness.running import trial
+from harness.sandbox import boxed
 from harness.sandbox import line as lines
+from harness.sandbox.container import Ended
 from harness.sandbox.limits import Limits
 from harness.sandbox.line import Kind, Line
 from harness.sandbox.remote import Remote
@@ -232,6 +234,44 @@ def test_a_trial_whose_method_is_elsewhere_ends_in_the_same_bytes(tmp_path, tmp_
     assert (trained.labels == labels).all()
     curve = prepared.store.curve(one.id)
     assert [row[-1] for row in trained.curve] == list(curve["value"])
+
+
+def test_a_process_that_never_calls_is_ended_and_said_to_be_late():
+    ended = threading.Event()
+
+    def waits(path, stop):
+        stop.wait()
+        ended.set()
+        return Ended(reason="it exited with status 137")
+
+    late = pytest.raises(TrialError, match=r"^x: it did not begin within 0\.3 s\.$")
+    with boxed.opened(waits) as (box, door), late:
+        box.accept(door, "x", 0.3)
+    assert ended.is_set()
+
+
+def test_a_process_that_ends_before_it_calls_says_why():
+    said = pytest.raises(TrialError, match=r"^x: it ran out of memory\.$")
+    with boxed.opened(lambda path, stop: Ended(reason="it ran out of memory")) as (box, door), said:
+        box.accept(door, "x", 30)
+
+
+def test_an_engine_that_runs_nothing_is_not_the_methods_failure():
+    def refused(path, stop):
+        raise HarnessError("No Docker engine answers.")
+
+    raised = pytest.raises(HarnessError, match="No Docker engine")
+    with raised as caught, boxed.opened(refused) as (box, door):
+        box.accept(door, "x", 30)
+    assert not isinstance(caught.value, TrialError)
+
+
+def test_only_its_own_user_can_reach_the_socket():
+    with boxed.opened(lambda path, stop: stop.wait() and Ended()) as (box, _):
+        folder = box._path.parent
+        assert folder.stat().st_mode & 0o077 == 0
+        box.close()
+    assert not folder.exists()
 
 
 def test_the_kinds_of_messages_have_their_numbers():
