@@ -47,8 +47,8 @@ class Presence:
         said = f"{empty} of {self.of} truths are empty ({empty / self.of:.0%}). "
         if self.ranks:
             return (
-                f"{said}Every score above is over the {self.there} in which the structure is present: over all, "
-                "it would measure how often nothing is found in nothing."
+                f"{said}Every score above is over the {self.there} in which the structure is present: over "
+                "all, it would measure how often nothing is found in nothing."
             )
         return f"{said}Scores above are over all of them; both empty is 1, one empty 0."
 
@@ -80,9 +80,8 @@ def of_section(board: Board, section: Section) -> Presence | None:
                 mean(area, ~there, higher_is_better=False),
             )
         )
-    return Presence(
-        int(there.sum()), len(there), bool(board.rows(section.structure).sum() < len(there)), tuple(rows)
-    )
+    ranks = not bool(board.rows(section.structure).all())
+    return Presence(int(there.sum()), len(there), ranks, tuple(rows))
 
 
 @dataclass(frozen=True)
