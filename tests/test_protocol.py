@@ -1,4 +1,5 @@
 import copy
+import re
 import tomllib
 
 import pytest
@@ -85,3 +86,45 @@ def test_labels_become_classes_in_their_order(table):
     assert loaded.label_values == (7, 255)
     assert loaded.n_classes == 3
     assert loaded.classes("tumour") == (2,)
+
+
+@pytest.mark.parametrize("name", ["quick", "null", "fairseg", "lgg-flair"])
+def test_a_protocol_that_says_nothing_of_later_keys_has_none_of_them(name):
+    # A board's digest is over this table: earlier boards stay where they are.
+    table = protocol.load(name).model_dump(mode="json")
+    assert not {"labels", "scoring"} & set(table)
+    assert all("unknown" not in spec for spec in table["attributes"].values())
+    said = protocol.load(name).model_copy(update={"scoring": protocol.ScoringSpec(unit="patient")})
+    assert said.model_dump(mode="json")["scoring"]["unit"] == "patient"
+
+
+def labelled(**changes):
+    return protocol.parse(tomllib.loads(protocol.shipped()["quick"].read_text()) | changes, "p.toml")
+
+
+def test_labels_have_names_values_and_colours():
+    table = {"background": 255, "ignore": [254, "#0000FF"], "cup": 0, "rim": [128, "#00ff00"]}
+    one = labelled(labels=table, structures={"cup": ["cup"], "disc": ["cup", "rim", 7]}, ranked_by="cup")
+    green = protocol.label_of("#00ff00")
+    assert one.label_values == (0, 7, 128, green)
+    assert (one.classes("cup"), one.classes("disc")) == ((1,), (1, 3, 4, 2))
+    assert (one.background, one.ignored) == ((255,), (254, protocol.label_of("#0000ff")))
+    assert protocol.label_of("#FFFFFF") == 255
+    assert protocol.label_text(green) == '"#00ff00"'
+
+
+@pytest.mark.parametrize(
+    ("labels", "parts", "said"),
+    [
+        ({}, [0], "structures.cup: the label 0 is labels.background"),
+        ({"ignore": 3}, [3], "structures.cup: the label 3 is labels.ignore"),
+        ({"rim": 1}, ["rmi"], "structures.cup: 'rmi' is not in labels. Did you mean 'rim'"),
+        ({}, ["#12345"], "a label is a whole number from 0 to 65535, or a colour"),
+        ({}, [70_000], "a label is a whole number"),
+        ({"background": 7, "ignore": 7}, [1], "labels: 7 is background and ignore"),
+        ({"rim": True}, [1], "a label is a whole number"),
+    ],
+)
+def test_labels_that_mean_two_things_are_refused(labels, parts, said):
+    with pytest.raises(HarnessError, match=re.escape(said)):
+        labelled(labels=labels, structures={"cup": parts}, ranked_by="cup")

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
-from harness.protocol import BASELINE
+from harness.protocol import BASELINE, ScoringSpec
 from leaderboard.compute.across import Line
 from leaderboard.compute.metrics import DICE
 from leaderboard.compute.row import Family, Number, Row
@@ -17,6 +17,8 @@ from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
 
 MISSING = "–"
+TOLERANCE = ScoringSpec().tolerance
+"""Of NSD where a protocol says nothing else."""
 
 OBTAINED = {"run": "run here", "verified": "verified from predictions", "reported": "self-reported"}
 
@@ -248,6 +250,16 @@ def chosen(board: Board, method: str) -> str:
         return ""
     changed = any(value != info.defaults.get(name, value) for name, value in info.hyper_parameters.items())
     return "set by the protocol" if changed else "defaults"
+
+
+def in_units(text: str, board: Board) -> str:
+    """Return what is said of a metric with the board's unit of distances and tolerance of NSD."""
+    if not board.in_mm and board.tolerance == TOLERANCE:
+        return text
+    unit, units = ("mm", "mm") if board.in_mm else ("px", "pixels")
+    text = text.replace(f"{TOLERANCE:g} px", f"{board.tolerance:g} {unit}")
+    text = text.replace(f"{TOLERANCE:g} pixels", f"{board.tolerance:g} {units}")
+    return text.replace("in pixels", f"in {units}").replace(", px", f", {unit}")
 
 
 def maybe(value: float | None) -> str:

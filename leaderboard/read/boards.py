@@ -163,6 +163,21 @@ class Board:
         """All seeds of the plan, ascending."""
         return sorted({row.seed for row in self.record.plan})
 
+    @property
+    def in_mm(self) -> bool:
+        """Whether distances are in mm, else in pixels."""
+        return bool(self.record.cohort.get("distances") == "mm")
+
+    @property
+    def by_patient(self) -> bool:
+        """Whether the samples of a patient are scored as one."""
+        return bool(self.record.protocol.get("scoring", {}).get("unit") == "patient")
+
+    @property
+    def tolerance(self) -> float:
+        """The distance within which NSD counts a boundary as found."""
+        return float(self.record.protocol.get("scoring", {}).get("tolerance", 2.0))
+
     @cached_property
     def present_alone(self) -> bool:
         """Whether scores are over the samples in which the structure is present, as the protocol ranks."""

@@ -13,7 +13,7 @@ import jinja2
 from harness.equity import MIN_PATIENTS
 from harness.store import Store
 from leaderboard import draw
-from leaderboard.compute import anatomy, columns, controls, facts, seeds, words
+from leaderboard.compute import anatomy, columns, controls, facts, presence, seeds, words
 from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.metrics import METRICS
 from leaderboard.compute.results import ACROSS, CROSSINGS, Result
@@ -181,6 +181,9 @@ def _table_values(
         "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
         "drawn": [one.build("Figures", partial(_figures, s, of, one), []) for (s, one), of in drawn],
         "choices": choices,
+        "present": [
+            one.build("Presence", partial(presence.of_section, page.board, s), None) for s, one in guarded
+        ],
         "crossed": [_crossed(page, section) for section in shown],
         "across": across,
         "across_figures": figures or [],

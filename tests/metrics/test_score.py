@@ -4,7 +4,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from medpy.metric import binary
+from monai.metrics import compute_dice
 
 from harness.errors import HarnessError
 from harness.metrics.score import Layout, score
@@ -127,3 +129,16 @@ def test_false_positives_are_counted_where_some_truth_is_empty(maps):
     assert frame[FALSE_POSITIVE_AREA].tolist() == [80, 8, 0]
     kept = formats.parse_scores(formats.scores_bytes(frame.reset_index()))
     assert kept.column_names == [*SCORES, FALSE_POSITIVE_AREA]
+
+
+def test_dice_where_the_structure_is_and_over_all_are_monais_two():
+    rng = np.random.default_rng(0)
+    labels, truth = (rng.random((2, 12, 9, 9)) < 0.2).astype(np.uint8)
+    truth[::3] = labels[::4] = 0
+    dice = score(labels, truth, [str(i) for i in range(12)], {"lesion": (1,)})["dice"].to_numpy()
+    there = truth.any(axis=(1, 2))
+    pair = [torch.from_numpy(one[:, None].astype(np.float32)) for one in (labels, truth)]
+    present, whole = (compute_dice(*pair, ignore_empty=ignored).numpy()[:, 0] for ignored in (True, False))
+    assert np.allclose(dice, whole)
+    assert np.array_equal(np.isnan(present), ~there)
+    assert dice[there].mean() == pytest.approx(np.nanmean(present))
