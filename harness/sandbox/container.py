@@ -133,7 +133,8 @@ def _unable(error: Any) -> HarnessError:
 
 def remove_all(label: str) -> None:
     """Remove the containers of a run that was interrupted."""
-    for container in engine.connect().containers.list(all=True, filters={"label": f"{LABEL}={label}"}):
+    found = {"label": f"{LABEL}={label}"}
+    for container in engine.connect().containers.list(all=True, filters=found, ignore_removed=True):
         with contextlib.suppress(Exception):
             container.remove(force=True, v=True)
 

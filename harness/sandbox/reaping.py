@@ -28,7 +28,9 @@ def reap() -> None:
 
 def reap_containers() -> None:
     """Remove the containers of this machine whose process is gone. Raises HarnessError without an engine."""
-    for container in engine.connect().containers.list(all=True, filters={"label": LEASE}):
+    for container in engine.connect().containers.list(
+        all=True, filters={"label": LEASE}, ignore_removed=True
+    ):
         machine, _, folder = container.labels[LEASE].partition(":")
         # An engine may serve several machines, whose folders are not to be seen here.
         if machine == platform.node() and leases.is_dead(Path(folder)):

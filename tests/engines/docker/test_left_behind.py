@@ -49,7 +49,7 @@ def started(place, *options: str) -> subprocess.Popen:
 
 
 def containers(place) -> list[str]:
-    found = engine.connect().containers.list(all=True, filters={"label": reaping.LEASE})
+    found = engine.connect().containers.list(all=True, filters={"label": reaping.LEASE}, ignore_removed=True)
     return [one.id for one in found if str(place) in one.labels[reaping.LEASE]]
 
 
@@ -73,9 +73,9 @@ def test_nothing_runs_or_lies_about_after_the_next_run_wherever_the_last_was_kil
         run.send_signal(rng.choice(SIGNALS))
         run.wait(60)
         seen.append((len(containers(place)), len(folders(place))))
+        print(moment, seen[-1], flush=True)
         after = started(place, "--dry-run")
         assert after.wait(300) == 0, after.stdout.read().decode()
         assert (containers(place), folders(place)) == ([], [])
-    print("containers and folders that were left, and are gone:", seen)
     # Else it was killed before it had begun anything, and nothing was shown.
     assert any(left for left, _ in seen)
