@@ -91,7 +91,8 @@ STOPPED = {
     "leaves": "it exited with status 7",
     "not-a-number": "its loss became nan at step 0",
     "endless-gradient": "the gradient of its loss is not finite at step 0",
-    "hoards": "it ran out of its 2,000,000,000 bytes of memory",
+    # Of its memory, or of time, where the machine is slow to fill it.
+    "hoards": "hoards.py, in the sandbox: it ",
     "pickle-on-the-line": "it sent what is no message",
     "a-gradient-of-gigabytes": "it sent a message of 1,099,511,627,776 bytes",
 }
