@@ -27,9 +27,10 @@ EVERY_ATTRIBUTE = {
 def make_protocol(
     source: str = "synthetic",
     size: int = 32,
-    structures: dict[str, list[int]] | None = None,
+    structures: dict[str, list[Any]] | None = None,
     attributes: dict[str, Any] | None = None,
     split: dict[str, Any] | None = None,
+    labels: dict[str, Any] | None = None,
     **options: Any,
 ) -> Protocol:
     structures = structures or FUNDUS
@@ -42,6 +43,7 @@ def make_protocol(
         "structures": structures,
         "attributes": {"gender": {}} if attributes is None else attributes,
         "split": split or {},
+        "labels": labels or {},
         "backbone": {"name": "unet"},
         "recipe": {"epochs": 1, "batch_size": 4, "learning_rate": 0.1},
     }

@@ -17,6 +17,8 @@ _MOST = 0.5
 """Share of the picture and of its outline that a structure covers in a mask that looks inverted."""
 _LEAST = 0.05
 """Share of the outline that it covers at most in one that does not."""
+_NEARLY_ALL = 0.9
+"""Share of the masks from which on not some are inverted but all may be."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,14 @@ def _polarity(found: Sequence[Seen]) -> Iterator[Remark]:
     """Find masks whose structure lies at the border and has the others' other brightness."""
     usual = [one for one in found if 0 < one.covered < _MOST and one.outlined <= _LEAST]
     large = [one for one in found if one.covered > _MOST and one.outlined > _MOST]
+    if len(large) > _NEARLY_ALL * len(found):
+        message = (
+            f"In {len(large)} of {len(found)} masks the structures cover most of the picture and its border "
+            f"(first: '{large[0].sample}'): is the polarity right, and the background's label?"
+        )
+        yield Remark(
+            "polarity", message, tuple(one.sample for one in large), False, "[labels] background = ..."
+        )
     if not usual or not large:
         return
     sign = np.sign(np.median([one.contrast for one in usual]))
