@@ -7,20 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from harness.equity import MIN_PATIENTS
 from harness.equity.foresight import SPREAD, foresee
+from harness.equity.presence import ranks_present
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from harness.cohorts.cohort import Cohort
     from harness.protocol import Protocol
 
 MOST_TESTED = 0.5
 """The largest share of the patients that is proposed as a test set: the others are trained on."""
-
-MANY_EMPTY = 0.1
-"""From this share of empty truths on, a protocol that says nothing else ranks by those that are not."""
 
 _WORTH = 0.8
 """Folds are proposed where they would see a gap this many times as large as now, or smaller."""
@@ -67,14 +65,13 @@ def _sight(cohort: Cohort, protocol: Protocol, attribute: str, spread: float) ->
 
 def _scored(cohort: Cohort, protocol: Protocol) -> pd.DataFrame:
     """Return the subjects that the ranking score is of: where the structure is, and once a patient, if so."""
-    subjects = cohort.subjects
+    subjects, by_patient = cohort.subjects, protocol.scoring.unit == "patient"
     if cohort.areas is not None:
-        there = cohort.areas[:, list(protocol.classes(protocol.ranked_by))].sum(axis=1) > 0
-        tested = there[cohort.rows("test")]
-        rank = protocol.scoring.rank
-        if rank == "present" or (rank == "auto" and 1 - tested.mean() > MANY_EMPTY):
-            subjects = subjects[there]
-    return subjects.drop_duplicates("patient") if protocol.scoring.unit == "patient" else subjects
+        size = pd.Series(cohort.areas[:, list(protocol.classes(protocol.ranked_by))].sum(axis=1))
+        size = size.groupby(subjects["patient"].to_numpy()).transform("sum") if by_patient else size
+        if ranks_present(protocol.scoring.rank, size.to_numpy(float)[cohort.rows("test")]):
+            subjects = subjects[size.to_numpy() > 0]
+    return subjects.drop_duplicates("patient") if by_patient else subjects
 
 
 def _advice(protocol: Protocol, attribute: str, table: pd.DataFrame, whole: pd.DataFrame) -> Iterator[str]:
