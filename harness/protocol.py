@@ -67,7 +67,15 @@ def _several(given: object) -> object:
 
 Label = Annotated[int | str, BeforeValidator(_checked_label)]
 Labels = Annotated[tuple[Label, ...], BeforeValidator(_several), Field(min_length=1)]
-Part = int | str
+
+
+def _checked_part(given: object) -> object:
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        raise ValueError("a part of a structure is a label or a name in [labels]")  # noqa: TRY004 - pydantic's
+    return given
+
+
+Part = Annotated[int | str, BeforeValidator(_checked_part)]
 """Of a structure: a label, or a name in `[labels]`."""
 Selection = Literal["last", "best-validation"]
 
@@ -370,6 +378,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         known = _keys_at(model, first["loc"][:-1])
         return f"'{key}' is not a key here.{did_you_mean(str(first['loc'][-1]), known)}"
+    if first["type"] == "missing" and not isinstance(first["input"], dict):
+        key = ".".join(str(part) for part in first["loc"][:-1])
+        return f"{key}: a value is missing (got {first['input']!r})."
     if first["type"] == "missing":
         near = difflib.get_close_matches(str(first["loc"][-1]), list(first["input"]), n=1)
         hint = f" Is '{near[0]}' meant to be it?" if near else ""

@@ -3,8 +3,10 @@ import re
 import tomllib
 
 import pytest
+from pydantic import ValidationError
 
 from harness import protocol
+from harness.cohorts.folder import Options
 from harness.errors import HarnessError
 
 
@@ -128,3 +130,19 @@ def test_labels_have_names_values_and_colours():
 def test_labels_that_mean_two_things_are_refused(labels, parts, said):
     with pytest.raises(HarnessError, match=re.escape(said)):
         labelled(labels=labels, structures={"cup": parts}, ranked_by="cup")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"spacing": [1]}, "spacing: Tuple should have at least 2 items"),
+        ({"scale": [1]}, "scale: a value is missing (got [1])"),
+        ({"window": {"level": 1}}, "'window.width' is missing"),
+        ({"slices": {"evry": 2}}, "'slices.evry' is not a key here."),
+        ({"window": 40}, "window: Input should be"),
+    ],
+)
+def test_what_a_folders_options_lack_is_said(given, said):
+    with pytest.raises(ValidationError) as error:
+        Options.model_validate(given)
+    assert protocol.explain(error.value, Options).startswith(said)

@@ -60,7 +60,7 @@ class Options(FileOptions, ScaleOptions):
     """Name of the cohort on the board; the folder's name when not given."""
     licence: str = ""
     citation: str = ""
-    spacing: tuple[Millimetres, Millimetres] | tuple[Millimetres, Millimetres, Millimetres] | None = None
+    spacing: Annotated[tuple[Millimetres, ...], Field(min_length=2, max_length=3)] | None = None
     """Millimetres from row to row and from column to column, or from slice to slice before them; from the
     headers of DICOM and NIfTI where not given."""
     slices: SliceOptions | None = None
