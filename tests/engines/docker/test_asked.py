@@ -18,7 +18,8 @@ from harness.sandbox import container
 from harness.sandbox.limits import MB, Limits
 from harness.sandbox.runs import Sandbox
 
-pytestmark = pytest.mark.docker
+# A run of forty containers is one fixture.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1_800)]
 
 SHIPPED = ("erm", "erm-balanced", "groupdro", "adv", "febs", "febs-released")
 QUICK = Limits(

@@ -30,7 +30,8 @@ from harness.sandbox.limits import GB, MB, Limits
 from harness.sandbox.runs import Sandbox
 from harness.store import Record, Store
 
-pytestmark = pytest.mark.docker
+# A run of some thirty containers is one fixture.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1_800)]
 
 LIMITS = Limits(memory=2 * GB, temporary=100 * MB, shared=20 * MB, seconds=60, processes=128, log=20 * MB)
 SECRET = "open sesame"
