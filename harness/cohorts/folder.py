@@ -216,6 +216,11 @@ class _Folder:
                     "has none; "
                     "give the mask as NIfTI too."
                 )
+            if volume.array.shape[axis] > 1:
+                raise HarnessError(
+                    f"{where['mask']}: one picture cannot be the mask of all {volume.array.shape[axis]} slices "
+                    "of its image; give a mask of as many."
+                )
             found, kind = pixels.read_labels(mask, where["mask"])
         else:
             drawn = volumes.aligned(drawn, volume, where["mask"])
