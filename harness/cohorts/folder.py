@@ -213,8 +213,12 @@ class _Folder:
             if image.name.lower().endswith(volumes.NIFTI):
                 raise HarnessError(
                     f"{where['mask']}: the image is NIfTI, which is turned by its header, and this mask "
-                    "has none; "
-                    "give the mask as NIfTI too."
+                    "has none; give the mask as NIfTI too."
+                )
+            if (count := volume.array.shape[axis]) > 1:
+                raise HarnessError(
+                    f"{where['mask']}: one picture cannot be the mask of all {count} slices of its image; "
+                    "give a mask of as many."
                 )
             found, kind = pixels.read_labels(mask, where["mask"])
         else:

@@ -13,6 +13,7 @@ from harness.protocol import colour_label
 
 _TIFF = (".tif", ".tiff")
 _FAILURES = (OSError, ValueError, EOFError, SyntaxError, struct.error, Image.DecompressionBombError)
+_PHOTOMETRIC = 262  # the TIFF tag
 _MANY = 8
 """Colours that an error names at most."""
 
@@ -99,10 +100,12 @@ def read_tiff(file: Path, where: str) -> np.ndarray:
         raise missing(where, "this TIFF", "tifffile", "tiff") from None
     try:
         with tifffile.TiffFile(file) as opened:
-            series = len(opened.series)
+            series, white = len(opened.series), int(opened.pages.first.photometric) == 0
             array = np.asarray(opened.asarray())
     except Exception as error:  # noqa: BLE001 - tifffile and its codecs raise a dozen types
         raise _unreadable(where, error) from None
+    if white:
+        raise _inverted(where)
     if series > 1:
         raise HarnessError(f"{where}: its pages differ in size or kind; save the one that is meant.")
     return array
@@ -270,11 +273,21 @@ def _check_lossless(opened: Image.Image, where: str) -> None:
 
 def _check_one_page(opened: Image.Image, where: str) -> None:
     # A camera's MPO holds its preview as a second picture.
+    tags = getattr(opened, "tag_v2", {})
+    if tags.get(_PHOTOMETRIC) == 0 and (opened.mode == "F" or opened.mode.startswith("I")):
+        raise _inverted(where)
     pages = getattr(opened, "n_frames", 1)
     if pages > 1 and opened.format != "MPO":
         raise HarnessError(
             f"{where}: has {pages} pages where one image is meant; save the one, or declare [cohort] slices."
         )
+
+
+def _inverted(where: str) -> HarnessError:
+    # Pillow turns 8 bits of this kind over, and no more than 8.
+    return HarnessError(
+        f"{where}: a TIFF in which 0 is white (PhotometricInterpretation 0); save it with 0 as black."
+    )
 
 
 def _unreadable(where: str, error: Exception) -> HarnessError:

@@ -147,3 +147,13 @@ def test_a_picture_in_other_colours_is_read_as_rgb(mode: str, tmp_path: Path):
     found = read_picture(saved(tmp_path, image, suffix), "m")
     assert found.shape == (8, 10, 3)
     assert np.abs(found[3, 5].astype(int) - (200, 40, 40)).max() < 60
+
+
+def test_a_tiff_in_which_zero_is_white_is_turned_or_refused(tmp_path: Path):
+    grey = np.arange(80, dtype=np.uint8).reshape(8, 10)
+    tifffile.imwrite(tmp_path / "m.tif", grey, photometric="miniswhite")
+    assert np.array_equal(read_picture(tmp_path / "m.tif", "m"), 255 - grey)
+    for deep in (grey.astype(np.uint16), grey.astype(np.float32), np.dstack([grey.astype(np.float64)] * 1)):
+        tifffile.imwrite(tmp_path / "m.tif", deep, photometric="miniswhite")
+        with pytest.raises(HarnessError, match="m: a TIFF in which 0 is white"):
+            read_picture(tmp_path / "m.tif", "m")

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 import tifffile
 from cohort_files import alternating, folder_protocol, write_folder
+from PIL import Image
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from harness.cohorts import Cohort, load
@@ -208,3 +209,11 @@ def test_what_is_said_of_a_cohort_is_said_again_from_the_cache(tmp_path: Path, c
     assert [one.kind for one in first] == ["twice", "scale"]
     assert first == again
     assert json.dumps([one.message for one in again])
+
+
+def test_one_picture_is_no_mask_of_several_slices(tmp_path: Path, cache: Path):
+    (tmp_path / "f").mkdir()
+    np.save(tmp_path / "f" / "a.npy", hounsfield())
+    Image.fromarray(structure()[1]).save(tmp_path / "f" / "m.png")
+    with pytest.raises(HarnessError, match=r"m\.png: one picture cannot be the mask of all 6 slices"):
+        read(tmp_path / "f", cache, ("a.npy", "m.png"))
