@@ -282,7 +282,7 @@ def test_menus_close_on_escape_and_on_a_click_elsewhere(tab):
 def test_one_score_alone_is_shown(tab):
     page = tab.open("index.html#attribute=race&structure=cup&score=iou")
     heads = page.locator("section.board:visible thead th:visible .name").all_text_contents()
-    assert heads == ["Rank", "Method", "IoU", "ES-IoU (sum)", "Missed", "Training"]
+    assert heads == ["Rank", "Method", "Rank, all tables", "IoU", "ES-IoU (sum)", "Missed", "Training"]
 
 
 def test_side_by_side_says_who_is_told_apart(tab):

@@ -89,7 +89,7 @@ def test_other_words_get_an_answer_too(arguments, answer):
 
 
 COMMANDS = {
-    "train": "run", "leaderboard": "report", "ls": "list", "download": "weights", "init": "new",
+    "train": "run", "leaderboard": "report", "ls": "list", "download": "weights", "scaffold": "new",
     "test": "check", "upload": "submit", "search": "tune", "demographics": "cohort", "fetch": "weights",
     "cat": "show", "rm": "withdraw", "restore": "board", "docker": "sandbox", "reprot": "report",
 }  # fmt: skip

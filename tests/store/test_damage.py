@@ -405,7 +405,7 @@ def test_a_plugin_is_asked_again_where_what_it_said_is_damaged(ran, tmp_path):
     about = {
         "card": {"title": "Mine", "authors": "", "paper": "", "url": "", "licence": ""}, "defaults": {},
         "kinds": {}, "reads_attribute": True, "starts_from": None, "sampler": "uniform", "controls": {},
-        "search": {}, "packages": {},
+        "search": {}, "packages": {}, "trains_own_model": False,
     }  # fmt: skip
 
     class Box(runs.Sandbox):
