@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from harness.submission.yardstick import Yardstick
 
 TOLERANCE = 1e-9
 """Of a recomputed score: the same predictions give the same numbers but for the last bits of a library."""
+
+_FILE = re.compile(r"[A-Za-z0-9_./-]{1,200}")
 
 # Parts of an identity that may differ between honest machines.
 _MACHINE = ("code", "libraries")
@@ -125,7 +128,8 @@ def _as_stated(record: Record, code: dict[str, str]) -> dict[str, str]:
     """Return the code that a record should state: also what its method imports of the harness beside it."""
     stated = record.identity.get("code")
     extra = sorted(stated.keys() - code.keys()) if isinstance(stated, dict) else []
-    files = [identity.HARNESS.parent / name for name in extra]
+    # A name that is endless or none is no file; the system would say so with an error of its own.
+    files = [identity.HARNESS.parent / name for name in extra if _FILE.fullmatch(name)]
     inside = [file for file in files if file.is_file() and identity.HARNESS in file.resolve().parents]
     return code | identity.code([file.resolve() for file in inside])
 

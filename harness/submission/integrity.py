@@ -142,7 +142,7 @@ def source(case: Case) -> Iterator[Finding]:
     for trial, parsed in case.parsed.items():
         stated = parsed.record.identity.get("method")
         stated = stated.get("source") if isinstance(stated, dict) else None
-        if {stated, parsed.record.method.source_digest} != {digest}:
+        if (stated, parsed.record.method.source_digest) != (digest, digest):
             yield Finding("source", "failed", f"records/{trial}: ran a source other than the enclosed one")
             return
         if not _alike(parsed.record.method.source, own):

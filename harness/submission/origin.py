@@ -31,7 +31,7 @@ def origin(case: Case) -> Iterator[Finding]:
         record = case.parsed[row.trial].record
         if (record.method.starts_from, record.started_from) == (name, trial.id):
             continue
-        if any(record.identity[key] != trial.identity[key] for key in ("code", "libraries")):
+        if any(record.identity.get(key) != trial.identity[key] for key in ("code", "libraries")):
             why = f"the ids of '{name}' are of another version of the harness or its libraries"
             yield Finding("origin", "could not confirm", why)
         else:
