@@ -18,6 +18,8 @@ from harness.training.augment import draw
 from harness.training.feed import Feed
 from harness.training.passes import Through
 
+pytestmark = pytest.mark.slow
+
 SIDE, BATCH, SLICE = 512, 48, 4
 REPEATS = 5
 

@@ -98,6 +98,7 @@ def test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path):
     assert "no, it is equal to ERM: the same losses and weights over 72 steps" in done.output
 
 
+@pytest.mark.slow
 def test_a_new_method_passes_every_check_on_a_smaller_network_too(tmp_path, forked):
     test_a_new_method_with_its_card_filled_in_passes_every_check(tmp_path)
 

@@ -145,6 +145,7 @@ def test_a_finished_epoch_is_kept_and_said_and_the_end_has_the_bits_of_an_unstop
         ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once_and_without_a_traceback(folder):
     # A second step that lasts, as one in native code does: no signal reaches it.
     (folder / "gate").write_text("1")
@@ -171,6 +172,7 @@ def test_it_is_stopped_before_anything_has_begun_and_says_so(folder):
     assert "Traceback" not in terminal.shown
 
 
+@pytest.mark.slow
 def test_a_batch_system_that_ends_it_gets_the_status_of_its_signal(folder):
     terminal = Terminal(HARNESS, *RUN, cwd=folder)
     terminal.until("training")

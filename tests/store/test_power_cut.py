@@ -600,7 +600,7 @@ def swept(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.name.endswith(files.PART) and path.is_dir()]
 
 
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 9], ids=["whole", "sample"])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 17], ids=["whole", "sample"])
 @pytest.mark.parametrize("can_swap", [True, False], ids=["swap", "no swap"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_after_a_power_cut_nothing_is_half_there_and_the_next_run_completes(
