@@ -22,7 +22,7 @@ def number(tab, key, section="race-cup"):
 
 
 ONE_TABLE = f"{PAGES[0]}#attribute=race&structure=cup"
-# One table is like the next, and what is hidden is not looked at; in the dark one page stands for its colours.
+# One table is like the next, and what is hidden is not looked at; in the dark one page stands for all.
 LOOKED_AT = [
     *((path, "light") for path in (ONE_TABLE, *PAGES[1:])),
     (ONE_TABLE, "dark"),
