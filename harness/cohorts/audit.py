@@ -52,8 +52,8 @@ class Finding:
 _EFFECTS: dict[Check, tuple[str, str]] = {
     "patient": (
         "A patient that was trained on is tested: Dice is too high, and a gap may hide or show by who leaks.",
-        "Write one id for each patient throughout; where the ids are right, give all samples of a patient the "
-        "same value in the column 'split', or leave the column out.",
+        "Write one id for each patient throughout; where the ids are right, give all samples of a patient "
+        "the same value in the column 'split', or leave the column out.",
     ),
     "duplicate": (
         "What is tested was trained on: Dice is too high, most for the methods that memorise.",
