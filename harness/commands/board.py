@@ -24,6 +24,8 @@ def board_list(runs: Path) -> None:
     from harness.store import Store
 
     store = Store(runs)
+    if not store.protocols() and not store.set_aside():
+        click.echo(f"{runs}: there is no board yet; `harness run` makes one.")
     for board in store.boards():
         key = board.name
         methods = len({row.method for row in board.plan if not row.control_of})

@@ -61,6 +61,13 @@ def test_without_records_it_is_said_and_json_is_an_empty_list(tmp_path):
     assert json.loads(invoke("list", "trials", "--runs", tmp_path / "none", "--json").stdout) == []
 
 
+def test_without_boards_it_is_said(tmp_path):
+    assert (
+        "there is no board yet; `harness run` makes one."
+        in invoke("board", "list", "--runs", tmp_path / "none").output
+    )
+
+
 def test_methods_and_protocols_as_json():
     methods = {row["name"]: row for row in json.loads(invoke("list", "methods", "--json").stdout)}
     assert methods["groupdro"]["hyper_parameters"] == {"step_size": 0.01, "adjustment": 1.0}
