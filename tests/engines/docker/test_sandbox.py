@@ -104,7 +104,7 @@ def test_a_record_says_that_it_was_sandboxed_and_in_which_image(inside, outside,
 
 STOPPED = {
     "masks": "RuntimeError: found 0 of the test masks and groups, 32 test images",
-    "redraw": "no attribute 'load'; ['cohort.py'], {}",
+    "redraw": "no attribute 'load'; ['cohort.py'], []",
     "network": "RuntimeError: no network: [Errno 101] Network is unreachable",
     "fork-bomb": "BlockingIOError: [Errno 11] Resource temporarily unavailable",
     "memory": "it ran out of its 2,000,000,000 bytes of memory",
