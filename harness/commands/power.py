@@ -32,17 +32,22 @@ def plan_command(protocol: str, power: bool, runs: Path) -> None:
     from harness.store import Store
 
     with waiting("Reading the records ..."):
-        frame = needed(Store(runs), protocol)
+        frame, without = needed(Store(runs), protocol)
     for column in ("seeds_needed", "patients_needed"):
         frame[column] = ["none" if value != value else f"{value:.0f}" for value in frame[column]]
     click.echo(frame.round(3).to_string(index=False))
+    if without:
+        click.echo(
+            f"Nothing is said by {', '.join(without)}: it takes two methods with two finished seeds.",
+            err=True,
+        )
 
 
-def needed(store: Store, protocol: str) -> pd.DataFrame:
-    """Return `enough` of ES-Dice for each attribute of a protocol that has run.
+def needed(store: Store, protocol: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return `enough` of ES-Dice for each attribute of a protocol that has run, and the attributes without.
 
     Of the structure that ranks; columns are attribute and `POWER`. Raises HarnessError where the store has no
-    plan of that name, and where fewer than two methods have two finished seeds in common.
+    plan of that name, and where by no attribute two methods have two finished seeds in common.
     """
     if protocol not in store.protocols():
         raise HarnessError(
@@ -57,17 +62,20 @@ def needed(store: Store, protocol: str) -> pd.DataFrame:
     record = store.protocol(protocol)
     subjects = store.subjects(protocol)
     test = subjects[subjects["split"] == "test"].sort_values("sample")
-    tables = []
+    tables, without = [], []
     for attribute in record.groups:
         dice = _dice(store, protocol, attribute, test["sample"].to_numpy())
         if len(dice) < 2:
-            raise HarnessError(
-                f"{store.root}: protocol '{protocol}' has {len(dice)} methods with two finished seeds by "
-                f"{attribute}; run two methods with two seeds or more, then ask again."
-            )
+            without.append(attribute)
+            continue
         scores = Scores(dice, test[attribute].to_numpy(object), test["patient"].to_numpy())
         tables.append(enough(scores, differences=DIFFERENCES).assign(attribute=attribute))
-    return pd.concat(tables, ignore_index=True)[["attribute", *POWER]]
+    if not tables:
+        raise HarnessError(
+            f"{store.root}: protocol '{protocol}' has no two methods with two finished seeds; run two "
+            "methods with two seeds or more, then ask again."
+        )
+    return pd.concat(tables, ignore_index=True)[["attribute", *POWER]], without
 
 
 def _dice(store: Store, protocol: str, attribute: str, samples: np.ndarray) -> dict[str, np.ndarray]:
