@@ -105,8 +105,9 @@ def parse_scores(data: bytes, samples: Sequence[str], structures: Sequence[str])
         groups = [about.row_group(i) for i in range(min(about.num_row_groups, _MOST_GROUPS + 1))]
         columns = tuple(file.schema_arrow.names)
         if columns not in (SCORES, (*SCORES, FALSE_POSITIVE_AREA)) or about.num_rows != rows:
+            found = plain(", ".join(columns))[:200]
             raise HarnessError(
-                f"scores.parquet: {about.num_rows} rows of {', '.join(file.schema_arrow.names)[:200]}; "
+                f"scores.parquet: {about.num_rows} rows of {found}; "
                 f"a record has {rows} rows of {', '.join(SCORES)}."
             )
         if len(groups) > _MOST_GROUPS:

@@ -88,6 +88,7 @@ def test_no_altered_submission_ends_in_a_traceback_or_with_another_score(world, 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_nor_does_one_of_twenty_thousand(world, tmp_path):
+    # Other tests of this process may have held more before.
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     found = fuzzed(world, tmp_path, 20_000)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -96,4 +97,4 @@ def test_nor_does_one_of_twenty_thousand(world, tmp_path):
     spent = time.process_time() - began
     print(f"{spent:.0f} s of CPU, at most {peak / 1024:.0f} MiB, {before / 1024:.0f} before")
     assert found.total() == 20_000
-    assert peak < 1 << 20
+    assert peak < 1 << 20 or peak == before
