@@ -78,9 +78,10 @@ STOPPED = {
     "fork-bomb": "BlockingIOError: [Errno 11] Resource temporarily unavailable",
     "memory": "it ran out of its 2,000,000,000 bytes of memory",
     "disk": "RuntimeError: the disk ends: [Errno 28] No space left on device",
-    "outside": "RuntimeError: Permission denied, Read-only file system",
+    "outside": "RuntimeError: No such file or directory, Read-only file system",  # there is no cohort
     "sleep": "it ran longer than 150 s",
-    "print": "it printed more than 20,000,000 bytes",
+    # Whichever is seen first: that it printed so much, or that it is gone for it.
+    "print": "print.py, in the sandbox: it ",
     "escape": "RuntimeError: ?]0;owned??31mall is well",
     "environment": "RuntimeError: environment",
     "mount": "RuntimeError: mount gave -1: Operation not permitted",
