@@ -53,7 +53,8 @@ class Box:
         self._thread.join(_DYING)
         alive = self._thread.is_alive()
         ended = self.close()
-        return "" if alive else ended.reason
+        # A slow engine may still be ending one that went over a limit, which broke its line.
+        return ended.limit if alive else ended.reason
 
     def close(self) -> Ended:
         """End the process; return what is known of its end. Raises what the engine raised."""

@@ -22,14 +22,16 @@ NOBODY = "65534:65534"
 class Ended:
     """How a container ended: what it wrote to its two streams, and one sentence where it was stopped.
 
-    seconds: from its start to its end; memory: the most bytes that its processes held, files that they
-    map left out, in samples a second apart, 0 where the engine runs in a machine of its own. Both are
-    measured outside.
+    limit: the reason again where it went over a limit of its memory or of what it may write: that stands
+    also of one that was ended from outside afterwards; seconds: from its start to its end; memory: the most
+    bytes that its processes held, files that they map left out, in samples a second apart, 0 where the
+    engine runs in a machine of its own. Both are measured outside.
     """
 
     out: bytes = b""
     log: str = ""
     reason: str = ""
+    limit: str = ""
     seconds: float = 0.0
     memory: int = 0
 
@@ -123,7 +125,8 @@ def execute(
             container.remove(force=True, v=True)
     log = reader.log.decode("utf-8", errors="replace")
     reason = reader.reason or _reason(status, oom, late.is_set(), bool(reader.out), limits, log)
-    return Ended(b"".join(reader.out), log, reason, seconds, max(held))
+    limit = reason if reader.reason or oom else ""
+    return Ended(b"".join(reader.out), log, reason, limit, seconds, max(held))
 
 
 def _unable(error: Any) -> HarnessError:

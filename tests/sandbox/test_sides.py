@@ -257,6 +257,17 @@ def test_a_process_that_ends_before_it_calls_says_why():
         box.accept(door, "x", 30)
 
 
+def test_a_limit_is_said_also_where_the_engine_is_slow_to_end_what_went_over_it(monkeypatch):
+    monkeypatch.setattr(boxed, "_DYING", 0.1)
+
+    def slow(path, stop):
+        stop.wait()
+        return Ended(reason="it printed too much", limit="it printed too much")
+
+    with boxed.opened(slow) as (box, _):
+        assert box.why() == "it printed too much"
+
+
 def test_an_engine_that_runs_nothing_is_not_the_methods_failure():
     def refused(path, stop):
         raise HarnessError("No Docker engine answers.")

@@ -80,8 +80,7 @@ STOPPED = {
     "disk": "RuntimeError: the disk ends: [Errno 28] No space left on device",
     "outside": "RuntimeError: No such file or directory, Read-only file system",  # there is no cohort
     "sleep": "it ran longer than 150 s",
-    # Whichever is seen first: that it printed so much, or that it is gone for it.
-    "print": "print.py, in the sandbox: it ",
+    "print": "it printed more than 20,000,000 bytes",
     "escape": "RuntimeError: ?]0;owned??31mall is well",
     "environment": "RuntimeError: environment",
     "mount": "RuntimeError: mount gave -1: Operation not permitted",
@@ -113,15 +112,12 @@ GAINS_NOTHING = ["longer", "recognises", "clock", "writes-into-the-batch"]
 
 @pytest.mark.parametrize("villain", GAINS_NOTHING)
 def test_what_a_villain_replaces_in_its_own_process_trains_and_predicts_nothing(inside, villain):
-    """Steps, epochs and predictions are the harness's: those that go on are ERM to the bit, or worse."""
+    """Steps, epochs and predictions are the harness's: those that go on are ERM to the bit."""
     record, erm = inside.record(villain), inside.record("erm")
     assert (record.status, record.trained) == ("done", "by the harness")
-    epochs = [set(inside.store.curve(one.id)["epoch"]) for one in (record, erm)]
-    assert epochs[0] == epochs[1]
-    if villain != "writes-into-the-batch":  # that one is given copies, and spoils its own loss
-        assert inside.scores(villain) == inside.scores("erm")
-        weights = [inside.store.weights(one.id).read_bytes() for one in (record, erm)]
-        assert weights[0] == weights[1]
+    assert inside.scores(villain) == inside.scores("erm")
+    weights = [inside.store.weights(one.id).read_bytes() for one in (record, erm)]
+    assert weights[0] == weights[1]
 
 
 def labels(run, method):
