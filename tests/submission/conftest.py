@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from tiny import CPU, PROTOCOL
 from harness.plugin import discovery
 from harness.plugin.new import write_method
 from harness.running import trial
+from harness.running.board import write_protocol
 from harness.running.prepare import Prepared, prepare
 from harness.running.trial import Paths
-from harness.store import Tuned
+from harness.store import Store, Tuned
 from harness.submission import archive, pack, yardstick
 from harness.submission.archive import Submission
 from harness.submission.yardstick import Yardstick
@@ -75,3 +77,19 @@ def submission_of(world):
         return archive.read(folder / "packed.zip")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def erm_runs(world, tmp_path_factory) -> Path:
+    """A board of one method, run here."""
+    paths = Paths(tmp_path_factory.mktemp("board"), None, world.paths.cache)
+    prepared = prepare(world.yardstick.protocol, ["erm"], paths, "tiny.toml")
+    write_protocol(prepared, "harness run erm")
+    trial.run(next(iter(prepared.plan.trials.values())), paths, CPU)
+    return paths.runs
+
+
+@pytest.fixture
+def board(erm_runs, tmp_path) -> Store:
+    """A copy of that board, for a test to change."""
+    return Store(shutil.copytree(erm_runs, tmp_path / "runs"))

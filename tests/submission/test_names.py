@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 from forge import rewritten, with_records
-from tiny import CPU
 
 import leaderboard
 from harness.cli import cli
 from harness.errors import HarnessError
 from harness.plugin import discovery
 from harness.plugin.discovery import Plugin
-from harness.running import trial
-from harness.running.board import write_protocol
 from harness.running.boards import withdraw
-from harness.running.prepare import prepare
 from harness.running.trial import Paths
 from harness.store import Store
 from harness.submission import archive, signature
@@ -86,21 +81,6 @@ def test_nothing_in_a_manifest_or_a_record_speaks_of_another_method(world):
         with_records(world.submission, lambda record: record.update(control="ERM, but better")), world
     )
     assert (what, "control of another" in why) == ("names", True)
-
-
-@pytest.fixture(scope="module")
-def with_erm(world, tmp_path_factory):
-    """A board of ERM, run here."""
-    paths = Paths(tmp_path_factory.mktemp("board"), None, world.paths.cache)
-    prepared = prepare(world.yardstick.protocol, ["erm"], paths, "tiny.toml")
-    write_protocol(prepared, "harness run erm")
-    trial.run(next(iter(prepared.plan.trials.values())), paths, CPU)
-    return paths.runs
-
-
-@pytest.fixture
-def board(with_erm, tmp_path) -> Store:
-    return Store(shutil.copytree(with_erm, tmp_path / "runs"))
 
 
 def submitted(world, store, submission=None, **by) -> None:

@@ -13,14 +13,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from forge import better, forged, parquet
-from tiny import CPU
 
 import leaderboard
 from harness.cli import cli
 from harness.errors import HarnessError
-from harness.running import trial
-from harness.running.board import write_protocol
-from harness.running.prepare import prepare
 from harness.running.trial import Paths
 from harness.store import Store
 from harness.submission import pack, yardstick
@@ -32,21 +28,6 @@ def submitted(world, runs, submission=None, measured=None) -> str:
     submission, measured = submission or world.submission, measured or world.yardstick
     paths = Paths(runs, None, world.paths.cache)
     return submit(submission.manifest, verify(submission, measured), measured, paths)
-
-
-@pytest.fixture(scope="module")
-def erm_runs(world, tmp_path_factory):
-    """A board of one method, run here."""
-    paths = Paths(tmp_path_factory.mktemp("board"), None, world.paths.cache)
-    prepared = prepare(world.yardstick.protocol, ["erm"], paths, "tiny.toml")
-    write_protocol(prepared, "harness run erm")
-    trial.run(next(iter(prepared.plan.trials.values())), paths, CPU)
-    return paths.runs
-
-
-@pytest.fixture
-def board(erm_runs, tmp_path) -> Store:
-    return Store(shutil.copytree(erm_runs, tmp_path / "runs"))
 
 
 def test_a_verified_submission_joins_the_board_and_says_so(world, board, tmp_path, monkeypatch):
