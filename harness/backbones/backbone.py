@@ -33,6 +33,10 @@ class Backbone(nn.Module, ABC):
         is frozen, so that an adversary's gradient has weights to reach.
         """
 
+    def compilable(self) -> list[nn.Module]:
+        """Return the parts whose many small kernels a GPU's compiler can make few, outermost first."""
+        return []
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return `decode(encode(images))`."""
         return self.decode(self.encode(images))

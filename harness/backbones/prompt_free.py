@@ -85,6 +85,16 @@ class PromptFreeSAM(Backbone):
         logits = torch.einsum("bcd,bdhw->bchw", torch.stack(heads, 1), upscaled)
         return logits, pixels.mean(1)
 
+    def compilable(self) -> list[nn.Module]:
+        """Return the blocks of a plain transformer, alike and so compiled once, and the decoder's parts.
+
+        A frozen encoder runs once, and what is left of a step is too short for a compilation to pay.
+        """
+        blocks = getattr(self.encoder, "blocks", None)
+        if blocks is None or not any(weight.requires_grad for weight in self.encoder.parameters()):
+            return []
+        return [*blocks, self.mask_decoder.transformer, self.mask_decoder.output_upscaling]
+
     def load_decoder(self, state: dict[str, Tensor]) -> None:
         """Load SAM's prompt encoder and mask decoder from a checkpoint's state.
 

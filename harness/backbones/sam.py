@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
+from harness.backbones.attention import fuse
 from harness.backbones.lora import LoRAQKV
 from harness.backbones.prompt_free import STRIDE, WIDTH, PromptFreeSAM, check_size
 from harness.errors import HarnessError, did_you_mean
@@ -52,6 +53,7 @@ def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -
         state = torch.load(weights, map_location="cpu", weights_only=True)
         network.encoder.load_state_dict(_encoder_state(state, network.encoder))
         network.load_decoder(state)
+    fuse(network.encoder)
     if spec.adapt == "lora":
         blocks: Any = network.encoder.blocks
         for block in blocks:

@@ -236,6 +236,7 @@ def cost_of(trained: Trained, device: torch.device) -> Cost:
     return Cost(
         fit_seconds=round(trained.fit_seconds, 3),
         predict_seconds=round(trained.predict_seconds, 3),
+        compile_seconds=round(trained.compile_seconds, 3),
         peak_memory_bytes=trained.memory,
         device=device_name(device),
         trained_parameters=trained.parameters,

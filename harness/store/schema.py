@@ -72,6 +72,8 @@ class Cost(_Json):
     """
 
     fit_seconds: Seconds = 0.0
+    compile_seconds: Seconds = 0.0
+    """Of `fit_seconds`, what compiling the network for a GPU took; 0 where it ran as it is written."""
     predict_seconds: Seconds = 0.0
     score_seconds: Seconds = 0.0
     peak_memory_bytes: Count = 0

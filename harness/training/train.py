@@ -18,6 +18,7 @@ from harness.seeds import generator, seed_everything
 from harness.store import formats
 from harness.training import origins
 from harness.training.checkpoint import Checkpoint
+from harness.training.compiling import compile_parts, seconds
 from harness.training.device import peak_memory, prepare_torch
 from harness.training.feed import Feed
 from harness.training.fit import CurveRow, Job, Progress, Schedule, fit, load_trained, trained_state
@@ -79,7 +80,7 @@ class Trained:
     """What comes of it: class indices uint8 [n, S, S] of the test samples, the curve, weights and cost.
 
     state: trained weights, empty where a sandbox gave none out; seconds: of fitting and of predicting;
-    memory: bytes at most; parameters: how many were trained.
+    memory: bytes at most; parameters: how many were trained; compile_seconds: the compiler's, of fitting.
     """
 
     labels: np.ndarray
@@ -89,6 +90,7 @@ class Trained:
     predict_seconds: float = 0.0
     memory: int = 0
     parameters: int = 0
+    compile_seconds: float = 0.0
 
 
 def build_backbone(spec: BackboneSpec, n_classes: int, size: int, seed: int, file: Path | None) -> Backbone:
@@ -126,6 +128,9 @@ def train_and_predict(
     ).to(device)
     if inputs.origin is not None:
         load_origin(backbone, inputs.origin)
+    if why := compile_parts(backbone, device):
+        said = f"The network is not compiled, and its steps take about twice as long: {why}"
+        print(said, flush=True)  # noqa: T201 - this process's output is the trial's log
     with Checkpoint(checkpoint) as kept:
         job = job_of(setting, make, inputs, backbone, device, kept, progress, validate)
         curve, fit_seconds = fit(job)
@@ -141,6 +146,7 @@ def train_and_predict(
         predict_seconds=time.monotonic() - started,
         memory=peak_memory(device),
         parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
+        compile_seconds=seconds(),
     )
 
 

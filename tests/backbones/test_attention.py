@@ -1,0 +1,64 @@
+"""The fused attention against segment_anything's own, which holds the whole matrix."""
+
+import copy
+
+import pytest
+import torch
+from segment_anything.modeling.image_encoder import Attention
+from torch import nn
+
+from harness.backbones import sam
+from harness.backbones.attention import FusedAttention, fuse
+
+
+def attention(height, width, dtype=torch.float32):
+    made = Attention(48, num_heads=4, use_rel_pos=True, input_size=(height, width)).to(dtype)
+    nn.init.normal_(made.rel_pos_h)
+    nn.init.normal_(made.rel_pos_w)
+    return made
+
+
+def pulled(module, x, weights):
+    """What a module makes of x, and the gradients at x and at its own weights."""
+    x = x.clone().requires_grad_()
+    made = module(x)
+    gradients = torch.autograd.grad((made * weights).sum(), [x, *module.parameters()])
+    return made, gradients
+
+
+@pytest.mark.parametrize(("height", "width"), [(14, 14), (4, 4), (5, 9), (1, 3)])
+def test_it_gives_the_numbers_and_the_gradients_of_sams_own(height, width):
+    torch.manual_seed(height)
+    whole = attention(height, width, torch.float64)
+    x, weights = (torch.randn(2, height, width, 48, dtype=torch.float64) for _ in range(2))
+    made, gradients = pulled(FusedAttention(whole), x, weights)
+    expected, theirs = pulled(whole, x, weights)
+    torch.testing.assert_close(made, expected)
+    names = [name for name, _ in whole.named_parameters()]
+    ours = dict(zip([n for n, _ in FusedAttention(whole).named_parameters()], gradients[1:], strict=True))
+    torch.testing.assert_close(gradients[0], theirs[0])
+    for name, one in zip(names, theirs[1:], strict=True):
+        torch.testing.assert_close(ours[name], one)
+
+
+def test_the_whole_encoder_gives_the_same_features_and_has_the_same_weights():
+    torch.manual_seed(0)
+    plain = sam._encoder(sam.VARIANTS["tiny"], 256)
+    for name, weight in plain.named_parameters():
+        if "rel_pos" in name:
+            nn.init.normal_(weight)
+    fused = copy.deepcopy(plain)
+    fuse(fused)
+    fused.load_state_dict(plain.state_dict())
+    images = torch.randn(1, 3, 256, 256)
+    torch.testing.assert_close(fused(images), plain(images), rtol=1e-5, atol=1e-5)
+
+
+def test_under_bfloat16_it_is_as_near_to_float32_as_sams_own_is():
+    torch.manual_seed(0)
+    whole = attention(14, 14)
+    x = torch.randn(2, 14, 14, 48)
+    exact = whole(x)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        errors = [(module(x).float() - exact).norm() for module in (FusedAttention(whole), whole)]
+    assert errors[0] < 1.2 * errors[1]
