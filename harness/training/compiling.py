@@ -10,9 +10,6 @@ from torch import Tensor
 
 from harness.backbones.backbone import Backbone
 
-# From this release on a compiled module can be told to run as it was written.
-_STANCE = getattr(torch.compiler, "set_stance", None)
-
 
 def compile_parts(backbone: Backbone, device: torch.device) -> str:
     """Compile what a training step spends its time in; return why not, "" where it was or nothing is to be.
@@ -39,10 +36,7 @@ def fuse(parts: list[torch.nn.Module], backend: str = "inductor") -> None:
 @contextmanager
 def as_written() -> Iterator[None]:
     """Run what was compiled uncompiled: predictions are few, and of other shapes, each a compilation."""
-    if _STANCE is None:
-        yield
-        return
-    with _STANCE("force_eager"):
+    with torch.compiler.set_stance("force_eager"):
         yield
 
 
@@ -53,8 +47,6 @@ def seconds() -> float:
 
 
 def _why_not(device: torch.device) -> str:
-    if _STANCE is None:
-        return f"torch {torch.__version__} cannot set a compiled network aside to predict; 2.6 can"
     try:
         torch.compile(_probe)(torch.ones(8, device=device))
     except Exception as error:  # noqa: BLE001 - no Triton, no C compiler, no place to write: a type for each
