@@ -107,6 +107,8 @@ _LATER = {
     "Protocol": ("labels", "scoring"),
     "AttributeSpec": ("unknown",),
     "SplitSpec": ("folds", "fold"),
+    "BackboneSpec": ("heads", "normalise"),
+    "Recipe": ("last_batch", "rate_lag", "label_resize"),
 }
 """Table to keys that were added to it since the first records."""
 
@@ -165,6 +167,10 @@ class BackboneSpec(_Table):
     """Size of the network where there are several: "vit_b", "resnet18"; empty is its default."""
     rank: Annotated[int, Field(ge=1)] = 4
     """Rank of the low-rank adapters (adapt = "lora")."""
+    heads: Literal["pretrained", "random"] = "pretrained"
+    """Of SAM: mask tokens and hypernetwork heads begin as in its checkpoint, or at random as SAMed's do."""
+    normalise: Literal["pretrained", "none"] = "pretrained"
+    """Of images in [0, 1]: by the mean and deviation that the weights were trained with, or not at all."""
 
 
 class FinetuneSpec(_Table):
@@ -196,6 +202,13 @@ class Recipe(_Table):
     precision: Literal["float32", "bfloat16"] = "float32"
     dice_weight: Annotated[float, Field(ge=0, le=1)] = 0.8
     selection: Selection = "last"
+    last_batch: Literal["drop", "keep"] = "drop"
+    """Of an epoch, the samples that no longer fill a batch: left out, or a smaller batch of their own."""
+    rate_lag: Annotated[int, Field(ge=0)] = 0
+    """Steps by which the rate comes late: 1 where it is set after the optimiser's step, as in SAMed."""
+    label_resize: Literal["centre", "corner"] = "centre"
+    """Masks come to the logits' size by the nearest pixel: of each target pixel's centre, or of a grid whose
+    corner pixels stay the corners (`scipy.ndimage.zoom` of order 0)."""
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of one trial; part of the recipe because it changes the last bits."""
     finetune: FinetuneSpec = FinetuneSpec()
@@ -289,6 +302,10 @@ class Protocol(_Table):
             raise ValueError(
                 "recipe.augmentation 'fairseg' turns images by any angle, so no embedding of a frozen "
                 "backbone can be cached for it; use 'dihedral', or backbone.adapt = 'lora'."
+            )
+        if self.backbone.heads == "random" and self.backbone.name not in ("sam", "mobile-sam"):
+            raise ValueError(
+                f"backbone.heads is of SAM's mask decoder, which '{self.backbone.name}' lacks; leave it out."
             )
         if self.recipe.selection == "best-validation" and self.split.validation == 0:
             raise ValueError("recipe.selection 'best-validation' needs split.validation above 0.")

@@ -64,11 +64,11 @@ def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -
     """Return MobileSAM with the official weights, or with initial ones where `weights` is None."""
     check_size(size)
     encoder = TinyViTEncoder()
-    network = PromptFreeSAM(encoder, n_classes, size)
+    network = PromptFreeSAM(encoder, n_classes, size, spec.normalise == "pretrained")
     if weights is not None:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         encoder.load_state_dict(_encoder_state(state))
-        network.load_decoder(state)
+        network.load_decoder(state, spec.heads)
     if spec.adapt == "lora":
         encoder.add_lora(spec.rank)
     network.adapt(spec.adapt)

@@ -18,6 +18,12 @@ STRIDE = 16
 _MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 _STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
 
+_HEADS = (
+    "mask_decoder.mask_tokens.",
+    "mask_decoder.output_hypernetworks_mlps.",
+    "mask_decoder.iou_prediction_head.",
+)
+
 
 class PromptFreeSAM(Backbone):
     """An image encoder and SAM's own prompt encoder and mask decoder, without any prompt.
@@ -26,12 +32,12 @@ class PromptFreeSAM(Backbone):
     background, prompt encoder ("no mask" embedding) and mask decoder are trained, the image
     encoder is fixed or has low-rank adapters. Logits come at a quarter of the image's side.
     Images are normalised by SAM's mean and standard deviation, which its weights were trained
-    with; the FairSeg scripts leave that out.
+    with, unless `normalised` is False: the FairSeg scripts leave that out.
     """
 
     n_features = WIDTH
 
-    def __init__(self, encoder: nn.Module, n_classes: int, size: int) -> None:
+    def __init__(self, encoder: nn.Module, n_classes: int, size: int, normalised: bool = True) -> None:
         super().__init__()
         self.encoder = encoder
         grid = size // STRIDE
@@ -43,6 +49,7 @@ class PromptFreeSAM(Backbone):
         )
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
+        self._normalised = normalised
         self._encoder_learns = True
 
     def adapt(self, how: Literal["frozen", "lora", "full"]) -> None:
@@ -68,8 +75,9 @@ class PromptFreeSAM(Backbone):
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the image embedding, [B, 256, S / 16, S / 16]."""
-        mean, std = self.get_buffer("mean"), self.get_buffer("std")
-        return (self.encoder((images - mean) / std),)
+        if self._normalised:
+            images = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        return (self.encoder(images),)
 
     def decode(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return logits [B, C, S / 4, S / 4] and the transformer's image embedding, averaged: [B, 256]."""
@@ -95,15 +103,19 @@ class PromptFreeSAM(Backbone):
             return []
         return [*blocks, self.mask_decoder.transformer, self.mask_decoder.output_upscaling]
 
-    def load_decoder(self, state: dict[str, Tensor]) -> None:
+    def load_decoder(self, state: dict[str, Tensor], heads: Literal["pretrained", "random"]) -> None:
         """Load SAM's prompt encoder and mask decoder from a checkpoint's state.
 
-        Its four mask tokens become those of the first four classes; further classes keep their
-        initial ones.
+        Its four mask tokens and their heads become those of the first four classes; further classes
+        keep their initial ones, and with "random" heads all do, as in SAMed.
         """
         own = self.state_dict()
         parts = ("prompt_encoder.", "mask_decoder.")
         wanted = {k: v for k, v in state.items() if k.startswith(parts) and k in own}
+        if heads == "random":
+            wanted = {k: v for k, v in wanted.items() if not k.startswith(_HEADS)}
+            self.load_state_dict(wanted, strict=False)
+            return
         tokens = "mask_decoder.mask_tokens.weight"
         shared = min(len(own[tokens]), len(wanted[tokens]))
         wanted[tokens] = torch.cat([wanted[tokens][:shared], own[tokens][shared:]])

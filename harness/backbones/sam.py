@@ -48,11 +48,11 @@ def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -
     if name not in VARIANTS:
         raise HarnessError(f"backbone.variant: there is no SAM '{name}'.{did_you_mean(name, VARIANTS)}")
     shape = VARIANTS[name]
-    network = PromptFreeSAM(_encoder(shape, size), n_classes, size)
+    network = PromptFreeSAM(_encoder(shape, size), n_classes, size, spec.normalise == "pretrained")
     if weights is not None:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         network.encoder.load_state_dict(_encoder_state(state, network.encoder))
-        network.load_decoder(state)
+        network.load_decoder(state, spec.heads)
     fuse(network.encoder)
     if spec.adapt == "lora":
         blocks: Any = network.encoder.blocks

@@ -7,10 +7,11 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
+from scipy import ndimage
 
 from harness.cohorts import grid, pixels, scaling
 from harness.cohorts.pixels import as_picture, plain_labels
@@ -71,12 +72,23 @@ class Options(FileOptions):
     test: Path | None = None
     crop: Annotated[int, Field(ge=16)] = 512
     """Side of the central square that is used; less where the image is smaller."""
+    test_crop: Annotated[int, Field(ge=16)] | None = None
+    """The same of the test list's images, where it differs: the scripts test on 420 what trained on 512."""
+    resize: Literal["antialias", "spline"] = "antialias"
+    """How that square comes to `size`: as everywhere here, or as in the scripts (`scipy.ndimage.zoom`, order
+    3 for the image and 0 for the mask, which does not average what it shrinks)."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Options:
         if (self.train is None) != (self.test is None):
             raise ValueError("train and test are lists that make up one split; give both or none.")
+        if self.test_crop is not None and self.test is None:
+            raise ValueError("test_crop is of the images in the list 'test'; give the lists.")
         return self
+
+    def side(self, split: str | None) -> int:
+        """Return the side of the square that is cut out of an image of a split."""
+        return self.test_crop if split == "test" and self.test_crop is not None else self.crop
 
 
 def open_source(options: Options, size: int, data: Path | None) -> Source:
@@ -100,13 +112,14 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
         citation="Tian et al., FairSeg, ICLR 2024",
         publish_images=options.publish_images,
         samples=tuple(file.stem for file in files),
-        read=lambda row: _read(files[row], options.crop, split.get(files[row].stem)),
+        read=lambda row: _read(files[row], options, size, split.get(files[row].stem)),
         identity={
             "name": "fairseg",
             "crop": options.crop,
             "split": hashlib.sha256(repr(sorted(split.items())).encode()).hexdigest(),
             "files": [fingerprint(file) for file in files],
-        },
+        }
+        | options.model_dump(include={"test_crop", "resize"}, exclude_defaults=True),
         place=lambda row: str(files[row]),
         values={name: tuple(words.values()) for name, (_, words) in _PUBLISHED.coded.items()},
     )
@@ -145,7 +158,7 @@ def _read_list(path: Path) -> set[str]:
     return {line.removesuffix(".npz") for line in lines}
 
 
-def _read(file: Path, crop: int, split: str | None) -> Sample:
+def _read(file: Path, options: Options, size: int, split: str | None) -> Sample:
     arrays = _load(file)
     generation = _generation_of(set(arrays), file)
     named = f"{file}, key '{generation.image}'"
@@ -153,15 +166,27 @@ def _read(file: Path, crop: int, split: str | None) -> Sample:
     where = f"{file}, key '{generation.mask}'"
     mask = np.abs(plain_labels(arrays[generation.mask], where)[0])
     grid.check_pair(image, mask, f"'{generation.image}'", where)
-    side = min(crop, *mask.shape)
+    side = min(options.side(split), *mask.shape)
+    image, mask = grid.centre_crop(image, side), grid.centre_crop(mask, side)
+    if options.resize == "spline" and side != size:
+        image, mask = _zoomed(image, size / side, 3), _zoomed(mask, size / side, 0)
     return Sample(
         patient=_patient(arrays, generation, file),
-        image=grid.centre_crop(image, side),
-        mask=grid.centre_crop(mask, side),
+        image=image,
+        mask=mask,
         mask_file=where,
         columns=_columns(arrays, generation, file),
         split=split,
     )
+
+
+def _zoomed(array: np.ndarray, factor: float, order: int) -> np.ndarray:
+    """Return a square [H, H, ...] as the scripts' `zoom` resizes it; a spline may swing out of the 8 bits."""
+    factors = [factor, factor] + [1.0] * (array.ndim - 2)
+    limits = np.iinfo(array.dtype)
+    resized: np.ndarray = ndimage.zoom(array.astype(np.float64), factors, order=order)
+    whole: np.ndarray = np.rint(resized).clip(limits.min, limits.max).astype(array.dtype)
+    return whole
 
 
 def _load(file: Path) -> dict[str, np.ndarray]:

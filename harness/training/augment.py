@@ -36,9 +36,17 @@ class Augmentation:
         """Return augmented images: float [B, C, S, S]."""
         return self._rotate(_each(images, self.variants))
 
-    def masks(self, masks: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return augmented masks brought to `size` by the nearest pixel: int64 [B, h, w]."""
+    def masks(self, masks: Tensor, size: tuple[int, int], corners: bool = False) -> Tensor:
+        """Return augmented masks brought to `size` by the nearest pixel: int64 [B, h, w].
+
+        corners: corner pixels stay the corners, as `scipy.ndimage.zoom` of order 0 in the FairSeg scripts.
+        """
         turned = self._rotate(_each(masks, self.variants)[:, None].float())
+        if corners:
+            rows, columns = (
+                _cornered(*sides).to(turned.device) for sides in zip(turned.shape[2:], size, strict=True)
+            )
+            return turned[:, 0][:, rows][:, :, columns].long()
         # Exact, so that the centre of the pixel decides and a mask does not move by half of one.
         return F.interpolate(turned, size, mode="nearest-exact")[:, 0].long()
 
@@ -75,6 +83,12 @@ def draw(
         variants = np.where(first, variants | 1, 0)
         degrees = np.where(~first & second, rng.integers(-20, 20, size=size), 0).astype(float)
     return Augmentation(variants, degrees)
+
+
+def _cornered(source: int, target: int) -> Tensor:
+    """Return the source pixel of each target pixel: int64 [target], the first and the last the ends."""
+    places = np.arange(target) * ((source - 1) / max(target - 1, 1))
+    return torch.from_numpy(np.floor(places + 0.5).astype(np.int64))
 
 
 def _each(maps: Tensor, variants: np.ndarray) -> Tensor:

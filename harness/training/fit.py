@@ -45,6 +45,7 @@ class Schedule:
     learning_rate: float
     warmup_steps: int
     batch_size: int
+    keeps_last: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, finetunes: bool) -> Schedule:
@@ -56,11 +57,13 @@ class Schedule:
             learning_rate=part.learning_rate,
             warmup_steps=part.warmup_steps,
             batch_size=part.batch_size or recipe.batch_size,
+            keeps_last=recipe.last_batch == "keep",
         )
 
     def steps_per_epoch(self, samples: int) -> int:
-        """Return the number of full batches, at least one."""
-        return max(1, samples // self.batch_size)
+        """Return the number of batches, at least one: the last, smaller one counts where it is kept."""
+        full, rest = divmod(samples, self.batch_size)
+        return max(1, full + (self.keeps_last and rest > 0))
 
 
 @dataclass
@@ -152,7 +155,13 @@ def _epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int) -> list[Curve
     job.backbone.train()
     job.side.begin(epoch)
     check_slices(job.backbone, job.most)
-    through = Through(job.backbone, job.feed, job.recipe.precision == "bfloat16", job.most)
+    through = Through(
+        job.backbone,
+        job.feed,
+        bfloat16=job.recipe.precision == "bfloat16",
+        most=job.most,
+        corners=job.recipe.label_resize == "corner",
+    )
     per_epoch = job.schedule.steps_per_epoch(len(job.feed))
     seen: list[np.ndarray] = []
     taken: list[_Taken] = []
@@ -205,9 +214,10 @@ def _step(
 
 
 def _batches(job: Job, epoch: int, per_epoch: int) -> Iterator[np.ndarray]:
-    size = min(job.schedule.batch_size, len(job.feed))
-    picks = order(job.sampler, job.groups, per_epoch * size, generator("order", job.seed, epoch))
-    yield from picks.reshape(per_epoch, size)
+    samples, size = len(job.feed), min(job.schedule.batch_size, len(job.feed))
+    draws = samples if job.schedule.keeps_last else per_epoch * size
+    picks = order(job.sampler, job.groups, draws, generator("order", job.seed, epoch))
+    yield from np.split(picks, range(size, draws, size))
 
 
 def _check_finite(job: Job, taken: list[_Taken], epoch: int, per_epoch: int) -> None:
@@ -234,6 +244,7 @@ def _optimizer(job: Job) -> torch.optim.Optimizer:
 
 def _factor(job: Job, step: int, per_epoch: int) -> float:
     """Return what a step's rates are times: linear warm-up, then `(1 - t / T)^power` as in TransUNet."""
+    step = max(step - job.recipe.rate_lag, 0)
     warmup = job.schedule.warmup_steps
     factor = 1.0
     if step < warmup:

@@ -36,12 +36,17 @@ class Pass:
 
 @dataclass(frozen=True)
 class Through:
-    """How a batch goes through a backbone. most: samples at a time whose graph is held, 0 for all."""
+    """How a batch goes through a backbone.
+
+    most: samples at a time whose graph is held, 0 for all; corners: how masks come to the logits' size, see
+    `Augmentation.masks`.
+    """
 
     backbone: Backbone
     feed: Feed
     bfloat16: bool
     most: int = 0
+    corners: bool = False
 
     def forward(self, picks: np.ndarray, drawn: Augmentation, groups: np.ndarray) -> Pass:
         """Take samples of the feed through the backbone under an augmentation.
@@ -60,9 +65,10 @@ class Through:
         sliced = 0 < self.most < len(picks)
         made = _in_slices(run, len(picks), self.most, self.feed.device) if sliced else _whole(run, len(picks))
         logits, features, back = made
+        size = (logits.shape[-2], logits.shape[-1])
         batch = Batch(
             images=images,
-            masks=drawn.masks(self.feed.masks(picks), (logits.shape[-2], logits.shape[-1])),
+            masks=drawn.masks(self.feed.masks(picks), size, self.corners),
             groups=torch.from_numpy(groups).to(images.device),
             samples=torch.from_numpy(picks).to(images.device),
         )
