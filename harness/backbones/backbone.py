@@ -12,10 +12,13 @@ class Backbone(nn.Module, ABC):
 
     n_features : length of the pooled features.
     weights_digest : SHA-256 of the pretrained weights it started from, "" for none.
+    heads : names of the modules whose outputs the logits are made of, each called once by `decode` with a
+        tensor whose first axis is samples.
     """
 
     n_features: int
     weights_digest: str = ""
+    heads: tuple[str, ...] = ()
 
     @abstractmethod
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:

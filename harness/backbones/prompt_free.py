@@ -47,6 +47,8 @@ class PromptFreeSAM(Backbone):
             transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=8),
             num_multimask_outputs=n_classes - 1,
         )
+        # What an output mask is weighed by; together with the upscaled image embedding it is the logits.
+        self.heads = tuple(f"mask_decoder.output_hypernetworks_mlps.{i}" for i in range(n_classes))
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
         self._normalised = normalised

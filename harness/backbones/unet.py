@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class UNet(Backbone):
     """U-Net (Ronneberger et al., MICCAI 2015) with a ResNet encoder; logits at the input's size."""
 
+    heads = ("net.segmentation_head",)
+
     def __init__(self, encoder: str, n_classes: int) -> None:
         super().__init__()
         self.net = smp.Unet(encoder, encoder_weights=None, classes=n_classes)

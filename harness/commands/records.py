@@ -91,6 +91,7 @@ def _list_methods(as_json: bool) -> int:
                     "name": name,
                     "title": method.card.title,
                     "hyper_parameters": values[name],
+                    "reads_attribute_at_test": method.reads_attribute_at_test,
                     "file": str(found[name].file),
                 }
                 for name, method in methods.items()
@@ -100,7 +101,8 @@ def _list_methods(as_json: bool) -> int:
         return 1 if broken else 0
     for name, method in methods.items():
         listed = ", ".join(f"{key}={value}" for key, value in values[name].items())
-        click.echo(plain(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else "")))
+        track = "; needs the attribute to predict" if method.reads_attribute_at_test else ""
+        click.echo(plain(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else "") + track))
     for one in broken:
         click.echo(plain(f"{one.plugin.name:16} broken: {one.error}"), err=True)
     return 1 if broken else 0

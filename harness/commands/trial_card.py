@@ -66,7 +66,8 @@ def _ended(record: Record) -> str:
 def _method(record: Record) -> str:
     values = ", ".join(f"{key}={value}" for key, value in record.method.hyper_parameters.items())
     twin = f", its twin '{record.control}'" if record.control else ""
-    return f"{record.method.name}{twin}: {record.method.title}" + (f" ({values})" if values else "")
+    needs = "; needs the attribute to predict" if record.method.reads_attribute_at_test else ""
+    return f"{record.method.name}{twin}: {record.method.title}" + (f" ({values})" if values else "") + needs
 
 
 def _scores(store: Store, record: Record, frame: pd.DataFrame | None) -> str:

@@ -199,8 +199,9 @@ def _title(node: ast.AST) -> str:
 class About:
     """What a method says of itself, as data: enough to plan its trials without importing it again.
 
-    defaults: hyper-parameters; kinds: those annotated as one of `KINDS`; packages: what `requires` names,
-    to the version installed where the method runs; the rest are `Method`'s class attributes.
+    defaults: hyper-parameters; kinds: those annotated as one of `KINDS`; adapts: whether it has layers of its
+    own; packages: what `requires` names, to the version installed where the method runs; the rest are
+    `Method`'s class attributes.
     """
 
     card: Card
@@ -210,6 +211,8 @@ class About:
     starts_from: str | None = None
     sampler: Sampler = "uniform"
     trains_own_model: bool = False
+    reads_attribute_at_test: bool = False
+    adapts: bool = False
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
     search: dict[str, Range] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
@@ -227,6 +230,35 @@ def requirements(file: Path) -> tuple[str, ...]:
         if "requires" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             return _listed(node.value, f"{file}:{node.lineno}")
     return ()
+
+
+def reads_at_test(text: bytes, name: str) -> bool:
+    """Return whether a method's source declares `reads_attribute_at_test`, without executing it.
+
+    `name` is what an error calls the file. Raises SyntaxError for a file that does not parse, HarnessError
+    for a declaration that is not True or False, written out once.
+    """
+    found: list[ast.expr | None] = []
+    for node in ast.walk(identity.parse_text(text, name)):
+        value = getattr(node, "value", None)
+        found += [value for target in _targets(node) if target == "reads_attribute_at_test"]
+    if len(found) > 1 or any(not _is_flag(value) for value in found):
+        raise HarnessError(
+            f"{name}: reads_attribute_at_test is True or False, written out once in the body of the class."
+        )
+    return any(isinstance(value, ast.Constant) and value.value is True for value in found)
+
+
+def _targets(node: ast.AST) -> list[str]:
+    """Return the names that a statement gives a value to; of an attribute, its own."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    if isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr):
+        targets = [node.target]
+    return [str(getattr(one, "id", getattr(one, "attr", ""))) for one in targets]
+
+
+def _is_flag(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) and isinstance(value.value, bool)
 
 
 def origins() -> set[str]:
@@ -293,6 +325,8 @@ def about(method: type[Method], plugin: Plugin) -> About:
         starts_from=method.starts_from,
         sampler=method.sampler,
         trains_own_model=method.trains_own_model,
+        reads_attribute_at_test=method.reads_attribute_at_test,
+        adapts=adapts(method),
         controls={name: dict(values) for name, values in method.controls.items()},
         search=dict(method.search),
         packages=_packages(plugin.file),
@@ -453,6 +487,7 @@ def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plug
         raise HarnessError(f"{plugin.file}: {name}.reads_attribute is True or False.")
     if not isinstance(method.trains_own_model, bool):
         raise HarnessError(f"{plugin.file}: {name}.trains_own_model is True or False.")
+    _check_own_model(method, plugin)
     if not isinstance(method.starts_from, str | None):
         raise HarnessError(f"{plugin.file}: {name}.starts_from is the name of a method, or None.")
     for control, values in method.controls.items():
@@ -462,6 +497,37 @@ def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plug
                     f"{plugin.file}: {name}.controls['{control}'] names '{key}', which is none of its "
                     f"hyper-parameters.{did_you_mean(key, defaults)}"
                 )
+
+
+def adapts(method: type[Method]) -> bool:
+    """Tell whether a method has layers of its own."""
+    from harness.plugin.method import Method
+
+    return method.adapt is not Method.adapt
+
+
+def _check_own_model(method: type[Method], plugin: Plugin) -> None:
+    """Raise HarnessError where a method of the first tier does what only the second may."""
+    from harness.plugin.method import Method
+
+    name, at_test = method.__name__, method.reads_attribute_at_test
+    if at_test is not reads_at_test(identity.read(plugin.file), str(plugin.file)):
+        raise HarnessError(
+            f"{plugin.file}: {name}.reads_attribute_at_test is True or False, written out once in the body "
+            "of the class."
+        )
+    if at_test and not method.reads_attribute:
+        raise HarnessError(f"{plugin.file}: {name}.reads_attribute_at_test needs reads_attribute = True.")
+    second = {
+        "reads_attribute_at_test = True": at_test,
+        "adapt": adapts(method),
+        "calibrate": method.calibrate is not Method.calibrate,
+    }
+    told = [what for what, there in second.items() if there]
+    if told and not method.trains_own_model:
+        raise HarnessError(
+            f"{plugin.file}: {name} has {told[0]}, which a loss cannot say; add `trains_own_model = True`."
+        )
 
 
 def _check_json(method: type[Method], plugin: Plugin) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from harness.backbones.backbone import Backbone
 
 Sampler = Literal["uniform", "group-balanced"]
 
@@ -118,6 +121,8 @@ class Method(nn.Module, ABC):
     starts_from : name of the method whose trained weights this one fine-tunes, or None.
     sampler : how the harness draws training batches, "uniform" or "group-balanced".
     trains_own_model : True for what cannot be said as a loss; see docs/trust.md for what that costs.
+    reads_attribute_at_test : True where predictions depend on each patient's group: True or False, written
+        out in the class. Such a row stands in a track of its own; it needs `trains_own_model`.
     requires : packages that it needs beside the harness's own, as a literal: ("scikit-image>=0.22",).
     controls : further twins for `harness run --controls`: name to hyper-parameters.
     search : hyper-parameter to the `Range` that `harness tune` searches; the others keep their default.
@@ -128,6 +133,7 @@ class Method(nn.Module, ABC):
     starts_from: ClassVar[str | None] = None
     sampler: ClassVar[Sampler] = "uniform"
     trains_own_model: ClassVar[bool] = False
+    reads_attribute_at_test: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     controls: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     search: ClassVar[Mapping[str, Range]] = {}
@@ -149,3 +155,21 @@ class Method(nn.Module, ABC):
 
     def on_epoch_end(self, epoch: int) -> None:
         """Called after each epoch (counted from 0), before the checkpoint is written."""
+
+    def adapt(self, backbone: Backbone, groups: Callable[[], Tensor]) -> nn.Module:
+        """Return the network that is trained in the backbone's place: only where `trains_own_model`.
+
+        Put layers of your own into the backbone, or around it; the recipe's optimiser trains their weights
+        with the backbone's. What comes back has `encode` and `decode` as the backbone has them (logits
+        [B, C, h, w] and features [B, D] come out). `backbone.heads` names the modules whose outputs the
+        logits are made of. While samples are on their way, `groups()` gives their codes: int64 [B], -1 is
+        unknown; all are -1 when predicting, unless `reads_attribute_at_test`.
+        """
+        return backbone
+
+    def calibrate(self, seen: Iterator[tuple[Batch, Output]]) -> None:
+        """Called once after the last epoch: only where `trains_own_model`.
+
+        `seen` gives the training samples in their order, not augmented, with what the trained network
+        makes of them, without a graph; a split for validation is not among them.
+        """

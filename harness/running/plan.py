@@ -225,11 +225,19 @@ def twins(name: str, method: About, protocol: Protocol) -> list[Twin]:
 
 
 def _with_origins(wanted: Iterable[str], candidates: Mapping[str, Candidate]) -> list[str]:
-    """Put the methods that others start from first, and in."""
+    """Put the methods that others start from first, and in.
+
+    Raises HarnessError where one starts from a method with layers of its own.
+    """
     names: dict[str, None] = {}
     for name in wanted:
         chain = [name]
         while (origin := candidates[chain[-1]].about.starts_from) is not None:
+            if candidates[origin].about.adapts:
+                raise HarnessError(
+                    f"{candidates[chain[-1]].plugin.file}: starts_from = '{origin}', which has layers of its "
+                    "own that no other network has; start from a method without."
+                )
             chain.append(origin)
         names.update(dict.fromkeys(reversed(chain)))
     return list(names)
@@ -258,6 +266,7 @@ class _Planner:
         made = identity_of(
             basis,
             protocol,
+            at_test=chosen.about.reads_attribute_at_test,
             method={"name": twin.method, "source": chosen.digest, "hyper_parameters": hyper_parameters},
             attribute=read,
             seed=seed,
@@ -322,13 +331,14 @@ def identity_of(
     seed: int,
     starts_from: str | None,
     control: tuple[Sampler | None, bool] = (None, False),
+    at_test: bool = False,
 ) -> dict[str, Any]:
     """Return what a trial's id has of data and values; `code_identity` is the rest.
 
     method: `name`, `source` (its digest) and `hyper_parameters`; attribute: None where it is not read;
     starts_from: id of the trial whose weights it begins with, which are not there yet when it is planned;
-    control: sampler instead of the method's own, and whether groups are shuffled. `protocol` is the basis's,
-    but for the rule for the checkpoint.
+    control: sampler instead of the method's own, and whether groups are shuffled; at_test: whether
+    predictions read the attribute. `protocol` is the basis's, but for the rule for the checkpoint.
     """
     validated = protocol.recipe.selection == "best-validation"
     data = {name: one for name, one in basis.data.items() if validated or not name.startswith("validation")}
@@ -345,6 +355,9 @@ def identity_of(
         "seed": seed,
         "device": basis.device,
     }
+    if at_test and attribute is not None:
+        # Whose group is which decides what is predicted, also of those who choose a checkpoint.
+        made["attribute"] |= _read_at_test(basis.cohort, attribute, validated)
     if validated:
         made["validated"] = [protocol.classes(name) for name in protocol.structures]
     if scored := scored_as(protocol, basis.cohort):
@@ -382,6 +395,11 @@ def _backbone(protocol: Protocol) -> dict[str, Any]:
 def _recipe(protocol: Protocol, finetunes: bool) -> dict[str, Any]:
     """Return what is hashed of the recipe: the fine-tuning part only for who fine-tunes."""
     return protocol.recipe.model_dump(exclude=None if finetunes else {"finetune"})
+
+
+def _read_at_test(cohort: Cohort, attribute: str, validated: bool) -> dict[str, Any]:
+    codes, splits = cohort.codes(attribute), ("test", "validation") if validated else ("test",)
+    return {f"{split} codes": identity.data_digest(codes[cohort.rows(split)]) for split in splits}
 
 
 def _attribute_identity(cohort: Cohort, attribute: str) -> dict[str, Any]:

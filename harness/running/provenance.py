@@ -27,6 +27,7 @@ def method_info(trial: Trial) -> MethodInfo:
         hyper_parameters=trial.hyper_parameters,
         defaults=about.defaults,
         reads_attribute=about.reads_attribute,
+        reads_attribute_at_test=about.reads_attribute_at_test,
         starts_from=about.starts_from,
         sampler=about.sampler,
         source=trial.source,

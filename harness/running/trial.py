@@ -187,6 +187,7 @@ def setting(trial: Trial) -> Setting:
         attribute=trial.attribute,
         seed=trial.seed,
         finetunes=trial.starts_from is not None,
+        at_test=trial.about.reads_attribute_at_test,
         sampler=trial.sampler or trial.about.sampler,
         shuffled=trial.shuffled,
         most=trial.most,

@@ -112,8 +112,12 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     header = {
         "curve": trained.curve,
         "gpu_bytes": trained.memory if device.type == "cuda" else 0,
+        "parameters": trained.parameters,
     }
-    return header, {"labels": trained.labels.tobytes(), "state": save(trained.state)}
+    parts = {"labels": trained.labels.tobytes()}
+    if job["state"]:
+        parts["state"] = save(trained.state)
+    return header, parts
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.backbones.backbone import Backbone
 from harness.errors import TrialError, plain
-from harness.plugin.method import Batch
+from harness.plugin.method import Batch, Output
 from harness.sandbox.limits import Limits
 from harness.sandbox.line import FEATURES, LOGITS, SCALAR, STEP, TEXT, UNFIT, Broken, Kind, Line, Message
 from harness.training.side import Answer, Assignment
@@ -29,6 +30,7 @@ class Remote:
     """
 
     what = "its loss"
+    own_layers = False
 
     def __init__(
         self,
@@ -53,6 +55,13 @@ class Remote:
         }
         self._device = told.device
         self._ask(Kind.START, json.dumps(start).encode(), seconds=max(START_SECONDS, limits.step))
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """Return the backbone as it is: who has layers of its own is not asked over a line."""
+        return backbone
+
+    def calibrate(self, seen: Iterator[tuple[Batch, Output]]) -> None:
+        """Nothing: who sets something after training is not asked over a line."""
 
     def begin(self, epoch: int) -> None:
         """Tell the method that an epoch begins."""

@@ -53,8 +53,9 @@ def error_of(stream: bytes, longest: int) -> str:
 
 
 def read(stream: bytes, trial: Trial, cohort: Cohort, expected: Mapping[str, torch.Tensor]) -> Fitted:
-    """Return what a trial's stream holds; of its cost only the GPU's peak, which nobody else can measure.
+    """Return what a trial's stream holds; of its cost only what nobody else can measure.
 
+    That is the GPU's peak, and how many weights were trained, which may be in layers of the method's own.
     expected: weights of the right names, shapes and types, empty where none are to come out.
 
     Raises BadResult, one sentence, for anything else than the result of this very trial.
@@ -66,7 +67,10 @@ def read(stream: bytes, trial: Trial, cohort: Cohort, expected: Mapping[str, tor
     return Fitted(
         _labels(parts["labels"], trial, cohort),
         _curve(header.get("curve")),
-        Cost(peak_memory_bytes=_gpu_bytes(header.get("gpu_bytes"))),
+        Cost(
+            peak_memory_bytes=_count(header.get("gpu_bytes"), "its peak of GPU memory is no number of bytes"),
+            trained_parameters=_count(header.get("parameters", 0), "its trained parameters are no number"),
+        ),
         _state(parts["state"], expected) if expected else {},
     )
 
@@ -94,9 +98,9 @@ def _curve(found: Any) -> list[CurveRow]:
     return curve
 
 
-def _gpu_bytes(found: Any) -> int:
+def _count(found: Any, wrong: str) -> int:
     if type(found) is not int or not 0 <= found < 2**50:
-        raise BadResult("its peak of GPU memory is no number of bytes")
+        raise BadResult(wrong)
     return found
 
 

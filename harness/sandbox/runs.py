@@ -131,7 +131,8 @@ class Sandbox:
         backbone = build_backbone(
             protocol.backbone, protocol.n_classes, protocol.cohort.size, one.seed, inputs.checkpoint
         )
-        expected = trained_state(backbone)
+        # Of a network with layers of the method's own nobody here knows what its weights are to be.
+        expected = {} if one.about.adapts else trained_state(backbone)
         if inputs.origin is not None:
             load_origin(backbone, inputs.origin)  # here, because what is damaged is not the method's fault
         with leases.leased(reaping.JOB) as folder:
@@ -150,7 +151,7 @@ class Sandbox:
             if error := results.error_of(ended.out, results.most_header(one, inputs.cohort)):
                 raise TrialError(f"{where}: {error}")
             fitted = results.read(ended.out, one, inputs.cohort, expected)
-            cost = _measured(ended, fitted.cost, device, backbone)
+            cost = _measured(ended, fitted.cost, device, None if one.about.adapts else backbone)
             return replace(fitted, cost=cost, sandbox=image, trained="by itself")
         except BadResult as error:
             raise TrialError(f"{where}: {error}.") from None
@@ -176,7 +177,12 @@ class Sandbox:
         """Return the limits, with the time that ERM's on this machine, measured now, allows an own model."""
         erm = discovery.load(discovery.find(BASELINE))
         told = replace(
-            trial.setting(one), name=BASELINE, hyper_parameters={}, attribute=None, sampler="uniform"
+            trial.setting(one),
+            name=BASELINE,
+            hyper_parameters={},
+            attribute=None,
+            at_test=False,
+            sampler="uniform",
         )
         took = pace.seconds(told, functools.partial(side.build, erm), inputs, device)
         most = round(TIMES_BASELINE * took + STARTS)
@@ -198,9 +204,11 @@ class Sandbox:
             path = self.cache / "sandbox" / f"about-{_key(plugin, image)}.json"
             known = _known(path)
             if known is not None:
+                _check_declared(known, plugin)
                 return known
             said = self._ask(plugin, image)
             about = _about(said)
+            _check_declared(about, plugin)
         except (SyntaxError, OSError, BadResult, HarnessError) as error:
             return Broken(plugin, discovery.describe_error(error, plugin.file), "")
         files.make(path.parent)
@@ -239,16 +247,19 @@ def gpu_of(device: torch.device) -> str:
     return visible.split(",")[index] if visible else str(index)
 
 
-def _measured(ended: container.Ended, told: Cost, device: torch.device, backbone: Backbone) -> Cost:
+def _measured(ended: container.Ended, told: Cost, device: torch.device, backbone: Backbone | None) -> Cost:
     """Return a trial's cost as seen from outside: a method inside can turn back every clock there.
 
-    Starting up and predicting count as training. Only the peak of a GPU's memory is as it was told.
+    Starting up and predicting count as training. Only the peak of a GPU's memory is as it was told, and how
+    many weights were trained where the network (None) has layers of the method's own.
     """
     return Cost(
         fit_seconds=round(ended.seconds, 3),
         peak_memory_bytes=told.peak_memory_bytes if device.type == "cuda" else ended.memory,
         device=device_name(device),
-        trained_parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
+        trained_parameters=told.trained_parameters
+        if backbone is None
+        else sum(p.numel() for p in backbone.parameters() if p.requires_grad),
     )
 
 
@@ -282,6 +293,8 @@ class _Said(BaseModel):
     starts_from: str | None
     sampler: Literal["uniform", "group-balanced"]
     trains_own_model: bool
+    reads_attribute_at_test: bool
+    adapts: bool
     controls: dict[str, dict[str, bool | int | float | str | None]]
     search: dict[str, _Range]
     packages: dict[str, str]
@@ -304,6 +317,15 @@ def _about(said: object) -> About:
     except (HarnessError, ValueError) as error:
         raise BadResult(f"what it says of itself does not fit: {error}") from None
     return about
+
+
+def _check_declared(about: About, plugin: Plugin) -> None:
+    """Raise BadResult where a plugin says another tier or track than its source, which is read here."""
+    declared = discovery.reads_at_test(identity.read(plugin.file), str(plugin.file))
+    if about.reads_attribute_at_test is not declared:
+        raise BadResult("what it says of reads_attribute_at_test is not what its source says")
+    if (declared or about.adapts) and not about.trains_own_model:
+        raise BadResult("it has what only trains_own_model = True may have, and says that it does not")
 
 
 def _known(path: Path) -> About | None:

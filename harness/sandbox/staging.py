@@ -49,12 +49,14 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: 
     """Lay a trial out under `folder`; return all that its container sees.
 
     The cohort's masks come from a copy in which those of the test samples are blank, made once a
-    cohort; the test rows of its table have neither name, patient nor groups.
+    cohort; the test rows of its table have neither name, patient nor groups, but for the groups of the
+    trial's attribute where the method declares that it reads them.
     """
     mounts, file = stage_plugin(trial.plugin, folder)
     cohort = inputs.cohort
-    _subjects(cohort).to_parquet(folder / names.SUBJECTS, index=False)
     told = asdict(setting(trial))
+    kept = trial.attribute if told["at_test"] else None
+    _subjects(cohort, kept).to_parquet(folder / names.SUBJECTS, index=False)
     for part in ("backbone", "recipe"):
         told[part] = getattr(trial.protocol, part).model_dump(mode="json")
     job = {
@@ -65,6 +67,7 @@ def stage_trial(trial: Trial, inputs: Inputs, cache: Path, device: str, folder: 
         "maps": len(inputs.maps),
         "checkpoint": inputs.checkpoint is not None,
         "device": device,
+        "state": not trial.about.adapts,
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     mounts |= {
@@ -105,13 +108,14 @@ def _inside() -> list[Path]:
     return sorted(found | set(_HARNESS.glob("backbones/*.py")))
 
 
-def _subjects(cohort: Cohort) -> Any:
+def _subjects(cohort: Cohort, kept: str | None) -> Any:
+    """Return the table of samples, test rows without anything but the groups of the attribute kept."""
     subjects = cohort.subjects.copy()
     test = cohort.rows("test")
     for column in subjects.columns:
         if column in ("sample", "patient"):
             subjects.loc[test, column] = ""
-        elif column != "split":
+        elif column not in ("split", kept):
             subjects.loc[test, column] = None
     return subjects
 

@@ -57,6 +57,8 @@ class MethodInfo(_Json):
     hyper_parameters: Tree = {}
     defaults: Tree = {}
     reads_attribute: Flag = True
+    reads_attribute_at_test: Flag = False
+    """Whether a patient's group is needed to predict: such a row stands in a track of its own."""
     starts_from: Name | None = None
     sampler: Name = "uniform"
     source: Text = ""

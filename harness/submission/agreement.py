@@ -69,6 +69,8 @@ def _disagreement(record: Record, row: PlanRow, yardstick: Yardstick) -> str:
         return f"its attribute is not '{read}', as the manifest's plan says"
     if record.groups != (yardstick.groups[read] if read else ()):
         return "its groups are not those of the cohort"
+    if info.reads_attribute_at_test and (not info.reads_attribute or record.trained == "by the harness"):
+        return "it reads the attribute at test time, and says that it reads none or is trained by the harness"
     if record.started_from != identity.get("starts_from"):
         return "it did not start from the trial in its identity"
     if (record.started_from is None) != (info.starts_from is None):
@@ -95,6 +97,7 @@ def stated_identity(case: Case) -> Iterator[Finding]:
             record.attribute,
             record.seed,
             record.started_from,
+            at_test=record.method.reads_attribute_at_test,
         )
         made |= {"code": _as_stated(record, code["code"]), "device": _known(record)}
         # Packages of the method's own are compared with those installed here.

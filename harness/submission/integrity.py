@@ -139,7 +139,17 @@ def source(case: Case) -> Iterator[Finding]:
     except SyntaxError as error:
         yield Finding("source", "failed", f"{error.filename}: the enclosed source does not parse")
         return
+    try:
+        at_test = discovery.reads_at_test(own.encode(), submission.manifest.plugin)
+    except (SyntaxError, HarnessError) as error:
+        yield Finding("source", "failed", str(error).rstrip("."))
+        return
     for trial, parsed in case.parsed.items():
+        if parsed.record.method.reads_attribute_at_test is not at_test:
+            told = "declares" if at_test else "does not declare"
+            why = f"the enclosed source {told} reads_attribute_at_test, and the record says otherwise"
+            yield Finding("source", "failed", f"records/{trial}: {why}")
+            return
         stated = parsed.record.identity.get("method")
         stated = stated.get("source") if isinstance(stated, dict) else None
         if (stated, parsed.record.method.source_digest) != (digest, digest):

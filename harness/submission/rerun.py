@@ -120,7 +120,10 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
 
 def _other_method(stated: Record, here: Record) -> str:
     """Return what a record says otherwise of its method than the one made here does, "" where nothing."""
-    fields = ("hyper_parameters", "defaults", "reads_attribute", "starts_from", "sampler")
+    fields = (
+        *("hyper_parameters", "defaults", "reads_attribute", "reads_attribute_at_test"),
+        *("starts_from", "sampler"),
+    )
     differ = [name for name in fields if getattr(stated.method, name) != getattr(here.method, name)]
     differ += ["way of training"] if stated.trained not in ("", here.trained) else []
     return differ[0].replace("_", " ").replace("hyper parameters", "hyper-parameters") if differ else ""

@@ -16,7 +16,8 @@ class Feed:
     """Some rows of a cohort.
 
     images: uint8 [N, S, S, 3]; masks: uint8 [N, S, S] or None where they must not be seen;
-    embeddings: one array [V, N, d, s, s] per map of a frozen encoder, or empty; rows: int64 [n].
+    embeddings: one array [V, N, d, s, s] per map of a frozen encoder, or empty; rows: int64 [n]; codes: int64
+    [n], the groups that the network may read, all unknown where None.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class Feed:
         embeddings: Sequence[np.ndarray],
         rows: np.ndarray,
         device: torch.device,
+        codes: np.ndarray | None = None,
     ) -> None:
         self.rows = rows
+        self._codes = np.full(len(rows), -1) if codes is None else codes
         self.device = device
         self._images = _Rows(images, rows, 0, device)
         self._masks = None if masks is None else _Rows(masks, rows, 0, device)
@@ -45,6 +48,10 @@ class Feed:
         if self._masks is None:
             raise RuntimeError("these rows came without masks")
         return self._masks.take(picks)
+
+    def codes(self, picks: np.ndarray) -> Tensor:
+        """Return int64 [B], the codes of groups, -1 unknown."""
+        return torch.from_numpy(self._codes[picks].astype(np.int64)).to(self.device)
 
     def maps(self, picks: np.ndarray, variants: np.ndarray) -> tuple[Tensor, ...]:
         """Return the cached encoder maps of each pick under its dihedral variant, float32."""

@@ -17,7 +17,7 @@ from harness.errors import TrialError
 from harness.plugin.losses import sample_losses
 from harness.plugin.method import Sampler
 from harness.seeds import generator, seed_everything
-from harness.training import gradient, optimiser
+from harness.training import calibrate, gradient, optimiser, underway
 from harness.training.augment import draw
 from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
@@ -122,7 +122,10 @@ def fit(job: Job) -> tuple[list[CurveRow], float]:
         _keep(job, optimizer, state)
     if state.best:
         load_trained(job.backbone, state.best)
-    return state.curve, state.seconds
+    started = time.monotonic()
+    bfloat16, share = job.recipe.precision == "bfloat16", job.recipe.dice_weight
+    job.side.calibrate(calibrate.seen(job.backbone, job.feed, job.groups, bfloat16, share))
+    return state.curve, state.seconds + time.monotonic() - started
 
 
 def trained_state(backbone: Backbone) -> dict[str, Tensor]:
@@ -144,7 +147,8 @@ def load_trained(backbone: Backbone, state: dict[str, Tensor]) -> None:
 
 def forward(backbone: Backbone, feed: Feed, picks: np.ndarray, bfloat16: bool) -> Tensor:
     """Return the logits of some samples as they are, without augmentation: float32 [B, C, h, w]."""
-    with torch.autocast(feed.device.type, torch.bfloat16, enabled=bfloat16):
+    autocast = torch.autocast(feed.device.type, torch.bfloat16, enabled=bfloat16)
+    with autocast, underway.samples_of(feed.codes(picks)):
         maps = feed.maps(picks, np.zeros(len(picks), np.int64)) or backbone.encode(feed.images(picks))
         logits: Tensor = backbone.decode(maps)[0]
     return logits.float()
@@ -154,7 +158,7 @@ def _epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int) -> list[Curve
     seed_everything("epoch", job.name, job.seed, epoch)
     job.backbone.train()
     job.side.begin(epoch)
-    check_slices(job.backbone, job.most)
+    check_slices(job.backbone, job.most, job.side.own_layers)
     through = Through(
         job.backbone,
         job.feed,

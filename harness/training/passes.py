@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError
 from harness.plugin.method import Batch
-from harness.training import streams
+from harness.training import streams, underway
 from harness.training.augment import Augmentation
 from harness.training.feed import Feed
 
@@ -54,10 +54,12 @@ class Through:
         picks: int64 [B]; groups: int64 [B], of the picks.
         """
         images = drawn.images(self.feed.images(picks))
+        codes = torch.from_numpy(groups).to(images.device)
 
         def run(rows: np.ndarray) -> tuple[Tensor, Tensor]:
             index = slice(None) if len(rows) == len(picks) else torch.from_numpy(rows).to(images.device)
-            with torch.autocast(self.feed.device.type, torch.bfloat16, enabled=self.bfloat16):
+            autocast = torch.autocast(self.feed.device.type, torch.bfloat16, enabled=self.bfloat16)
+            with autocast, underway.samples_of(codes[index]):
                 maps = self.feed.maps(picks[rows], drawn.variants[rows])
                 logits, features = self.backbone.decode(maps or self.backbone.encode(images[index]))
             return logits.float(), features.float()
@@ -69,14 +71,22 @@ class Through:
         batch = Batch(
             images=images,
             masks=drawn.masks(self.feed.masks(picks), size, self.corners),
-            groups=torch.from_numpy(groups).to(images.device),
+            groups=codes,
             samples=torch.from_numpy(picks).to(images.device),
         )
         return Pass(batch, logits.detach().contiguous(), features.detach().contiguous(), back)
 
 
-def check_slices(backbone: Backbone, most: int) -> None:
-    """Raise HarnessError where slices of a batch would be normalised by their own statistics."""
+def check_slices(backbone: Backbone, most: int, own_layers: bool = False) -> None:
+    """Raise HarnessError where slices of a batch would be normalised by their own statistics, or might be.
+
+    own_layers: whether a method has put layers of its own into the backbone.
+    """
+    if most and own_layers:
+        raise HarnessError(
+            f"--slice {most}: this method has layers of its own, which may mix the samples of a batch; leave "
+            "--slice out for it."
+        )
     kind = torch.nn.modules.batchnorm._BatchNorm
     normalised = any(isinstance(one, kind) and one.training for one in backbone.modules())
     if most and normalised:

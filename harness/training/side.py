@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import TrialError
 from harness.plugin.losses import sample_losses
 from harness.plugin.method import Batch, Method, Output, Task
-from harness.training import optimiser
+from harness.training import optimiser, underway
 from harness.training.streams import Stream
 
 if TYPE_CHECKING:
+    from harness.backbones.backbone import Backbone
     from harness.protocol import Recipe
 
 
@@ -55,6 +56,15 @@ class LossSide(Protocol):
     what: str
     """What a message calls its loss."""
 
+    own_layers: bool
+    """Whether the network has layers of the method's."""
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """Return the network that is trained, once, before everything below."""
+
+    def calibrate(self, seen: Iterator[tuple[Batch, Output]]) -> None:
+        """After the last epoch, given the training samples as the trained network sees them."""
+
     def begin(self, epoch: int) -> None:
         """Before the first batch of an epoch."""
 
@@ -84,10 +94,26 @@ class Here:
     def __init__(self, method: Method, told: Assignment) -> None:
         self.method = method
         self.what = f"{type(method).__name__}.loss"
+        self.own_layers = type(method).adapt is not Method.adapt
         self._told = told
         self._stream = Stream(told.device)
         own = [group for group in method.parameter_groups() if len(group["params"])]
         self._optimizer = optimiser.build(told.recipe, own, told.learning_rate) if own else None
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """Return the backbone with the method's own layers; raises TrialError where it is no network."""
+        fixed = {id(weight) for weight in backbone.parameters() if not weight.requires_grad}
+        with self._stream.seeded("adapt", self._told.name, self._told.seed):
+            made: Any = self.method.adapt(backbone, underway.groups)
+        if problem := self._unfit(made, fixed):
+            raise TrialError(f"{self._told.name}: {type(self.method).__name__}.adapt {problem}")
+        network: Backbone = made.to(self._told.device)
+        return network
+
+    def calibrate(self, seen: Iterator[tuple[Batch, Output]]) -> None:
+        """Let the method set what it sets after training."""
+        with self._stream.seeded("calibrate", self._told.name, self._told.seed):
+            self.method.calibrate(seen)
 
     def begin(self, epoch: int) -> None:
         """Seed what the method draws in an epoch."""
@@ -122,6 +148,25 @@ class Here:
         self.method.load_state_dict(content["method"])
         if self._optimizer is not None:
             optimiser.load(self._optimizer, content["optimizer"])
+
+    def _unfit(self, made: Any, fixed: set[int]) -> str:
+        """Return what is wrong with an adapted network, "" where nothing is."""
+        parts = [callable(getattr(made, name, None)) for name in ("encode", "decode")]
+        if not isinstance(made, nn.Module) or not all(parts):
+            return (
+                f"returned {type(made).__name__}; return the backbone, or a torch module with its `encode` "
+                "and `decode`."
+            )
+        if any(weight.requires_grad and id(weight) in fixed for weight in made.parameters()):
+            return "lets weights be trained that the protocol's backbone.adapt holds fixed; leave them so."
+        groups = [] if self._optimizer is None else self._optimizer.param_groups
+        own = {id(weight) for group in groups for weight in group["params"]}
+        if any(id(weight) in own for weight in made.parameters()):
+            return (
+                "puts weights into the network that __init__ registered on the method, so that both would "
+                "train them; make them in adapt."
+            )
+        return ""
 
     def _step(self, loss: Tensor, factor: float) -> None:
         if self._optimizer is None:

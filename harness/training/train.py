@@ -38,8 +38,9 @@ class Setting:
     """All that a training is told beside its data: what the protocol fixes, and what the trial is.
 
     name: the method's; size: side of images and masks in pixels; attribute: None where the method reads
-    none; sampler: of the training batches; shuffled: group labels dealt anew to the training patients; most:
-    samples of a batch whose graph is held at a time, 0 for all: a machine's affair, and not the trial's.
+    none; at_test: whether predictions read it too; sampler: of the training batches; shuffled: group labels
+    dealt anew to the training patients; most: samples of a batch whose graph is held at a time, 0 for all: a
+    machine's affair, and not the trial's.
     """
 
     backbone: BackboneSpec
@@ -51,6 +52,7 @@ class Setting:
     attribute: str | None
     seed: int
     finetunes: bool
+    at_test: bool = False
     sampler: Sampler = "uniform"
     shuffled: bool = False
     most: int = 0
@@ -59,6 +61,13 @@ class Setting:
     def bfloat16(self) -> bool:
         """Whether the backbone runs under bfloat16 autocast."""
         return self.recipe.precision == "bfloat16"
+
+    def codes_of(self, cohort: Cohort, split: str) -> np.ndarray | None:
+        """Return the groups of a split that is predicted, int64 [n]; None where they may not be read."""
+        if self.attribute is None or not self.at_test:
+            return None
+        codes: np.ndarray = cohort.codes(self.attribute)[cohort.rows(split)]
+        return codes
 
 
 @dataclass(frozen=True)
@@ -135,8 +144,9 @@ def train_and_predict(
         job = job_of(setting, make, inputs, backbone, device, kept, progress, validate)
         curve, fit_seconds = fit(job)
         started = time.monotonic()
-        cohort = inputs.cohort
-        test = Feed(cohort.images, None, inputs.maps, cohort.rows("test"), device)
+        cohort, backbone = inputs.cohort, job.backbone
+        codes = setting.codes_of(cohort, "test")
+        test = Feed(cohort.images, None, inputs.maps, cohort.rows("test"), device, codes)
         labels = predict(backbone, test, setting.size, setting.bfloat16, progress)
     return Trained(
         labels=labels,
@@ -187,10 +197,11 @@ def job_of(
         seed=setting.seed,
         device=device,
     )
+    method = make(told)
     return Job(
-        side=make(told),
+        side=method,
         sampler=setting.sampler,
-        backbone=backbone,
+        backbone=method.adapt(backbone),
         feed=Feed(cohort.images, cohort.masks, inputs.maps, rows, device),
         recipe=recipe,
         schedule=schedule,

@@ -33,7 +33,7 @@ def validator(
     rows = cohort.rows("validation")
     if len(rows) == 0:
         return None
-    feed = Feed(cohort.images, None, maps, rows, device)
+    feed = Feed(cohort.images, None, maps, rows, device, setting.codes_of(cohort, "validation"))
 
     def validate(backbone: Backbone) -> float:
         labels = predict(backbone, feed, setting.size, setting.bfloat16, lambda *_: None)
