@@ -107,7 +107,7 @@ class Here:
             made: Any = self.method.adapt(backbone, underway.groups)
         if problem := self._unfit(made, fixed):
             raise TrialError(f"{self._told.name}: {type(self.method).__name__}.adapt {problem}")
-        network: Backbone = made.to(self._told.device)
+        network: Backbone = backbone if made is backbone else made.to(self._told.device)
         return network
 
     def calibrate(self, seen: Iterator[tuple[Batch, Output]]) -> None:
