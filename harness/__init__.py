@@ -1,4 +1,7 @@
-"""The equity leaderboard's harness; these names are the plugin author's whole API."""
+"""The equity leaderboard's harness; the names of `__all__` are the plugin author's whole API.
+
+`evaluate` scores predictions of models that were trained elsewhere (docs/predictions.md).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from harness import moved
 if TYPE_CHECKING:
     from harness.plugin.losses import cross_entropy, segmentation_loss, soft_dice_loss
     from harness.plugin.method import Batch, Card, Method, Output, Range, Task
+    from harness.predictions.api import evaluate as evaluate
 
     __version__: str
 
@@ -34,6 +38,9 @@ def __getattr__(name: str) -> Any:
     # Lazy, so that `harness --help` and the leaderboard never pay for (or need) torch.
     if name == "__version__":
         return _version()
+    if name == "evaluate":
+        # For notebooks, and no part of what a plugin's author is promised.
+        return importlib.import_module("harness.predictions.api").evaluate
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
     home = "harness.plugin.losses" if name in _LOSSES else "harness.plugin.method"

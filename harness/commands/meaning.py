@@ -37,6 +37,18 @@ OPTIONS: dict[str, str] = {
     "--sandbox": "docker container isolate isolated untrusted safe podman",
     "--seeds": "seed repeats repetitions replicates replicas random-seed random-state n-seeds num-seeds s",
     "--slice": "slices microbatch micro-batch accumulate accumulation chunk",
+    "--csv": "as-csv comma-separated spreadsheet",
+    "--id": "id-column case-id sample-id index key-column",
+    "--name": "model-name call label-as title",
+    "--number": "numeric continuous covariate covariates along column-along",
+    "--pair": "pairing file-pattern filename-pattern template suffix",
+    "--patient": "patient-id patient-column cluster subject subject-id person",
+    "--relabel": "label-map remap map-labels labels-map",
+    "--resample": "interpolate interpolation resize",
+    "--spacing": "voxel-spacing voxel-size pixel-size zooms mm",
+    "--table": "metadata demographics-file manifest clinical spreadsheet-file",
+    "--tolerance": "nsd-tolerance margin tau",
+    "--truth": "gt ground-truth reference references masks target-masks",
     "--thumbnails": "thumbnail images preview pictures samples png",
     "--tuned": "hyper-parameters hyperparameters params hparams best best-params tuning values",
     "--unverified": "no-verify skip-verify trust self-reported reported unchecked",
@@ -75,8 +87,8 @@ _NOT_NEEDED = {
 }
 
 COMMANDS: dict[str, str] = {
-    "run": "train fit start execute launch benchmark bench go evaluate eval predict resume rerun retry "
-    "experiment",
+    "run": "train fit start execute launch benchmark bench go predict resume rerun retry experiment",
+    "score": "evaluate eval metrics metric dice predictions grade",
     "list": "ls status methods protocols trials records ps overview runs results",
     "show": "cat info inspect view describe log logs record trial get details print traceback",
     "cohort": "data dataset audit demographics groups subjects patients samples split",

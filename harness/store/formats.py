@@ -89,6 +89,11 @@ def curve_bytes(rows: Iterable[tuple[Any, ...]] | pd.DataFrame) -> bytes:
     return pd.DataFrame(rows, columns=list(CURVE)).to_csv(index=False).encode()
 
 
+def table_text(frame: pd.DataFrame) -> str:
+    """Return a table as CSV, every number to its last digit."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
 def frame_bytes(frame: pd.DataFrame) -> bytes:
     """Return any other table as Parquet."""
     return bytes(frame.to_parquet(index=False))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 
 from harness import equity
 from harness.equity import MIN_PATIENTS
+from harness.equity.crossed import crossed
 from leaderboard.compute.row import Number
 from leaderboard.read.boards import Board
 
@@ -52,52 +53,27 @@ def crossings(board: Board, attribute: str) -> dict[str, list[Crossing]]:
 def _cross(board: Board, attribute: str, other: str) -> dict[str, Crossing]:
     first, second = board.record.groups[attribute], board.record.groups[other]
     test = board.tested(board.structures[0])
-    both = (test[attribute].notna() & test[other].notna()).to_numpy(bool)
-    # Positions, because a name may hold whatever would join two names.
-    a, b = (
-        test[name].map({g: i for i, g in enumerate(groups)}).fillna(-1).to_numpy(int)
-        for name, groups in ((attribute, first), (other, second))
-    )
-    cells = np.where(both, a * len(second) + b, -1)
     scores = {
         name: values
         for name in board.entries
         if (values := board.matrix(name, attribute, board.structures[0], "dice")) is not None
     }
-    if not scores or not both.any():
-        return {}
-    labels = np.array([None if cell < 0 else str(cell) for cell in cells], dtype=object)
-    order = [str(cell) for cell in range(len(first) * len(second))]
-    summary = equity.summarise(
-        equity.resample(
-            equity.Scores(scores, labels, test["patient"].to_numpy(), order=order), resamples=equity.FEWER
-        )
-    )
-    by_group = summary[summary["quantity"] == "group"]
+    groups = test[attribute].to_numpy(object), test[other].to_numpy(object)
+    found = crossed(scores, groups, (first, second), test["patient"].to_numpy(), equity.FEWER)
     return {
-        name: Crossing(attribute, other, second, _rows(by_group[by_group["method"] == name], first, second))
-        for name in scores
+        str(name): Crossing(attribute, other, second, _rows(own, first, len(second)))
+        for name, own in found.groupby("method", sort=False)
     }
 
 
-def _rows(table: object, first: tuple[str, ...], second: tuple[str, ...]) -> list[tuple[str, list[Cell]]]:
-    rows = {row.group: row for row in table.itertuples()}  # type: ignore[attr-defined]
-    cells = [_cell(rows[str(cell)]) for cell in range(len(first) * len(second))]
-    drawn = _shrunk(cells, len(second))
-    cells = [replace(cell, shrunk=value) for cell, value in zip(cells, drawn, strict=True)]
-    return [(group, cells[i * len(second) : (i + 1) * len(second)]) for i, group in enumerate(first)]
-
-
-def _shrunk(cells: list[Cell], columns: int) -> np.ndarray:
-    means = np.array([cell.number.value for cell in cells])
-    # A 95% interval is 2 x 1.96 errors wide.
-    errors = np.array([(cell.number.high - cell.number.low) / 3.92 for cell in cells])
-    return equity.shrunk(means.reshape(-1, columns), errors.reshape(-1, columns) ** 2).ravel()
+def _rows(table: pd.DataFrame, first: tuple[str, ...], columns: int) -> list[tuple[str, list[Cell]]]:
+    cells = [_cell(row) for row in table.itertuples()]
+    return [(group, cells[i * columns : (i + 1) * columns]) for i, group in enumerate(first)]
 
 
 def _cell(row: object) -> Cell:
-    samples, patients, estimate, low, high = (
-        getattr(row, key) for key in ("samples", "patients", "estimate", "low", "high")
+    samples, patients, estimate, low, high, drawn = (
+        getattr(row, key) for key in ("samples", "patients", "estimate", "low", "high", "shrunk")
     )
     number = Number(float(estimate), float(low), float(high)) if patients >= MIN_PATIENTS else Number()
-    return Cell(int(samples), int(patients), number)
+    return Cell(int(samples), int(patients), number, float(drawn))
