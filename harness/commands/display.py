@@ -58,7 +58,7 @@ class Display:
 
     def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None:
         """Redraw the live lines."""
-        self.under_way = [trial for trial, _ in progress]
+        self.under_way = [trial for trial, state in progress if state["stage"] != "elsewhere"]
         if self.live:
             self.live.update(Group(*(_bar(trial, state) for trial, state in progress), self._footer()))
 

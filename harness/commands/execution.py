@@ -82,7 +82,7 @@ def _what_is_kept(prepared: Prepared, under_way: Sequence[Trial], sandboxed: boo
 
 
 def _goes_on(prepared: Prepared, trial: Trial, sandboxed: bool) -> str:
-    from harness.training.checkpoint import epochs_in
+    from harness.training.checkpoint import before, epochs_in
     from harness.training.fit import Schedule
 
     if prepared.store.is_done(trial.id):
@@ -90,7 +90,8 @@ def _goes_on(prepared: Prepared, trial: Trial, sandboxed: bool) -> str:
     if sandboxed and trial.about.trains_own_model:
         return "a model that trains in a container keeps nothing: it starts at step 0 again"
     epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.starts_from is not None).epochs
-    kept = epochs_in(prepared.store.checkpoint(trial.id))
+    file = prepared.store.checkpoint(trial.id)
+    kept = epochs_in(file) or epochs_in(before(file))
     if not kept:
         return "nothing was saved yet: it starts at step 0 again"
     if kept == epochs:
@@ -154,6 +155,8 @@ def print_outcome(console: Console, prepared: Prepared, outcome: Outcome) -> Non
     else:
         parts = [f"{len(trials)} {status}" for status, trials in outcome.by_status.items()]
         console.print(f"{total} trials: {', '.join(parts)}; {outcome.already} of them were done before.")
+        if outcome.elsewhere:
+            console.print(f"{outcome.elsewhere} of them were run by another process meanwhile.")
     for message in dict.fromkeys(outcome.errors):
         console.print("[red]stopped[/] ", end="")
         console.print(plain(message), markup=False, highlight=False, soft_wrap=True)

@@ -23,7 +23,8 @@ from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, TrialError
 from harness.plugin import discovery
 from harness.protocol import Protocol
-from harness.running import provenance, scoring
+from harness.running import log, provenance, scoring
+from harness.running.executors.process import TAKEN_OVER
 from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
 from harness.store import Cost, HowTrained, Record, Store, files, formats, names
@@ -49,6 +50,9 @@ class Fitted:
     sandbox: str = ""
     trained: HowTrained = ""
 
+
+SEEN_SECONDS = 10.0
+"""How long a file that another machine wrote may go unseen here."""
 
 Train = Callable[[Trial, Inputs, Paths, torch.device, Path], Fitted]
 """Trains and predicts somewhere else than here: in a sandbox."""
@@ -92,6 +96,8 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         message = discovery.describe_error(error, trial.plugin.file)
         if trial.again:
             raise HarnessError(f"{trial.label}, again for its weights: {message}") from None
+        if store.is_done(trial.id):
+            return "done"  # by another that had taken it over, and has tidied this one's folder away
         commit_failed(store, trial, message, discovery.trace_of(error))
         return "failed"
     return "done"
@@ -104,18 +110,24 @@ def run_logged(trial: Trial, paths: Paths, device: torch.device, train: Train | 
     has finished it since it was planned.
     """
     store = Store(paths.runs)
-    with store.claimed(trial.id) as own:
+    about = {"label": trial.label, "protocol": trial.protocol.name, "job": os.environ.get("SLURM_JOB_ID", "")}
+    with store.claimed(trial.id, about, lost=lambda: os._exit(TAKEN_OVER)) as own:
+        if own:
+            _await_record(store, trial.id)
         if store.is_done(trial.id) and not (trial.again and not store.weights(trial.id).is_file()):
             if own:
                 store.clear_work(trial.id)
             return "done"
         if not own:
             return "elsewhere"
-        log = files.append(store.work(trial.id) / names.LOG)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
-        return run(trial, paths, device, train)
+        with log.written(store.work(trial.id) / names.LOG):
+            return run(trial, paths, device, train)
+
+
+def _await_record(store: Store, trial: str) -> None:
+    """Wait for a record that another machine has just written and this one does not see yet."""
+    if files.is_taken(store.path(trial)):
+        files.seen(store.path(trial) / names.RECORD, SEEN_SECONDS)
 
 
 def rescore_here(protocol: Protocol, paths: Paths, trial: str, wanted: dict[str, Any]) -> None:
@@ -137,7 +149,7 @@ def gather(trial: Trial, paths: Paths, device: torch.device) -> Inputs:
     cohort = cohorts.load(protocol, paths.data, paths.cache)
     name = weights.required(protocol.backbone)
     origin = None if trial.starts_from is None else Store(paths.runs).weights(trial.starts_from)
-    if origin is not None and not origin.is_file():
+    if origin is not None and not files.seen(origin, SEEN_SECONDS):
         raise HarnessError(
             f"{origin}: the weights that {trial.label} starts from are gone; run again, which trains trial "
             f"{trial.starts_from} for them."
@@ -300,8 +312,7 @@ def _record(trial: Trial, status: Any, groups: tuple[str, ...]) -> Record:
 
 
 def _copy_log(store: Store, trial: Trial, folder: Path, trace: str) -> None:
-    log = store.work(trial.id) / names.LOG
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    text = log.read(store.work(trial.id) / names.LOG)
     # What a stranger raises may hold half a character.
     files.put(folder / names.LOG, (text + trace).encode(errors="replace"))
 

@@ -24,7 +24,7 @@ from harness.running import plan
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Candidate, Plan, Trial
 from harness.running.prepare import Prepared, find_methods, kind_of, weights_digest
-from harness.store import Damaged, Store, Try, Tuned, files
+from harness.store import Damaged, Store, Try, Tuned, claims, files
 
 if TYPE_CHECKING:
     import torch
@@ -252,7 +252,7 @@ def write(path: Path, protocol: Protocol, search: Search, chosen: Mapping[str, T
     again: list[str] = []
     files.make(path.parent)
     # Two searches that end at the same time add to one file.
-    with files.locked(path.with_name(f".{path.name}.lock")):
+    with claims.held(path.with_name(f".{path.name}.lock")):
         if path.is_file():
             check_same_terms(path, protocol, search.budget)
             old = read(path)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -22,7 +25,14 @@ if TYPE_CHECKING:
 PART = ".part"
 """How the name of a folder ends that is being filled; no reader looks into one."""
 
-_PLACE = re.compile(rf"\..*\.[0-9a-f]{{8}}\{PART}")
+_PLACE = re.compile(rf"\..*?(?:\.([0-9a-f]{{8}}))?\.[0-9a-f]{{8}}\{PART}")
+
+_NO_LOCKS = (OSError, NotImplementedError)
+"""What a file system that locks nothing answers."""
+
+_HERE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+"""This machine, in the names of its places: whether a process of another one lives, no lock tells."""
+
 _LOCK, _NEW, _OLD = "lock", "new", "old"
 
 _SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -36,23 +46,16 @@ _LOCKLESS = 60.0
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Keep other processes out until the block ends; a process that dies lets go. For local disks."""
-    # Here and not above: most who import the store only read, and the library takes a tenth of a second.
-    from filelock import FileLock
-
-    make(file.parent)
-    with FileLock(file):
-        yield
-
-
-@contextmanager
 def claimed(file: Path) -> Iterator[bool]:
-    """Tell, without waiting, whether this process alone has the file until the block ends."""
+    """Tell, without waiting, whether this process alone has the file until the block ends; a dead one lets go.
+
+    Among the processes of one machine: other machines' are kept apart by `harness.store.claims`.
+    """
+    # Here and not above: most who import the store only read, and the library takes a tenth of a second.
     from filelock import FileLock, Timeout
 
     lock = FileLock(file)
-    with contextlib.suppress(Timeout):
+    with contextlib.suppress(Timeout, *_NO_LOCKS):
         lock.acquire(timeout=0)
     try:
         yield lock.is_locked
@@ -101,6 +104,45 @@ def note(target: Path, data: bytes) -> None:
     _rename(aside, target)
 
 
+def touch(path: Path) -> None:
+    """Give a file the time that it is by the clock of its own file system."""
+    os.utime(path)
+
+
+def is_taken(folder: Path) -> bool:
+    """Tell whether a folder is there by asking to make it, which no memory of this machine answers.
+
+    Over NFS a file that another machine made may go unseen for seconds; that its name is taken does not.
+    """
+    make(folder.parent)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return True
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return False
+
+
+def seen(path: Path, seconds: float) -> bool:
+    """Tell whether a file is there; one that another machine has just made may go unseen so long."""
+    until = time.monotonic() + seconds
+    while not path.is_file():
+        if time.monotonic() > until:
+            return False
+        # The server is asked for the names in a folder that is opened.
+        with contextlib.suppress(OSError), os.scandir(path.parent):
+            time.sleep(0.1)
+    return True
+
+
+def shorten(path: Path, size: int, note: bytes) -> None:
+    """Cut a log that is being written off after so many bytes, and append a note."""
+    with path.open("ab") as file:
+        file.truncate(size)
+        file.write(note)
+
+
 def create(target: Path, data: bytes) -> None:
     """Write a file whole or not at all. Raises FileExistsError where one is there."""
     with _place(target) as aside:
@@ -108,6 +150,19 @@ def create(target: Path, data: bytes) -> None:
         _sync(aside)
         _link(aside, target)
         _sync(target.parent)
+
+
+def mark(target: Path, data: bytes) -> None:
+    """Write a small file whole, or raise FileExistsError where one is there; none may be after a power cut.
+
+    Nothing waits for the disk: it says something of a process, which would be gone as well.
+    """
+    aside = target.with_name(f".{target.name}.{_HERE}.{secrets.token_hex(4)}{PART}")
+    try:
+        aside.write_bytes(data)
+        _link(aside, target)
+    finally:
+        _remove(aside)
 
 
 def put(path: Path, data: bytes | memoryview) -> None:
@@ -192,7 +247,8 @@ def flush(array: np.memmap[Any, Any]) -> None:
 def sweep(folder: Path) -> None:
     """Remove what processes that died have left aside; what one held back while it swapped is put back."""
     with os.scandir(folder) as entries:
-        left = [Path(entry.path) for entry in entries if _PLACE.fullmatch(entry.name)]
+        found = [(Path(entry.path), _PLACE.fullmatch(entry.name)) for entry in entries]
+    left = [path for path, name in found if name is not None and name[1] in (None, _HERE)]
     for place in left:
         # It may be gone at any moment: who is alive removes its own.
         with contextlib.suppress(OSError):
@@ -217,11 +273,19 @@ def _place(target: Path) -> Iterator[Path]:
 
     sweep(target.parent)
     while True:
-        place = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}{PART}")
+        place = target.with_name(f".{target.name[:40]}.{_HERE}.{secrets.token_hex(4)}{PART}")
         place.mkdir()
         lock = FileLock(place / _LOCK)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             lock.acquire()
+        except FileNotFoundError:
+            pass
+        except _NO_LOCKS as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                _remove(place)
+                raise
+            # Without locks nobody sweeps it either: `harness gc` does, once it is old.
+            break
         # Another process may have taken the lock first, in the moment that it was nobody's, and swept it.
         if lock.is_locked and (place / _LOCK).exists():
             break
@@ -292,10 +356,11 @@ def _link(aside: Path, target: Path) -> None:
     try:
         os.link(aside, target)
     except FileExistsError:
-        raise
-    except OSError as error:  # a file system without hard links
-        if os.path.lexists(target):
-            raise FileExistsError(error.errno, "File exists", str(target)) from None
+        # NFS asks again where an answer was lost, and hears that what it made is there.
+        if os.stat(aside).st_nlink == 1:
+            raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.replace(aside, target)
 
 

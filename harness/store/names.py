@@ -20,8 +20,10 @@ DAMAGED_PROTOCOL = "protocol.json.damaged"
 
 CHECKPOINT = "checkpoint.pt"
 PROGRESS = "progress.json"
+EPOCHS = "epochs.json"
+"""Which epoch a training has ended, and its losses so far."""
 CLAIM = "claim"
-"""Locked by the process that runs the trial."""
+"""What the claims of the processes that run the trial are named after."""
 
 WEIGHTS = ".safetensors"
 """How the name of a trial's trained weights ends, after its id."""

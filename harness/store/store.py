@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from harness.errors import HarnessError, plain
-from harness.store import files, formats, names
+from harness.store import claims, files, formats, names
 from harness.store.formats import Damaged
 from harness.store.schema import SCORES, ProtocolRecord, Record
 
@@ -75,10 +75,17 @@ class Store:
         return self.root / "work" / trial
 
     @contextmanager
-    def claimed(self, trial: str) -> Iterator[bool]:
-        """Tell whether this process alone runs a trial until the block ends; a process that dies lets go."""
-        with files.claimed(self.work(trial) / names.CLAIM) as own:
+    def claimed(
+        self, trial: str, about: Mapping[str, Any] | None = None, lost: Callable[[], None] | None = None
+    ) -> Iterator[bool]:
+        """Tell whether this process alone runs a trial until the block ends; see `claims.claimed`."""
+        self.work(trial)
+        with claims.claimed(self.claim(trial), about, lost) as own:
             yield own
+
+    def claim(self, trial: str) -> Path:
+        """Return the file that the claims on a trial are named after."""
+        return self._work(trial) / names.CLAIM
 
     def weights(self, trial: str) -> Path:
         """Return the file of a finished trial's trained weights."""
@@ -86,9 +93,9 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what processes that died left aside; what one had taken out of its place is put back."""
-        for folder in (self.root / "records", self.root / "protocols", self.root / "weights"):
-            if folder.is_dir():
-                files.sweep(folder)
+        for name in ("", "records", "protocols", "weights", "parts", "work"):
+            if (self.root / name).is_dir():
+                files.sweep(self.root / name)
 
     def has(self, trial: str) -> bool:
         """Tell whether a trial has left a record, done or failed, whatever became of it."""
@@ -277,7 +284,7 @@ class Store:
     def locked(self, protocol: str) -> Iterator[None]:
         """Keep other processes from changing a protocol's description between reading and writing it."""
         folder = self.root / "protocols"
-        with files.locked(folder / f".{protocol}.lock"):
+        with claims.held(folder / f".{protocol}.lock"):
             # What one that died had taken out of its place is to be read, not overwritten.
             files.sweep(folder)
             yield

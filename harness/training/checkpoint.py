@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 
-from harness.store import files
+from harness.store import files, names
 
 KEEP_SECONDS = 1.0
 """So much training at least lies between two epochs that are kept in memory."""
@@ -49,22 +50,39 @@ class Checkpoint:
             signal.signal(signal.SIGTERM, self._handler)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return what was written last, None where nothing was or it cannot be read, which the log says."""
-        if not self.file.is_file():
-            return None
-        packed = io.BytesIO(self.file.read_bytes())
-        try:
-            content: dict[str, Any] = torch.load(packed, map_location=device, weights_only=True)
-        except Exception as error:  # noqa: BLE001 - torch raises a dozen types over damaged bytes
-            self.refuse(error)
-            return None
-        return content
+        """Return what was written last and can be read, None where nothing is; the log says what cannot."""
+        return next(self.contents(device), None)
 
-    def refuse(self, error: Exception) -> None:
-        """Say in the trial's log that the file resumes nothing."""
+    def contents(self, device: torch.device) -> Iterator[dict[str, Any]]:
+        """Yield what was written last, and then what was before it, but for what cannot be read."""
+        for file in (self.file, before(self.file)):
+            if not file.is_file():
+                continue
+            packed = io.BytesIO(file.read_bytes())
+            try:
+                content: dict[str, Any] = torch.load(packed, map_location=device, weights_only=True)
+            except Exception as error:  # noqa: BLE001 - torch raises a dozen types over damaged bytes
+                self.refuse(error, file)
+                continue
+            yield content
+
+    def refuse(self, error: Exception, file: Path | None = None) -> None:
+        """Say in the trial's log that a file resumes nothing."""
+        file = file or self.file
         why = next(iter(str(error).splitlines()), type(error).__name__)
-        said = f"{self.file}: cannot be read ({why[:200]}); the training starts again."
-        print(said, flush=True)  # noqa: T201 - this process's output is the trial's log
+        older = file == self.file and before(file).is_file()
+        then = "the one before it is taken" if older else "the training starts again"
+        _say(f"{file}: cannot be read ({why[:200]}); {then}.")
+
+    def resumed(self, epoch: int, epochs: int) -> None:
+        """Say in the trial's log where the training goes on."""
+        _say(f"The training goes on after epoch {epoch} of {epochs}, from its checkpoint.")
+
+    def tell(self, epoch: int, epochs: int, curve: Sequence[tuple[int, str, str, str, float]]) -> None:
+        """Leave beside the file how far the training is and its curve, for who watches."""
+        losses = [[row[0], row[4]] for row in curve if row[1:4] == ("loss", "", "")]
+        said = {"epoch": epoch, "epochs": epochs, "losses": losses}
+        files.note(self.file.with_name(names.EPOCHS), json.dumps(said).encode())
 
     def keep(self, content: Callable[[], dict[str, Any]], seconds: float) -> None:
         """Take a finished epoch in; write it once more than `seconds` of training are in no file.
@@ -88,6 +106,9 @@ class Checkpoint:
         """Write the epoch that was kept last, whole or not at all, unless the file holds it."""
         if self._packed is None:
             return
+        if self.file.is_file():
+            # For the day on which what is written now cannot be read.
+            files.move(self.file, before(self.file))
         files.write(self.file, self._packed)
         self._packed, self._written = None, time.monotonic()
 
@@ -98,6 +119,15 @@ class Checkpoint:
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def before(file: Path) -> Path:
+    """Return where the checkpoint is kept that was written before this one."""
+    return file.with_stem(f"{file.stem}-before")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - this process's output is the trial's log
 
 
 def epochs_in(file: Path) -> int:

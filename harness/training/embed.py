@@ -15,7 +15,7 @@ from harness.backbones.backbone import Backbone
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import BackboneSpec, Protocol
-from harness.store import contents, files
+from harness.store import claims, contents, files
 from harness.training import encode
 from harness.training.augment import VARIANTS
 
@@ -55,7 +55,7 @@ def code_files(spec: BackboneSpec) -> list[Path]:
 @contextmanager
 def locked(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> Iterator[None]:
     """Keep other processes from computing the same embeddings; a process that dies lets go."""
-    with files.locked(_folder(protocol, cohort, cache, device).with_suffix(".lock")):
+    with claims.held(_folder(protocol, cohort, cache, device).with_suffix(".lock")):
         yield
 
 

@@ -279,6 +279,7 @@ def _curve_rows(job: Job, epoch: int, picks: np.ndarray, losses: np.ndarray) -> 
 
 def _keep(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> None:
     """Give a finished epoch to the checkpoint; the last one, too, which predicting may be stopped after."""
+    job.checkpoint.tell(state.epoch, job.schedule.epochs, state.curve)
     job.checkpoint.keep(lambda: _content(job, optimizer, state), CHECKPOINT_SECONDS)
 
 
@@ -292,15 +293,17 @@ def _content(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> dict[
 
 
 def _restore(job: Job, optimizer: torch.optim.Optimizer) -> _State:
-    content = job.checkpoint.load(job.feed.device)
-    if content is None:
-        return _State()
-    beginning = copy.deepcopy(_content(job, optimizer, _State()))
-    try:
-        return _take_up(job, optimizer, content)
-    except Exception as error:  # noqa: BLE001 - torch raises a dozen types over what does not fit
-        job.checkpoint.refuse(error)
-        return _take_up(job, optimizer, beginning)
+    beginning = None
+    for content in job.checkpoint.contents(job.feed.device):
+        beginning = beginning or copy.deepcopy(_content(job, optimizer, _State()))
+        try:
+            state = _take_up(job, optimizer, content)
+        except Exception as error:  # noqa: BLE001 - torch raises a dozen types over what does not fit
+            job.checkpoint.refuse(error)
+        else:
+            job.checkpoint.resumed(state.epoch, job.schedule.epochs)
+            return state
+    return _State() if beginning is None else _take_up(job, optimizer, beginning)
 
 
 def _take_up(job: Job, optimizer: torch.optim.Optimizer, content: dict[str, Any]) -> _State:

@@ -27,7 +27,7 @@ from harness.backbones import weights
 from harness.cli import cli
 from harness.errors import HarnessError
 from harness.plugin.discovery import About
-from harness.running import provenance, schedule, trial, tune
+from harness.running import provenance, queue, trial, tune
 from harness.running.board import write_protocol
 from harness.running.paths import Paths
 from harness.running.plan import Plan
@@ -37,6 +37,7 @@ from harness.sandbox import runs, staging
 from harness.sandbox.limits import Limits
 from harness.store import Damaged, Store, Try, Tuned, contents, files, names
 from harness.training import embed, fit
+from harness.training.checkpoint import before
 from leaderboard.draw import cases
 from leaderboard.read import boards
 
@@ -291,6 +292,7 @@ def test_a_damaged_checkpoint_is_told_in_the_log_and_the_training_starts_again(
     damaged = tmp_path / "other" / names.CHECKPOINT
     for content in damages(kept):
         damaged.write_bytes(content)
+        before(damaged).unlink(missing_ok=True)
         assert trained(damaged.parent) == whole
         assert f"{damaged}: cannot be read (" in (said := capsys.readouterr().out)
         assert said.endswith("); the training starts again.\n")
@@ -298,11 +300,22 @@ def test_a_damaged_checkpoint_is_told_in_the_log_and_the_training_starts_again(
     content, method = torch.load(kept, weights_only=True), {"x": torch.zeros(1)}
     for part in ({"backbone": {}}, {"method": method}, {"optimizer": {}}, {"state": {"epoch": "x"}}):
         torch.save(content | part, damaged)
+        before(damaged).unlink()
         assert trained(damaged.parent) == whole
         assert "the training starts again" in capsys.readouterr().out
     shutil.copy(kept, damaged)
     assert trained(damaged.parent) == whole
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "The training goes on after epoch 2 of 2, from its checkpoint.\n"
+    # The one before a damaged one is an epoch older and whole.
+    shutil.copy(before(kept), before(damaged))
+    for content in damages(kept):
+        damaged.write_bytes(content)
+        shutil.copy(before(kept), before(damaged))
+        assert trained(damaged.parent) == whole
+        said = capsys.readouterr().out
+        assert f"{damaged}: cannot be read (" in said
+        assert "; the one before it is taken.\n" in said
+        assert said.endswith("The training goes on after epoch 1 of 2, from its checkpoint.\n")
 
 
 def test_progress_that_nobody_can_read_is_that_of_a_trial_that_starts(ran, tmp_path):
@@ -310,10 +323,10 @@ def test_progress_that_nobody_can_read_is_that_of_a_trial_that_starts(ran, tmp_p
     store.work(ran.one.id)
     files.note(store.progress(ran.one.id), b'{"stage": "training", "done": 3, "total": 7}')
     whole = {"stage": "training", "done": 3, "total": 7}
-    assert schedule._read_progress(store, ran.one) == whole
+    assert queue.read_progress(store, ran.one.id) == whole
     for _ in each(store.progress(ran.one.id)):
-        assert schedule._read_progress(store, ran.one) == {"stage": "starting", "done": 0, "total": 1}
-    assert schedule._read_progress(store, ran.one) == whole
+        assert queue.read_progress(store, ran.one.id) == {"stage": "starting", "done": 0, "total": 1}
+    assert queue.read_progress(store, ran.one.id) == whole
 
 
 def test_a_damaged_file_of_tuned_values_is_named_with_what_mends_it(ran, tmp_path):

@@ -194,12 +194,12 @@ for package in (harness, leaderboard):
             importlib.import_module(module.name)
 
 from pathlib import Path
-from harness.store import files
+from harness.store import claims, files
 
 warnings.simplefilter("ignore")  # the library says that it has a weaker lock here
 place = Path(sys.argv[1])
 claim = place / "claim"
-with files.locked(place / "lock"), files.claimed(claim) as own, files.claimed(claim) as other:
+with claims.held(place / "lock"), claims.claimed(claim) as own, claims.claimed(claim) as other:
     files.write(place / "file", b"whole")
     with files.writing(place / "folder") as folder:
         files.put(folder / "file", b"whole")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from harness.running.executors import process as process_of
+from harness.running.executors.process import WorkerDied as WorkerDied
 
 if TYPE_CHECKING:
     import torch
@@ -22,29 +23,19 @@ if TYPE_CHECKING:
 _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(8 * 2**30), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 
 
-class WorkerDied(RuntimeError):
-    """A task's process ended without a result: killed, out of memory, or a crash in native code."""
-
-    def __init__(self, exitcode: int) -> None:
-        self.exitcode = exitcode
-        if exitcode < 0:
-            name = signal.Signals(-exitcode).name
-            hint = "; the usual reason is that the machine ran out of memory" if exitcode == -9 else ""
-            super().__init__(f"its process was ended by {name}{hint}")
-        else:
-            super().__init__(f"its process exited with status {exitcode}")
-
-
 class LocalExecutor(Executor):
     """Runs each task in a process of its own, so that no plugin's state or crash reaches another.
 
     `slots` holds, for each task that may run at a time, the environment variables of its process:
     `{"CUDA_VISIBLE_DEVICES": "1"}` for a slot on the second GPU, `{}` for one on the CPU. Tasks
     start in the order in which they were submitted. Processes are forked from a server that has
-    already imported `preload`, which saves the seconds that importing torch takes.
+    already imported `preload`, which saves the seconds that importing torch takes. A task that takes longer
+    than `seconds` is ended.
     """
 
-    def __init__(self, slots: Sequence[dict[str, str]], preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, slots: Sequence[dict[str, str]], preload: Sequence[str] = (), seconds: float | None = None
+    ) -> None:
         for name, value in _KEEP_MEMORY.items():
             os.environ.setdefault(name, value)
         self._context = multiprocessing.get_context("forkserver")
@@ -52,6 +43,7 @@ class LocalExecutor(Executor):
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._running: set[Any] = set()
         self._closed = False
+        self._seconds = seconds
         self._threads = [threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in slots]
         for thread in self._threads:
             thread.start()
@@ -104,31 +96,21 @@ class LocalExecutor(Executor):
 
     def _serve(self, slot: dict[str, str]) -> None:
         while (task := self._tasks.get()) is not None:
-            future, fn, args, kwargs = task
+            future, *what = task
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(self._run(slot, fn, args, kwargs))
+                future.set_result(self._run(slot, tuple(what)))
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked for the result
                 future.set_exception(error)
 
-    def _run(self, slot: dict[str, str], fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_child, args=(sender, slot, fn, args, kwargs))
-        process.start()
+    def _run(self, slot: dict[str, str], task: tuple[Any, ...]) -> Any:
+        process, receiver = process_of.start(self._context, slot, task)
         self._running.add(process)
-        sender.close()
         try:
-            outcome, value = receiver.recv()
-        except EOFError:
-            process.join()
-            raise WorkerDied(process.exitcode or 0) from None
+            return process_of.result(process, receiver, self._seconds)
         finally:
-            process.join()
             self._running.discard(process)
-        if outcome == "raised":
-            raise value
-        return value
 
 
 def slots(device: torch.device, jobs: int | None, threads: int) -> list[dict[str, str]]:
@@ -158,24 +140,3 @@ def _gpus(device: torch.device) -> list[str]:
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-
-
-def _child(sender: Connection, slot: dict[str, str], fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    # Ctrl-C reaches the whole process group; the parent decides what happens to its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(slot)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    try:
-        outcome = ("returned", fn(*args, **kwargs))
-    except BaseException as error:  # noqa: BLE001 - handed to the parent whole
-        outcome = ("raised", error)
-    sender.send(outcome)
-    sender.close()
-
-
-def _die_with_parent() -> None:
-    """Wait for the parent and go with it: nobody would take the result, and the trial would stay locked."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,127 @@
+"""A task in a process of its own: what it returned or raised, or how it died."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import Any
+
+TAKEN_OVER = 75
+"""How a process ends that was silent for so long that another has taken its trial over."""
+
+_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
+
+
+class WorkerDied(RuntimeError):
+    """A task's process ended without a result: killed, out of memory, or a crash in native code."""
+
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+        self.taken_over = exitcode == TAKEN_OVER
+        self.from_outside = False
+        """Whether somebody else may have ended it: an engine, a person, a machine short of memory."""
+        if exitcode < 0:
+            name = signal.Signals(-exitcode).name
+            self.from_outside = name in _OUTSIDE
+            hint = "; the usual reason is that the machine ran out of memory" if exitcode == -9 else ""
+            super().__init__(f"its process was ended by {name}{hint}")
+        else:
+            super().__init__(f"its process exited with status {exitcode}")
+
+
+class JobLost(WorkerDied):
+    """A job of another machine that ended without a result."""
+
+    def __init__(self, said: str) -> None:
+        RuntimeError.__init__(self, said)
+        self.exitcode, self.taken_over, self.from_outside = -signal.SIGKILL, False, True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by what was said."""
+        return JobLost, (str(self),)
+
+
+class TookTooLong(WorkerDied):
+    """A task that was ended because it took longer than it may."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(-int(signal.SIGKILL))
+        self.seconds, self.from_outside = seconds, False
+
+    def __str__(self) -> str:
+        """Return what a record says of it."""
+        return f"it took longer than {self.seconds / 60:.3g} minutes (--minutes) and was ended"
+
+
+def start(context: Any, slot: dict[str, str], task: tuple[Any, ...]) -> tuple[Any, Connection]:
+    """Start a process for `(function, arguments, keywords)`; return it and where its answer comes."""
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(sender, slot, *task))
+    process.start()
+    sender.close()
+    return process, receiver
+
+
+def result(process: Any, receiver: Connection, seconds: float | None) -> Any:
+    """Return what a process's task returned, or raise what it raised; WorkerDied where it said nothing.
+
+    What it started and left running is ended with it.
+    """
+    try:
+        outcome, value = _answer(process, receiver, seconds)
+    finally:
+        process.join()
+        _end_group(process.pid)
+        receiver.close()
+    if outcome == "raised":
+        raise value
+    return value
+
+
+def _answer(process: Any, receiver: Connection, seconds: float | None) -> tuple[str, Any]:
+    # Its end is waited for as well: what it forked holds the pipe open, and would for ever.
+    if not connection.wait([receiver, process.sentinel], seconds):
+        process.kill()
+        raise TookTooLong(seconds or 0.0)
+    with contextlib.suppress(EOFError, OSError):
+        if receiver.poll():
+            answer: tuple[str, Any] = receiver.recv()
+            return answer
+    process.join()
+    raise WorkerDied(process.exitcode or 0)
+
+
+def _end_group(group: int) -> None:
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _child(sender: Connection, slot: dict[str, str], fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    # Ctrl-C reaches the whole process group; the parent decides what happens to its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setsid"):
+        os.setsid()  # what it forks can be ended with it
+    os.environ.update(slot)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        outcome = ("returned", fn(*args, **kwargs))
+    except BaseException as error:  # noqa: BLE001 - handed to the parent whole
+        outcome = ("raised", error)
+    sender.send(outcome)
+    sender.close()
+
+
+def _die_with_parent() -> None:
+    """Wait for the parent and go with it: nobody would take the result, and the trial would stay claimed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _end_group(os.getpid())
+        os.kill(os.getpid(), signal.SIGKILL)
