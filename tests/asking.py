@@ -13,7 +13,8 @@ import torch
 from conftest import make_task
 from tiny import CPU
 
-from harness.plugin import discovery
+from harness.plugin import asks, discovery
+from harness.plugin.asks import Asks
 from harness.plugin.discovery import Plugin
 from harness.protocol import Recipe
 from harness.sandbox import boxed
@@ -42,6 +43,12 @@ def told(name: str, **changes) -> Assignment:
 
 def here(plugin: Plugin, assignment: Assignment) -> side.Here:
     return side.build(discovery.load(plugin), assignment)
+
+
+def asked_by(plugin: Plugin, **values) -> Asks:
+    """What a method asks of the training beside losses."""
+    about = discovery.about(discovery.load(plugin), plugin)
+    return asks.of(about, about.defaults | values, plugin.name)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ def make_task(**changes) -> Task:
         "group_counts": (4, 16, 100),
         "steps": 10,
         "dice_weight": 0.8,
+        "n_samples": 120,
     }
     return Task(**(values | changes))
 

@@ -76,6 +76,7 @@ def task(method: type[Method], backbone: Backbone, found: Cohort) -> Task:
         group_counts=tuple(int((codes == code).sum()) for code in range(len(groups))),
         steps=EPOCHS * (len(rows) // PROTOCOL.recipe.batch_size),
         dice_weight=PROTOCOL.recipe.dice_weight,
+        n_samples=len(rows),
     )
 
 
@@ -84,10 +85,13 @@ def untrained(scratch: Path) -> Backbone:
     return build_backbone(PROTOCOL.backbone, PROTOCOL.n_classes, PROTOCOL.cohort.size, SEED, None)
 
 
-def batch(backbone: Backbone, found: Cohort, groups: list[int], empty: bool = False) -> tuple[Batch, Output]:
+def batch(
+    backbone: Backbone, found: Cohort, groups: list[int], empty: bool = False, taught: bool = False
+) -> tuple[Batch, Output]:
     """Return training samples with the groups given, and what the backbone makes of them.
 
-    groups: one code a sample, -1 unknown; empty: whether the masks are all background.
+    groups: one code a sample, -1 unknown; empty: whether the masks are all background; taught: whether a
+    teacher's logits are there.
     """
     picks = np.arange(len(groups))
     rows = found.rows("train")[picks]
@@ -96,7 +100,9 @@ def batch(backbone: Backbone, found: Cohort, groups: list[int], empty: bool = Fa
     backbone.train()
     logits, features = backbone(images)
     losses = sample_losses(logits, masks, PROTOCOL.recipe.dice_weight)
+    # As unlike the method's own as a trained model's are.
+    teacher = logits.detach().flip(0) if taught else None
     return (
         Batch(images, masks, torch.tensor(groups), torch.from_numpy(picks)),
-        Output(logits, features, losses),
+        Output(logits, features, losses, teacher),
     )

@@ -19,7 +19,8 @@ from harness.check import bench
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
 from harness.cohorts.cohort import Cohort
-from harness.plugin import discovery
+from harness.plugin import asks, discovery
+from harness.plugin.asks import Asks
 from harness.plugin.discovery import Plugin
 from harness.plugin.losses import segmentation_loss
 from harness.plugin.method import Batch, Card, Method, Output, Range
@@ -115,12 +116,19 @@ class _Bench:
         task = replace(bench.task(method, backbone, self.cohort), steps=LONG * STEPS)
         seed_everything("method", self.plugin.name, bench.SEED)
         built = _recorded(method, losses)(task, **values)
+        asked = asks.of(discovery.about(method, self.plugin), values, self.plugin.name)
         # In a folder of its own: a checkpoint, written where the machine is slow, is not for the next.
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            fit(self._job(built, backbone, epochs, Path(folder) / names.CHECKPOINT))
-        return _Course(tuple(losses), trained_state(backbone))
+            fit(self._job(built, backbone, epochs, Path(folder) / names.CHECKPOINT, asked))
+        # Of a sharper step's two losses the first is that of the weights as they are.
+        return _Course(tuple(losses[:: 1 if asked.radius is None else 2]), trained_state(backbone))
 
-    def _job(self, method: Method, backbone: Backbone, epochs: int, checkpoint: Path) -> Job:
+    def _teacher(self) -> Backbone:
+        """Return another network than the one that is trained: what it has learnt is not looked at."""
+        seed_everything("backbone", bench.SEED + 1)
+        return Network(bench.PROTOCOL.n_classes).eval()
+
+    def _job(self, method: Method, backbone: Backbone, epochs: int, checkpoint: Path, asked: Asks) -> Job:
         recipe = bench.PROTOCOL.recipe.model_copy(update={"epochs": epochs, "planned_epochs": LONG})
         rows, found = self.cohort.rows("train"), self.cohort
         codes = found.codes(bench.ATTRIBUTE)[rows]
@@ -138,6 +146,8 @@ class _Bench:
             groups=codes if method.reads_attribute else np.full(len(rows), -1),
             codes={bench.ATTRIBUTE: (found.groups[bench.ATTRIBUTE], codes)},
             seed=bench.SEED,
+            asks=asked,
+            teacher=self._teacher() if asked.taught else None,
             name=self.plugin.name,
             checkpoint=Checkpoint(checkpoint),
             progress=lambda *_: None,

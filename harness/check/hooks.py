@@ -21,6 +21,9 @@ HOOKS = {
     "parameters_groups trainable_parameters get_parameters optimizer make_optimizer",
     "on_epoch_end": "after_epoch epoch_end end_epoch on_epoch end_of_epoch on_train_epoch_end epoch_finished "
     "training_epoch_end post_epoch on_epoch_finished after_each_epoch epoch update_epoch on_end_epoch",
+    "sampling_weights": "sample_weights sampler_weights get_sampling_weights sampling_probabilities weights "
+    "sample_probabilities update_weights reweight weigh_samples sampling",
+    "mix": "mixup mix_up mix_batch mixing get_mix cutmix augment augmentation transform_batch",
 }
 """What the harness calls, and how it is called elsewhere."""
 

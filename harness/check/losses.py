@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ from harness.check import bench, state
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
 from harness.cohorts.cohort import Cohort
+from harness.errors import TrialError
 from harness.plugin import discovery
 from harness.plugin.discovery import Plugin
 from harness.plugin.method import Batch, Method, Output
+from harness.training import mixing, sampling
 from harness.training.device import prepare_torch
 
 LIMIT = 60.0
 """Seconds for nine losses and their gradients."""
+
+_MIXES = 4
 
 _CASES: dict[str, tuple[list[int], bool]] = {
     "loss": ([0, 1, 2, 0, 1, 2, -1, 2], False),
@@ -31,7 +35,7 @@ _CASES: dict[str, tuple[list[int], bool]] = {
     "one sample": ([1], False),
     "empty masks": ([0, 1, 2, 0, 1, 2, -1, 2], True),
 }
-NAMES = (*_CASES, "batch left as it was", "random state", "global state")
+NAMES = (*_CASES, "sampling weights", "mix", "batch left as it was", "random state", "global state")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class _Bench:
     def batch(self, name: str) -> tuple[Batch, Output]:
         groups, empty = _CASES[name]
         known = groups if self.method.reads_attribute else [-1] * len(groups)
-        return bench.batch(self.backbone, self.cohort, known, empty)
+        taught = self.method.starts_from is not None and self.method.takes != "weights"
+        return bench.batch(self.backbone, self.cohort, known, empty, taught)
 
 
 def check(subject: Subject) -> Iterator[Line]:
@@ -75,11 +80,53 @@ def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
         yield line
         if name == "loss" and line.status == "failed":
             return
+    yield _hook(plugin, place, "sampling weights", "sampling_weights", _weighed)
+    yield _hook(plugin, place, "mix", "mix", _mixed)
     yield verdict("batch left as it was", _altered(place))
     yield verdict("random state", state.reseeded(lambda: place.method.loss(*place.batch("loss"))))
     place.method.parameter_groups()
     place.method.on_epoch_end(0)
     yield verdict("global state", state.difference(before, state.snapshot()))
+
+
+def _hook(plugin: Plugin, place: _Bench, name: str, hook: str, act: Callable[[_Bench], str]) -> Line:
+    """Return the line of a hook that a method may have."""
+    if not discovery.has_hook(type(place.method), hook):
+        return Line(name, "ok", f"it has no `{hook}`")
+    try:
+        return verdict(name, "", act(place))
+    except TrialError as error:
+        return Line(name, "failed", str(error))
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        return Line(name, "failed", f"{discovery.describe_error(error, plugin.file)}.")
+
+
+def _weighed(place: _Bench) -> str:
+    """Ask for weights after a few epochs in which not all samples were drawn; say how often it gave some."""
+    samples, given = place.method.task.n_samples, 0
+    for epoch in range(bench.EPOCHS):
+        losses = torch.linspace(0.1, 0.9, samples)
+        losses[:: epoch + 2] = torch.nan
+        found = place.method.sampling_weights(epoch, losses)
+        given += sampling.checked(found, samples, "it") is not None
+    return f"after {given} of {bench.EPOCHS} epochs"
+
+
+def _mixed(place: _Bench) -> str:
+    """Ask for the mix of every case's groups a few times, and for the loss of what was mixed."""
+    mixes = 0
+    for name in _CASES:
+        batch, output = place.batch(name)
+        for _ in range(_MIXES):
+            found = mixing.checked(place.method.mix(batch.groups, batch.samples), len(batch.groups), "it")
+            if found is None:
+                continue
+            mixes += 1
+            others = batch.masks[torch.from_numpy(found.partners)]
+            mixed = replace(batch, other_masks=others, shares=torch.from_numpy(found.shares))
+            if not bool(place.method.loss(mixed, output).isfinite()):
+                raise TrialError(f"the loss of a mixed batch ({name}) is not finite.")
+    return f"{mixes} of {_MIXES * len(_CASES)} batches"
 
 
 def _guarded(plugin: Plugin, place: _Bench, name: str) -> str:
@@ -127,4 +174,5 @@ def _altered(place: _Bench) -> str:
 
 def _tensors(batch: Batch, output: Output) -> dict[str, Tensor]:
     named = {f"batch.{name}": value for name, value in vars(batch).items()}
-    return named | {f"output.{name}": value for name, value in vars(output).items()}
+    named |= {f"output.{name}": value for name, value in vars(output).items()}
+    return {name: value for name, value in named.items() if value is not None}

@@ -89,7 +89,7 @@ def _goes_on(prepared: Prepared, trial: Trial, sandboxed: bool) -> str:
         return "done"
     if sandboxed and trial.about.trains_own_model:
         return "a model that trains in a container keeps nothing: it starts at step 0 again"
-    epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.starts_from is not None).epochs
+    epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.finetunes).epochs
     file = prepared.store.checkpoint(trial.id)
     kept = epochs_in(file) or epochs_in(before(file))
     if not kept:

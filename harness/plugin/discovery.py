@@ -22,11 +22,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import identity
 from harness.errors import HarnessError, did_you_mean, plain
-from harness.plugin import naming, requires
+from harness.plugin import asks, naming, requires
 from harness.store.values import check, unseen
 
 if TYPE_CHECKING:
-    from harness.plugin.method import Card, Method, Range, Sampler
+    from harness.plugin.method import Card, Given, Method, Range, Sampler
 
 ENTRY_POINTS = "harness.methods"
 
@@ -200,8 +200,8 @@ class About:
     """What a method says of itself, as data: enough to plan its trials without importing it again.
 
     defaults: hyper-parameters; kinds: those annotated as one of `KINDS`; adapts: whether it has layers of its
-    own; packages: what `requires` names, to the version installed where the method runs; the rest are
-    `Method`'s class attributes.
+    own; packages: what `requires` names, to the version installed where the method runs; weighs_samples and
+    mixes: whether it has these hooks; the rest are `Method`'s class attributes.
     """
 
     card: Card
@@ -216,6 +216,26 @@ class About:
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
     search: dict[str, Range] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
+    takes: Given = "weights"
+    sharpness: str | None = None
+    averages_from: str | None = None
+    weighs_samples: bool = False
+    mixes: bool = False
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether it is given the logits of the model that it starts from."""
+        return self.starts_from is not None and self.takes != "weights"
+
+    @property
+    def finetunes(self) -> bool:
+        """Whether it begins with the weights of the model that it starts from."""
+        return self.starts_from is not None and self.takes != "logits"
+
+    @property
+    def passes(self) -> int:
+        """How often a batch goes through a network in one step."""
+        return 1 + (self.sharpness is not None) + self.is_taught
 
 
 def requirements(file: Path) -> tuple[str, ...]:
@@ -330,9 +350,41 @@ def about(method: type[Method], plugin: Plugin) -> About:
         controls={name: dict(values) for name, values in method.controls.items()},
         search=dict(method.search),
         packages=_packages(plugin.file),
+        takes=method.takes,
+        sharpness=method.sharpness,
+        averages_from=method.averages_from,
+        weighs_samples=has_hook(method, "sampling_weights"),
+        mixes=has_hook(method, "mix"),
     )
     check_texts(said, plugin)
+    check_asked(said, plugin)
     return said
+
+
+def has_hook(method: type[Method], hook: str) -> bool:
+    """Tell whether a method has one of the hooks that the harness calls only where there is one."""
+    from harness.plugin.method import Method
+
+    return getattr(method, hook) is not getattr(Method, hook)
+
+
+def check_asked(about: About, plugin: Plugin) -> None:
+    """Raise HarnessError where what a method asks of the training contradicts itself."""
+    for name in ("sharpness", "averages_from"):
+        named = getattr(about, name)
+        if named is not None and named not in about.defaults:
+            raise HarnessError(
+                f"{plugin.file}: {name} names '{named}', which is none of its hyper-parameters."
+                f"{did_you_mean(named, about.defaults)}"
+            )
+    asks.of(about, about.defaults, str(plugin.file))
+    if about.takes != "weights" and about.starts_from is None:
+        raise HarnessError(f"{plugin.file}: takes '{about.takes}' of no method; name one in starts_from.")
+    if about.weighs_samples and about.sampler != "uniform":
+        raise HarnessError(
+            f"{plugin.file}: has sampling_weights and the sampler '{about.sampler}'; they draw the same "
+            "samples, so leave one of them out."
+        )
 
 
 def check_texts(about: About, plugin: Plugin) -> None:
@@ -475,7 +527,7 @@ def _check_search(method: type[Method], defaults: dict[str, Any], plugin: Plugin
 
 def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plugin) -> None:
     """Raise HarnessError for class attributes that do not fit: they would be ignored in silence."""
-    from harness.plugin.method import Sampler
+    from harness.plugin.method import Given, Sampler
 
     samplers, name = get_args(Sampler), method.__name__
     if method.sampler not in samplers:
@@ -483,6 +535,16 @@ def _check_declared(method: type[Method], defaults: dict[str, Any], plugin: Plug
             f"{plugin.file}: {name}.sampler = {method.sampler!r} is no sampler."
             f"{did_you_mean(str(method.sampler).lower(), samplers)}"
         )
+    if method.takes not in get_args(Given):
+        raise HarnessError(
+            f"{plugin.file}: {name}.takes is {', '.join(get_args(Given))}, not {method.takes!r}."
+        )
+    for attribute in ("sharpness", "averages_from"):
+        if not isinstance(getattr(method, attribute), str | None):
+            raise HarnessError(
+                f"{plugin.file}: {name}.{attribute} is the name of a hyper-parameter, or None: give the "
+                f"number as its default, `def __init__(self, task, {attribute}=...)`."
+            )
     if not isinstance(method.reads_attribute, bool):
         raise HarnessError(f"{plugin.file}: {name}.reads_attribute is True or False.")
     if not isinstance(method.trains_own_model, bool):

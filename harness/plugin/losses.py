@@ -59,6 +59,20 @@ def sample_losses(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
     return (1 - dice_weight) * cross_entropy(logits, masks) + dice_weight * dice
 
 
+def mixed_losses(
+    logits: Tensor, masks: Tensor, other_masks: Tensor | None, shares: Tensor | None, dice_weight: float
+) -> Tensor:
+    """Return `sample_losses`, of mixed samples against both masks by their shares: float [B].
+
+    other_masks: int64 [B, h, w], of each one's partner; shares: float [B], its own; both None where none is
+    mixed.
+    """
+    own = sample_losses(logits, masks, dice_weight)
+    if other_masks is None or shares is None:
+        return own
+    return shares * own + (1 - shares) * sample_losses(logits, other_masks, dice_weight)
+
+
 def _one_hot(masks: Tensor, like: Tensor) -> Tensor:
     """Return masks [B, h, w] as the indicator of each class, [B, C, h, w], in the type of `like`."""
     classes = masks.masked_fill(masks == IGNORED, 0)

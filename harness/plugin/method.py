@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Sampler = Literal["uniform", "group-balanced"]
 
+Given = Literal["weights", "logits", "both"]
+"""What a method takes of the one that it starts from."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -54,7 +57,7 @@ class Task:
 
     `group_counts` counts training samples per group, in the order of `groups`; `steps` is the
     number of optimiser steps of the whole trial; `dice_weight` is the recipe's share of soft
-    Dice in the segmentation loss (the rest is cross-entropy).
+    Dice in the segmentation loss (the rest is cross-entropy); `n_samples` counts training samples.
     """
 
     n_classes: int
@@ -64,6 +67,7 @@ class Task:
     group_counts: tuple[int, ...]
     steps: int
     dice_weight: float
+    n_samples: int = 0
 
     @property
     def n_groups(self) -> int:
@@ -75,7 +79,8 @@ class Task:
 class _Rows:
     def select(self, rows: Tensor) -> Any:
         """Return the same object for some samples: `rows` is a bool [B] or int64 [K] tensor."""
-        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: one[rows] for name, one in values.items() if one is not None})
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,17 @@ class Batch(_Rows):
     resolution of the logits, 0 is background and 255 not annotated (the harness's losses leave it out, and a
     loss of your own has to, under protocols that declare `ignore`); groups: int64 [B], -1 is unknown (and
     all -1 for a method that does not read the attribute); samples: int64 [B], row of the training table.
+
+    Of a batch that was mixed (see `Method.mix`) the images are the mixture, and masks, groups and samples
+    each one's own; other_masks: int64 [B, h, w], of its partner; shares: float32 [B], its own share.
     """
 
     images: Tensor
     masks: Tensor
     groups: Tensor
     samples: Tensor
+    other_masks: Tensor | None = None
+    shares: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -99,12 +109,15 @@ class Output(_Rows):
     """What the backbone made of a batch.
 
     logits: float32 [B, C, h, w]; features: float32 [B, D], pooled from the last features that
-    training changes; losses: float32 [B], the recipe's segmentation loss of each sample alone.
+    training changes; losses: float32 [B], the recipe's segmentation loss of each sample alone, of a mixed
+    one against both masks by their shares; teacher: float32 [B, C, h, w] without a gradient, the logits of
+    the model that `starts_from` names, where `takes` asks for them.
     """
 
     logits: Tensor
     features: Tensor
     losses: Tensor
+    teacher: Tensor | None = None
 
 
 class Method(nn.Module, ABC):
@@ -119,7 +132,11 @@ class Method(nn.Module, ABC):
     card : who made it.
     reads_attribute : False lets one training serve every attribute; `batch.groups` is then -1.
     starts_from : name of the method whose trained weights this one fine-tunes, or None.
+    takes : what it takes of that one: "weights" to begin with, "logits" on each batch, or "both".
     sampler : how the harness draws training batches, "uniform" or "group-balanced".
+    sharpness : name of the hyper-parameter that is the radius of sharpness-aware steps, None for plain ones.
+    averages_from : name of the hyper-parameter that is the share of the steps from which on the harness
+        averages the weights of every step, None for the weights as they end.
     trains_own_model : True for what cannot be said as a loss; see docs/trust.md for what that costs.
     reads_attribute_at_test : True where predictions depend on each patient's group: True or False, written
         out in the class. Such a row stands in a track of its own; it needs `trains_own_model`.
@@ -131,7 +148,10 @@ class Method(nn.Module, ABC):
     card: ClassVar[Card]
     reads_attribute: ClassVar[bool] = True
     starts_from: ClassVar[str | None] = None
+    takes: ClassVar[Given] = "weights"
     sampler: ClassVar[Sampler] = "uniform"
+    sharpness: ClassVar[str | None] = None
+    averages_from: ClassVar[str | None] = None
     trains_own_model: ClassVar[bool] = False
     reads_attribute_at_test: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
@@ -173,3 +193,21 @@ class Method(nn.Module, ABC):
         `seen` gives the training samples in their order, not augmented, with what the trained network
         makes of them, without a graph; a split for validation is not among them.
         """
+
+    def sampling_weights(self, epoch: int, losses: Tensor) -> Tensor | None:
+        """Return a weight, 0 or above, for each training sample, by which it is drawn from now on.
+
+        Called after `on_epoch_end` where a method has it; None leaves the drawing as it is. losses: float32
+        [n_samples], in the order of `Batch.samples`: the mean of each sample's plain loss over its draws in
+        the epoch just finished, NaN where it was not drawn.
+        """
+        return None
+
+    def mix(self, groups: Tensor, samples: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return each sample's partner (int64 [B], row of the batch) and own share (float [B] in [0, 1]).
+
+        Called before each step where a method has it; None leaves the batch as it is. The harness makes each
+        image `share * own + (1 - share) * partner's`, or the maps of a frozen encoder in its place. groups:
+        int64 [B], -1 is unknown; samples: int64 [B], row of the training table.
+        """
+        return None

@@ -13,6 +13,7 @@ import numpy as np
 from harness import backbones, cohorts, identity
 from harness.cohorts.cohort import SPLITS, Cohort
 from harness.errors import HarnessError, plain
+from harness.plugin import asks
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
 from harness.protocol import BASELINE, CHECKPOINTS, Protocol, Selection
 from harness.store import PlanRow, Tuned, contents
@@ -79,6 +80,11 @@ class Trial:
     """Samples of a batch whose graph is held at a time, 0 for all: this machine's affair, not the trial's."""
     again: bool = False
     """Is done, and trained once more for its weights alone: its record stays as it is."""
+
+    @property
+    def finetunes(self) -> bool:
+        """Whether it begins with another's weights, and so has the recipe's part for that."""
+        return self.starts_from is not None and self.about.takes != "logits"
 
     @property
     def label(self) -> str:
@@ -172,7 +178,9 @@ def candidate(
             )
         given |= tuned.values
     source = texts[str(plugin.file.resolve())].decode(errors="replace")
-    return Candidate(plugin, about, check_hyper_parameters(about, plugin, given, where), digest, source)
+    values = check_hyper_parameters(about, plugin, given, where)
+    asks.of(about, values, f"{where}: {plugin.name}")
+    return Candidate(plugin, about, values, digest, source)
 
 
 def build(

@@ -21,7 +21,7 @@ from harness import cohorts, identity
 from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, TrialError
-from harness.plugin import discovery
+from harness.plugin import asks, discovery
 from harness.protocol import Protocol
 from harness.running import log, provenance, scoring
 from harness.running.executors.process import TAKEN_OVER
@@ -198,11 +198,12 @@ def setting(trial: Trial) -> Setting:
         hyper_parameters=trial.hyper_parameters,
         attribute=trial.attribute,
         seed=trial.seed,
-        finetunes=trial.starts_from is not None,
+        finetunes=trial.finetunes,
         at_test=trial.about.reads_attribute_at_test,
         sampler=trial.sampler or trial.about.sampler,
         shuffled=trial.shuffled,
         most=trial.most,
+        asks=asks.of(trial.about, trial.hyper_parameters, trial.plugin.name),
     )
 
 
@@ -253,6 +254,7 @@ def cost_of(trained: Trained, device: torch.device) -> Cost:
         peak_memory_bytes=trained.memory,
         device=device_name(device),
         trained_parameters=trained.parameters,
+        passes=trained.passes,
     )
 
 

@@ -69,6 +69,7 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
 
     from harness.cohorts.cohort import Cohort
     from harness.plugin import discovery
+    from harness.plugin.asks import Asks
     from harness.protocol import BackboneSpec, Recipe
     from harness.store import names
     from harness.training import side
@@ -79,6 +80,7 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     told = job["setting"] | {
         "backbone": BackboneSpec.model_validate(job["setting"]["backbone"]),
         "recipe": Recipe.model_validate(job["setting"]["recipe"]),
+        "asks": Asks(**job["setting"]["asks"]),
     }
     setting = Setting(**told)
     method = discovery.load(discovery.Plugin(job["plugin"]["name"], Path(job["plugin"]["file"])))
@@ -95,7 +97,7 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
     )
     maps = [np.load(ROOT / f"maps/map{i}.npy", mmap_mode="r") for i in range(job["maps"])]
     checkpoint = ROOT / "checkpoint" if job["checkpoint"] else None
-    origin = ROOT / f"origin{names.WEIGHTS}" if setting.finetunes else None
+    origin = ROOT / f"origin{names.WEIGHTS}" if setting.finetunes or setting.asks.taught else None
     WORK.mkdir(exist_ok=True)
     inputs, device = Inputs(cohort, maps, checkpoint, origin), torch.device(job["device"])
     structures = [tuple(classes) for classes in job["structures"]]

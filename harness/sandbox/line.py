@@ -22,7 +22,7 @@ TEXT = 4_000
 
 
 class Kind(IntEnum):
-    """What a message is. The first seven go to the method, the others come from it."""
+    """What a message is. The first seven, MIX and WEIGH go to the method, the others come from it."""
 
     START = 1
     BEGIN = 2
@@ -36,10 +36,27 @@ class Kind(IntEnum):
     WANTED = 10
     STATE = 11
     ERROR = 12
+    MIX = 13
+    MIXED = 14
+    WEIGH = 15
+    WEIGHTS = 16
 
 
 STEP = struct.Struct("<d5I")
-"""Factor of the rates, then B, C, h, w and D; logits, features, masks, groups and samples follow."""
+"""Factor of the rates, then B, C, h, w and D; logits, features, masks, groups and samples follow, then what
+the flags say: the teacher's logits; the partners' masks and the shares."""
+
+TEACHER, MIXED, PROBE = 1, 2, 4
+"""Flags of a step: what it has beside, and whether the same step is asked for again."""
+
+FLOATS = 1
+"""Flag of images: they are float32, because mixed ones are no bytes over 255."""
+
+NOTHING = 1
+"""Flag of a MIXED or WEIGHTS without a body: the method leaves it as it is."""
+
+EPOCH = struct.Struct("<I")
+"""An epoch's number; in a WEIGH the samples' losses follow."""
 
 SCALAR = struct.Struct("<d")
 

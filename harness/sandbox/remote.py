@@ -15,7 +15,26 @@ from harness.backbones.backbone import Backbone
 from harness.errors import TrialError, plain
 from harness.plugin.method import Batch, Output
 from harness.sandbox.limits import Limits
-from harness.sandbox.line import FEATURES, LOGITS, SCALAR, STEP, TEXT, UNFIT, Broken, Kind, Line, Message
+from harness.sandbox.line import (
+    EPOCH,
+    FEATURES,
+    FLOATS,
+    LOGITS,
+    MIXED,
+    NOTHING,
+    PROBE,
+    SCALAR,
+    STEP,
+    TEACHER,
+    TEXT,
+    UNFIT,
+    Broken,
+    Kind,
+    Line,
+    Message,
+)
+from harness.training import mixing, sampling
+from harness.training.mixing import Mix
 from harness.training.side import Answer, Assignment
 
 START_SECONDS = 300.0
@@ -65,24 +84,59 @@ class Remote:
 
     def begin(self, epoch: int) -> None:
         """Tell the method that an epoch begins."""
-        self._ask(Kind.BEGIN, epoch.to_bytes(4, "little"))
+        self._ask(Kind.BEGIN, EPOCH.pack(epoch))
 
-    def answer(self, batch: Batch, logits: Tensor, features: Tensor, factor: float) -> Answer:
+    def mix(self, groups: Tensor, samples: Tensor) -> Mix | None:
+        """Return what the method mixes in a batch; see `LossSide`."""
+        self._send(Kind.MIX, _array(groups), _array(samples))
+        body = self._given(Kind.MIXED, len(samples) * (8 + 4))
+        if body is None:
+            return None
+        partners = np.frombuffer(body, np.int64, len(samples))
+        shares = np.frombuffer(body, np.float32, len(samples), partners.nbytes)
+        return mixing.checked((partners, shares), len(samples), self._where)
+
+    def answer(
+        self,
+        batch: Batch,
+        logits: Tensor,
+        features: Tensor,
+        factor: float,
+        teacher: Tensor | None = None,
+        probe: bool = False,
+    ) -> Answer:
         """Return the method's loss and its gradients; see `LossSide`."""
         head = STEP.pack(factor, *logits.shape, features.shape[1])
         masks = _array(batch.masks.to(torch.uint8))
-        given = (_array(logits), _array(features), masks, _array(batch.groups), _array(batch.samples))
-        self._send(Kind.STEP, head, *given)
+        given = [_array(logits), _array(features), masks, _array(batch.groups), _array(batch.samples)]
+        flags = PROBE if probe else 0
+        if teacher is not None:
+            flags |= TEACHER
+            given.append(_array(teacher))
+        if batch.other_masks is not None and batch.shares is not None:
+            flags |= MIXED
+            given += [_array(batch.other_masks.to(torch.uint8)), _array(batch.shares)]
+        self._send(Kind.STEP, head, *given, flags=flags)
         most = SCALAR.size + 4 * (logits.numel() + features.numel())
         reply = self._receive({Kind.ANSWER, Kind.WANTED}, most)
         if reply.kind is Kind.WANTED:
-            self._send(Kind.IMAGES, _pixels(batch.images))
+            if flags & MIXED:
+                self._send(Kind.IMAGES, _array(batch.images), flags=FLOATS)
+            else:
+                self._send(Kind.IMAGES, _pixels(batch.images))
             reply = self._receive({Kind.ANSWER}, most)
         return self._answer(reply, logits, features)
 
     def end(self, epoch: int) -> None:
         """Tell the method that an epoch is over."""
-        self._ask(Kind.END, epoch.to_bytes(4, "little"))
+        self._ask(Kind.END, EPOCH.pack(epoch))
+
+    def weights(self, epoch: int, losses: Tensor) -> np.ndarray | None:
+        """Return how the method wants the samples drawn; see `LossSide`."""
+        self._send(Kind.WEIGH, EPOCH.pack(epoch), _array(losses))
+        body = self._given(Kind.WEIGHTS, 8 * len(losses))
+        found = None if body is None else np.frombuffer(body, np.float64)
+        return sampling.checked(found, len(losses), self._where)
 
     def state(self) -> Tensor:
         """Return what the method wants to go on from, as bytes that nothing here reads."""
@@ -98,6 +152,14 @@ class Remote:
             if not reply.flags & UNFIT:
                 self._fail(_text(reply))
             raise ValueError(_text(reply))
+
+    def _given(self, kind: Kind, length: int) -> bytearray | None:
+        """Return the body of a reply that has one length, None where it says that there is nothing."""
+        reply = self._receive({kind}, length)
+        nothing = bool(reply.flags & NOTHING)
+        if reply.flags & ~NOTHING or len(reply.body) != (0 if nothing else length):
+            self._fail(f"sent a message of {len(reply.body):,} bytes, where {length:,} are due")
+        return None if nothing else reply.body
 
     def _answer(self, reply: Message, logits: Tensor, features: Tensor) -> Answer:
         wanted = {LOGITS: logits, FEATURES: features}
@@ -119,9 +181,9 @@ class Remote:
         self._send(kind, body)
         self._receive({Kind.READY}, 0, seconds)
 
-    def _send(self, kind: Kind, *parts: bytes | memoryview) -> None:
+    def _send(self, kind: Kind, *parts: bytes | memoryview, flags: int = 0) -> None:
         try:
-            self._line.send(kind, *parts, seconds=self._limits.step)
+            self._line.send(kind, *parts, flags=flags, seconds=self._limits.step)
         except Broken as error:
             self._fail(str(error))
 

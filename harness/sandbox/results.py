@@ -31,7 +31,7 @@ _CURVE_ROW = 200  # bytes of JSON beside the names
 
 def most_header(trial: Trial, cohort: Cohort) -> int:
     """Return the length that the header of a trial's result cannot exceed: it has the learning curve."""
-    epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.starts_from is not None).epochs
+    epochs = Schedule.of(trial.protocol.recipe, finetunes=trial.finetunes).epochs
     names = [(attribute, group) for attribute, groups in cohort.groups.items() for group in groups]
     # All samples together have a loss and a validation score; a character is at most 12 bytes of JSON.
     row = sum(_CURVE_ROW + 12 * (len(attribute) + len(group)) for attribute, group in names) + 2 * _CURVE_ROW

@@ -21,6 +21,7 @@ from harness import identity
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, TrialError, plain
 from harness.plugin import discovery
+from harness.plugin.asks import PLAIN
 from harness.plugin.discovery import About, Broken, Plugin
 from harness.plugin.method import Card, Range
 from harness.protocol import BASELINE
@@ -183,6 +184,7 @@ class Sandbox:
             attribute=None,
             at_test=False,
             sampler="uniform",
+            asks=PLAIN,
         )
         took = pace.seconds(told, functools.partial(side.build, erm), inputs, device)
         most = round(TIMES_BASELINE * took + STARTS)
@@ -298,6 +300,11 @@ class _Said(BaseModel):
     controls: dict[str, dict[str, bool | int | float | str | None]]
     search: dict[str, _Range]
     packages: dict[str, str]
+    takes: Literal["weights", "logits", "both"]
+    sharpness: str | None
+    averages_from: str | None
+    weighs_samples: bool
+    mixes: bool
 
 
 def _about(said: object) -> About:
@@ -314,6 +321,7 @@ def _about(said: object) -> About:
     try:
         values.check({"defaults": about.defaults, "controls": about.controls})
         discovery.check_texts(about, Plugin("method", Path("method.py")))
+        discovery.check_asked(about, Plugin("method", Path("method.py")))
     except (HarnessError, ValueError) as error:
         raise BadResult(f"what it says of itself does not fit: {error}") from None
     return about

@@ -22,7 +22,24 @@ from torch import Tensor
 from harness.plugin import discovery
 from harness.plugin.method import Batch, Task
 from harness.protocol import Recipe
-from harness.sandbox.line import FEATURES, LOGITS, SCALAR, STEP, TEXT, UNFIT, Broken, Kind, Line, Message
+from harness.sandbox.line import (
+    EPOCH,
+    FEATURES,
+    FLOATS,
+    LOGITS,
+    MIXED,
+    NOTHING,
+    PROBE,
+    SCALAR,
+    STEP,
+    TEACHER,
+    TEXT,
+    UNFIT,
+    Broken,
+    Kind,
+    Line,
+    Message,
+)
 from harness.training import side
 from harness.training.device import prepare_torch
 from harness.training.side import Answer, Assignment
@@ -81,15 +98,18 @@ class _Served:
     def answer(self, message: Message) -> None:
         """Do what a message asks, and reply."""
         if message.kind is Kind.STEP:
-            self._step(message.body)
+            self._step(message)
+        elif message.kind is Kind.MIX:
+            self._mix(message.body)
+        elif message.kind is Kind.WEIGH:
+            self._weigh(message.body)
         elif message.kind is Kind.SAVE:
             self.line.send(Kind.STATE, self.method.state().numpy().data)
         elif message.kind is Kind.RESUME:
             self._resume(message.body)
         else:
-            (self.method.begin if message.kind is Kind.BEGIN else self.method.end)(
-                int.from_bytes(message.body, "little")
-            )
+            (epoch,) = EPOCH.unpack(message.body)
+            (self.method.begin if message.kind is Kind.BEGIN else self.method.end)(epoch)
             self.line.send(Kind.READY)
 
     def _resume(self, body: bytearray) -> None:
@@ -101,28 +121,58 @@ class _Served:
         else:
             self.line.send(Kind.READY)
 
-    def _step(self, body: bytearray) -> None:
-        factor, b, c, h, w, d = STEP.unpack_from(body)
-        take = _Reader(body, STEP.size, self.told.device)
+    def _mix(self, body: bytearray) -> None:
+        count = len(body) // 16
+        take = _Reader(body, 0, self.told.device)
+        found = self.method.mix(take(np.int64, count), take(np.int64, count))
+        self._give(Kind.MIXED, None if found is None else (found.partners.data, found.shares.data))
+
+    def _weigh(self, body: bytearray) -> None:
+        (epoch,) = EPOCH.unpack_from(body)
+        losses = _Reader(body, EPOCH.size, self.told.device)(np.float32, (len(body) - EPOCH.size) // 4)
+        found = self.method.weights(epoch, losses)
+        self._give(Kind.WEIGHTS, None if found is None else (np.ascontiguousarray(found).data,))
+
+    def _give(self, kind: Kind, parts: tuple[memoryview, ...] | None) -> None:
+        self.line.send(kind, *(parts or ()), flags=NOTHING if parts is None else 0)
+
+    def _step(self, message: Message) -> None:
+        factor, b, c, h, w, d = STEP.unpack_from(message.body)
+        take = _Reader(message.body, STEP.size, self.told.device)
         logits, features = take(np.float32, b, c, h, w), take(np.float32, b, d)
         masks = take(np.uint8, b, h, w).long()
-        given = Asked(lambda: self._images(b), masks, take(np.int64, b), take(np.int64, b))
-        found = self.method.answer(given, logits, features, factor)
+        groups, samples = take(np.int64, b), take(np.int64, b)
+        teacher = take(np.float32, b, c, h, w) if message.flags & TEACHER else None
+        mixed = bool(message.flags & MIXED)
+        others, shares = (take(np.uint8, b, h, w).long(), take(np.float32, b)) if mixed else (None, None)
+        given = Asked(lambda: self._images(b), masks, groups, samples, others, shares)
+        probe = bool(message.flags & PROBE)
+        found = self.method.answer(given, logits, features, factor, teacher, probe)
         self.line.send(Kind.ANSWER, *_parts(found), flags=_flags(found))
 
     def _images(self, count: int) -> Tensor:
         self.line.send(Kind.WANTED)
-        body = self.line.receive(_ANY).body
-        side_length = round((len(body) / 3 / count) ** 0.5)
-        pixels = _Reader(body, 0, self.told.device)(np.uint8, count, 3, side_length, side_length)
-        return pixels.float() / 255
+        message = self.line.receive(_ANY)
+        kind: Any = np.float32 if message.flags & FLOATS else np.uint8
+        side_length = round((len(message.body) / np.dtype(kind).itemsize / 3 / count) ** 0.5)
+        pixels = _Reader(message.body, 0, self.told.device)(kind, count, 3, side_length, side_length)
+        return pixels if message.flags & FLOATS else pixels.float() / 255
 
 
 class Asked(Batch):
     """A training batch whose images are fetched when they are first looked at: most losses never do."""
 
-    def __init__(self, fetch: Callable[[], Tensor], masks: Tensor, groups: Tensor, samples: Tensor) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], Tensor],
+        masks: Tensor,
+        groups: Tensor,
+        samples: Tensor,
+        other_masks: Tensor | None = None,
+        shares: Tensor | None = None,
+    ) -> None:
         values = {"_fetch": fetch, "masks": masks, "groups": groups, "samples": samples}
+        values |= {"other_masks": other_masks, "shares": shares}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -134,7 +184,9 @@ class Asked(Batch):
 
     def select(self, rows: Tensor) -> Asked:
         """Return the batch of some samples, its images as far away."""
-        return Asked(lambda: self.images[rows], self.masks[rows], self.groups[rows], self.samples[rows])
+        mixed = [None if one is None else one[rows] for one in (self.other_masks, self.shares)]
+        own = (self.masks[rows], self.groups[rows], self.samples[rows])
+        return Asked(lambda: self.images[rows], *own, *mixed)
 
 
 class _Reader:

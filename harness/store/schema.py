@@ -61,6 +61,8 @@ class MethodInfo(_Json):
     """Whether a patient's group is needed to predict: such a row stands in a track of its own."""
     starts_from: Name | None = None
     sampler: Name = "uniform"
+    passes: Count = 1
+    """How often a batch goes through a network in one of its steps: ERM's goes once."""
     source: Text = ""
     """Text of the method's file."""
     source_digest: Name = ""
@@ -81,6 +83,8 @@ class Cost(_Json):
     peak_memory_bytes: Count = 0
     device: Name = ""
     trained_parameters: Count = 0
+    passes: Count = 0
+    """How often a batch went through a network in the training; 0 is not known."""
 
 
 Obtained = Literal["run", "verified", "reported"]

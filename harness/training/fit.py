@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +16,19 @@ from torch import Tensor
 
 from harness.backbones.backbone import Backbone
 from harness.errors import TrialError
-from harness.plugin.losses import sample_losses
+from harness.plugin.asks import PLAIN, Asks
+from harness.plugin.losses import mixed_losses
 from harness.plugin.method import Sampler
 from harness.seeds import generator, seed_everything
-from harness.training import calibrate, gradient, optimiser, underway
-from harness.training.augment import draw
+from harness.training import averaging, calibrate, gradient, optimiser, sampling, streams, underway
+from harness.training.augment import Augmentation, draw
 from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
+from harness.training.mixing import Mix
 from harness.training.passes import Through, check_slices
 from harness.training.sampling import order
-from harness.training.side import LossSide
+from harness.training.sharpness import climbed
+from harness.training.side import Answer, LossSide
 
 if TYPE_CHECKING:
     from harness.protocol import Recipe
@@ -74,7 +79,8 @@ class Job:
     method's attribute, -1 throughout where it reads none; most: samples whose graph is held at a time, 0
     for the whole batch;
     codes: groups and codes of every attribute, for the curve; checkpoint: what to resume from;
-    validate: gives the validation score of the weights as they are, where there is a validation split.
+    validate: gives the validation score of the weights as they are, where there is a validation split;
+    asks: what it does beside asking for losses; teacher: whose logits a method that is taught is given.
     """
 
     side: LossSide
@@ -91,15 +97,36 @@ class Job:
     progress: Progress
     validate: Callable[[Backbone], float] | None = None
     most: int = 0
+    asks: Asks = PLAIN
+    teacher: Backbone | None = None
+
+    def through(self, backbone: Backbone) -> Through:
+        """Return how this training's batches go through a network."""
+        return Through(
+            backbone,
+            self.feed,
+            bfloat16=self.recipe.precision == "bfloat16",
+            most=self.most,
+            corners=self.recipe.label_resize == "corner",
+        )
 
 
 @dataclass
 class _State:
+    """How far a training is.
+
+    weights: float64 [n], by which samples are drawn, None until a method gives some; average: the mean of the
+    weights after the last `averaged` steps.
+    """
+
     epoch: int = 0
     seconds: float = 0.0
     curve: list[CurveRow] = field(default_factory=list)
     best_score: float = -1.0
     best: dict[str, Tensor] = field(default_factory=dict)
+    weights: Tensor | None = None
+    average: dict[str, Tensor] = field(default_factory=dict)
+    averaged: int = 0
 
 
 def fit(job: Job) -> tuple[list[CurveRow], float]:
@@ -114,14 +141,16 @@ def fit(job: Job) -> tuple[list[CurveRow], float]:
     state = _restore(job, optimizer)
     while state.epoch < job.schedule.epochs:
         started = time.monotonic()
-        state.curve += _epoch(job, optimizer, state.epoch)
+        rows, losses = _epoch(job, optimizer, state)
+        state.curve += rows
         job.side.end(state.epoch)
+        _revise(job, state, losses)
         _validate(job, state)
         state.epoch += 1
         state.seconds += time.monotonic() - started
         _keep(job, optimizer, state)
-    if state.best:
-        load_trained(job.backbone, state.best)
+    if state.best or state.average:
+        load_trained(job.backbone, state.best or state.average)
     started = time.monotonic()
     bfloat16, share = job.recipe.precision == "bfloat16", job.recipe.dice_weight
     job.side.calibrate(calibrate.seen(job.backbone, job.feed, job.groups, bfloat16, share))
@@ -130,9 +159,14 @@ def fit(job: Job) -> tuple[list[CurveRow], float]:
 
 def trained_state(backbone: Backbone) -> dict[str, Tensor]:
     """Return what training changed: weights that require a gradient, and every buffer."""
+    return {name: value.detach().clone() for name, value in _changing(backbone).items()}
+
+
+def _changing(backbone: Backbone) -> dict[str, Tensor]:
+    """Return what `trained_state` copies, as it is."""
     wanted = {name for name, p in backbone.named_parameters() if p.requires_grad}
     wanted |= {name for name, _ in backbone.named_buffers()}
-    return {k: v.detach().clone() for k, v in backbone.state_dict().items() if k in wanted}
+    return {name: value for name, value in backbone.state_dict().items() if name in wanted}
 
 
 def load_trained(backbone: Backbone, state: dict[str, Tensor]) -> None:
@@ -154,32 +188,29 @@ def forward(backbone: Backbone, feed: Feed, picks: np.ndarray, bfloat16: bool) -
     return logits.float()
 
 
-def _epoch(job: Job, optimizer: torch.optim.Optimizer, epoch: int) -> list[CurveRow]:
+def _epoch(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> tuple[list[CurveRow], np.ndarray]:
+    """Train one epoch; return its rows of the curve and the plain loss of each sample, float32 [n]."""
+    epoch = state.epoch
     seed_everything("epoch", job.name, job.seed, epoch)
     job.backbone.train()
     job.side.begin(epoch)
     check_slices(job.backbone, job.most, job.side.own_layers)
-    through = Through(
-        job.backbone,
-        job.feed,
-        bfloat16=job.recipe.precision == "bfloat16",
-        most=job.most,
-        corners=job.recipe.label_resize == "corner",
-    )
     per_epoch = job.schedule.steps_per_epoch(len(job.feed))
     seen: list[np.ndarray] = []
     taken: list[_Taken] = []
-    for i, picks in enumerate(_batches(job, epoch, per_epoch)):
+    for i, picks in enumerate(_batches(job, state, per_epoch)):
         step = epoch * per_epoch + i
-        taken.append(_step(job, optimizer, through, picks, step, _factor(job, step, per_epoch)))
+        taken.append(_step(job, optimizer, picks, step, _factor(job, step, per_epoch)))
         seen.append(picks)
+        _average(job, state, step, per_epoch)
         job.progress("training", step + 1, job.schedule.epochs * per_epoch)
     _check_finite(job, taken, epoch, per_epoch)
-    losses = torch.cat([one.per_sample for one in taken]).cpu().numpy()
+    picks, losses = np.concatenate(seen), torch.cat([one.per_sample for one in taken]).cpu().numpy()
     times = torch.stack([one.times for one in taken]).cpu().numpy()
-    rows = _curve_rows(job, epoch, np.concatenate(seen), losses)
+    rows = _curve_rows(job, epoch, picks, losses)
     spread = {"gradient_median": np.median(times), "gradient_largest": times.max()}
-    return rows + [(epoch, name, "", "", float(value)) for name, value in spread.items()]
+    rows += [(epoch, name, "", "", float(value)) for name, value in spread.items()]
+    return rows, sampling.by_sample(picks, losses, len(job.feed))
 
 
 @dataclass(frozen=True)
@@ -196,31 +227,92 @@ class _Taken:
     per_sample: Tensor
 
 
-def _step(
-    job: Job, optimizer: torch.optim.Optimizer, through: Through, picks: np.ndarray, step: int, factor: float
-) -> _Taken:
-    """Take one step: forward, the method's gradients at logits and features, and on from there."""
+@dataclass(frozen=True)
+class _Way:
+    """One step's batch on its way through the network, the same however often it goes."""
+
+    picks: np.ndarray
+    drawn: Augmentation
+    mix: Mix | None
+    teacher: Tensor | None
+    factor: float
+
+
+def _step(job: Job, optimizer: torch.optim.Optimizer, picks: np.ndarray, step: int, factor: float) -> _Taken:
+    """Take one step; a sharper one climbs the gradient of a probe first, and draws the same numbers twice."""
     drawn = draw(job.recipe.augmentation, len(picks), generator("augment", job.seed, step))
-    made = through.forward(picks, drawn, job.groups[picks])
-    answer = job.side.answer(made.batch, made.logits, made.features, factor)
+    mix = _mix(job, picks)
+    teacher = None if job.teacher is None else job.through(job.teacher).look(picks, drawn, mix)
+    way = _Way(picks, drawn, mix, teacher, factor)
+    optimiser.scale_rates(optimizer, factor)
+    if job.asks.radius is None:
+        taken = _pass(job, optimizer, way)
+    else:
+        state = streams.current(job.feed.device)
+        first = _pass(job, optimizer, way, probe=True)
+        with climbed(job.backbone, job.asks.radius):
+            streams.restore(state, job.feed.device)
+            second = _pass(job, optimizer, way)
+        # Told of the weights that there are; and either pass may be the one that is not finite.
+        taken = replace(first, finite=first.finite & second.finite & second.loss.isfinite())
+    optimizer.step()
+    return taken
+
+
+def _pass(job: Job, optimizer: torch.optim.Optimizer, way: _Way, probe: bool = False) -> _Taken:
+    """Go forward, ask the method for the gradients at logits and features, and go on from there."""
+    made = job.through(job.backbone).forward(way.picks, way.drawn, job.groups[way.picks], way.mix)
+    answer = job.side.answer(made.batch, made.logits, made.features, way.factor, way.teacher, probe)
     share = job.recipe.dice_weight
-    times = gradient.ratio(answer, made.logits, made.batch.masks, share)
+    times = gradient.ratio(answer, made.logits, made.batch, share)
     if job.recipe.optimizer == "sgd":
         # AdamW divides a gradient by its own size; under SGD a method would set its own rate.
         answer = gradient.shortened(answer, times, gradient.MOST_UNDER_SGD)
-    optimiser.scale_rates(optimizer, factor)
     optimizer.zero_grad(set_to_none=True)
     made.back(answer.logits, answer.features)
-    optimizer.step()
+    batch = made.batch
+    plain = mixed_losses(made.logits, batch.masks, batch.other_masks, batch.shares, share)
+    return _Taken(answer.loss, _finite(answer), times, plain)
+
+
+def _finite(answer: Answer) -> Tensor:
     sums = [one.sum() for one in (answer.logits, answer.features) if one is not None]
-    finite = torch.stack([one.isfinite() for one in (answer.loss, *sums)]).all()
-    return _Taken(answer.loss, finite, times, sample_losses(made.logits, made.batch.masks, share))
+    return torch.stack([one.isfinite() for one in (answer.loss, *sums)]).all()
 
 
-def _batches(job: Job, epoch: int, per_epoch: int) -> Iterator[np.ndarray]:
+def _mix(job: Job, picks: np.ndarray) -> Mix | None:
+    """Ask a method that mixes what to mix."""
+    if not job.asks.mixes:
+        return None
+    groups, samples = (torch.from_numpy(one).to(job.feed.device) for one in (job.groups[picks], picks))
+    return job.side.mix(groups, samples)
+
+
+def _average(job: Job, state: _State, step: int, per_epoch: int) -> None:
+    """Take the weights after a step into the average, from the step on from which there is one."""
+    share = job.asks.averages_from
+    if share is not None and step >= math.floor(share * job.schedule.epochs * per_epoch):
+        state.averaged += 1
+        averaging.include(state.average, state.averaged, _changing(job.backbone))
+
+
+def _revise(job: Job, state: _State, losses: np.ndarray) -> None:
+    """Ask a method that weighs samples how to draw them from now on."""
+    if not job.asks.weighs:
+        return
+    found = job.side.weights(state.epoch, torch.from_numpy(losses).to(job.feed.device))
+    if found is not None:
+        state.weights = torch.from_numpy(found)
+
+
+def _batches(job: Job, state: _State, per_epoch: int) -> Iterator[np.ndarray]:
     samples, size = len(job.feed), min(job.schedule.batch_size, len(job.feed))
     draws = samples if job.schedule.keeps_last else per_epoch * size
-    picks = order(job.sampler, job.groups, draws, generator("order", job.seed, epoch))
+    rng = generator("order", job.seed, state.epoch)
+    if state.weights is None:
+        picks = order(job.sampler, job.groups, draws, rng)
+    else:
+        picks = sampling.weighted(state.weights.cpu().numpy(), draws, rng)
     yield from np.split(picks, range(size, draws, size))
 
 
@@ -261,10 +353,23 @@ def _factor(job: Job, step: int, per_epoch: int) -> float:
 def _validate(job: Job, state: _State) -> None:
     if job.validate is None:
         return
-    score = job.validate(job.backbone)
-    state.curve.append((state.epoch, "validation_dice", "", "", score))
-    if job.recipe.selection == "best-validation" and score > state.best_score:
-        state.best_score, state.best = score, trained_state(job.backbone)
+    with _averaged(job.backbone, state):
+        score = job.validate(job.backbone)
+        state.curve.append((state.epoch, "validation_dice", "", "", score))
+        if job.recipe.selection == "best-validation" and score > state.best_score:
+            state.best_score, state.best = score, trained_state(job.backbone)
+
+
+@contextmanager
+def _averaged(backbone: Backbone, state: _State) -> Iterator[None]:
+    """Let the network have the weights inside with which it would end now: the average where there is one."""
+    if not state.average:
+        yield
+        return
+    own = trained_state(backbone)
+    load_trained(backbone, state.average)
+    yield
+    load_trained(backbone, own)
 
 
 def _curve_rows(job: Job, epoch: int, picks: np.ndarray, losses: np.ndarray) -> list[CurveRow]:
@@ -312,6 +417,7 @@ def _take_up(job: Job, optimizer: torch.optim.Optimizer, content: dict[str, Any]
     job.side.resume(content["method"])
     optimiser.load(optimizer, content["optimizer"])
     state = _State(**content["state"])
-    if (type(state.epoch), type(state.curve), type(state.best)) != (int, list, dict):
+    kinds = (type(state.epoch), type(state.curve), type(state.best), type(state.average))
+    if kinds != (int, list, dict, dict):
         raise ValueError("its state is not a training's")
     return state

@@ -15,6 +15,7 @@ from harness.plugin.method import Batch
 from harness.training import streams, underway
 from harness.training.augment import Augmentation
 from harness.training.feed import Feed
+from harness.training.mixing import Mix
 
 Run = Callable[[np.ndarray], tuple[Tensor, Tensor]]
 """The logits and features, float32, of some rows of a batch: int64 [k], from 0."""
@@ -48,33 +49,60 @@ class Through:
     most: int = 0
     corners: bool = False
 
-    def forward(self, picks: np.ndarray, drawn: Augmentation, groups: np.ndarray) -> Pass:
-        """Take samples of the feed through the backbone under an augmentation.
+    def forward(
+        self, picks: np.ndarray, drawn: Augmentation, groups: np.ndarray, mix: Mix | None = None
+    ) -> Pass:
+        """Take samples of the feed through the backbone under an augmentation, mixed where they are to be.
 
         picks: int64 [B]; groups: int64 [B], of the picks.
         """
-        images = drawn.images(self.feed.images(picks))
+        images = self._images(picks, drawn, mix)
         codes = torch.from_numpy(groups).to(images.device)
+        run = self._run(images, picks, drawn, codes, mix)
+        sliced = 0 < self.most < len(picks)
+        made = _in_slices(run, len(picks), self.most, self.feed.device) if sliced else _whole(run, len(picks))
+        logits, features, back = made
+        masks = drawn.masks(self.feed.masks(picks), (logits.shape[-2], logits.shape[-1]), self.corners)
+        batch = Batch(
+            images=images,
+            masks=masks,
+            groups=codes,
+            samples=torch.from_numpy(picks).to(images.device),
+            other_masks=None if mix is None else masks[torch.from_numpy(mix.partners).to(masks.device)],
+            shares=None if mix is None else torch.from_numpy(mix.shares).to(masks.device),
+        )
+        return Pass(batch, logits.detach().contiguous(), features.detach().contiguous(), back)
 
+    @torch.no_grad()
+    def look(self, picks: np.ndarray, drawn: Augmentation, mix: Mix | None = None) -> Tensor:
+        """Return the logits alone, without a graph: float32 [B, C, h, w], contiguous."""
+        unknown = torch.full((len(picks),), -1, device=self.feed.device)
+        run = self._run(self._images(picks, drawn, mix), picks, drawn, unknown, mix)
+        parts = [run(rows)[0] for rows in _slices(len(picks), self.most)]
+        return torch.cat(parts).contiguous()
+
+    def _images(self, picks: np.ndarray, drawn: Augmentation, mix: Mix | None) -> Tensor:
+        images = drawn.images(self.feed.images(picks))
+        if mix is None:
+            return images
+        return mix.of(images, images[torch.from_numpy(mix.partners).to(images.device)])
+
+    def _run(
+        self, images: Tensor, picks: np.ndarray, drawn: Augmentation, codes: Tensor, mix: Mix | None
+    ) -> Run:
         def run(rows: np.ndarray) -> tuple[Tensor, Tensor]:
             index = slice(None) if len(rows) == len(picks) else torch.from_numpy(rows).to(images.device)
             autocast = torch.autocast(self.feed.device.type, torch.bfloat16, enabled=self.bfloat16)
             with autocast, underway.samples_of(codes[index]):
                 maps = self.feed.maps(picks[rows], drawn.variants[rows])
+                if maps and mix is not None:
+                    others = mix.partners[rows]
+                    theirs = self.feed.maps(picks[others], drawn.variants[others])
+                    maps = tuple(mix.of(own, other, rows) for own, other in zip(maps, theirs, strict=True))
                 logits, features = self.backbone.decode(maps or self.backbone.encode(images[index]))
             return logits.float(), features.float()
 
-        sliced = 0 < self.most < len(picks)
-        made = _in_slices(run, len(picks), self.most, self.feed.device) if sliced else _whole(run, len(picks))
-        logits, features, back = made
-        size = (logits.shape[-2], logits.shape[-1])
-        batch = Batch(
-            images=images,
-            masks=drawn.masks(self.feed.masks(picks), size, self.corners),
-            groups=codes,
-            samples=torch.from_numpy(picks).to(images.device),
-        )
-        return Pass(batch, logits.detach().contiguous(), features.detach().contiguous(), back)
+        return run
 
 
 def check_slices(backbone: Backbone, most: int, own_layers: bool = False) -> None:
@@ -110,8 +138,7 @@ def _in_slices(
     cache of Gao et al. (Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, 2021). The
     second time a slice draws what it drew the first time.
     """
-    slices = [np.arange(start, min(start + most, size)) for start in range(0, size, most)]
-    drawn, parts = [], []
+    slices, drawn, parts = _slices(size, most), [], []
     for rows in slices:
         drawn.append(streams.current(device))
         with torch.no_grad():
@@ -127,6 +154,15 @@ def _in_slices(
 
     logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
     return logits, features, back
+
+
+def _slices(size: int, most: int) -> list[np.ndarray]:
+    """Return the rows of a batch of a size in slices of at most so many, 0 for all."""
+    return (
+        [np.arange(start, min(start + most, size)) for start in range(0, size, most)]
+        if most
+        else [np.arange(size)]
+    )
 
 
 def _back(made: tuple[Tensor, Tensor], gradients: tuple[Tensor | None, ...]) -> None:

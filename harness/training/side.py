@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import TrialError
-from harness.plugin.losses import sample_losses
+from harness.plugin.losses import mixed_losses
 from harness.plugin.method import Batch, Method, Output, Task
-from harness.training import optimiser, underway
+from harness.training import mixing, optimiser, sampling, underway
+from harness.training.mixing import Mix
 from harness.training.streams import Stream
 
 if TYPE_CHECKING:
@@ -68,15 +70,30 @@ class LossSide(Protocol):
     def begin(self, epoch: int) -> None:
         """Before the first batch of an epoch."""
 
-    def answer(self, batch: Batch, logits: Tensor, features: Tensor, factor: float) -> Answer:
+    def mix(self, groups: Tensor, samples: Tensor) -> Mix | None:
+        """Return who is mixed with whom in the coming batch; int64 [B] both. Asked of who has the hook."""
+
+    def answer(
+        self,
+        batch: Batch,
+        logits: Tensor,
+        features: Tensor,
+        factor: float,
+        teacher: Tensor | None = None,
+        probe: bool = False,
+    ) -> Answer:
         """Return the loss of a batch and its gradients, and train the method's own weights by one step.
 
         logits: float32 [B, C, h, w], features: float32 [B, D]: contiguous, without a graph; factor: of
-        every learning rate at this step.
+        every learning rate at this step; teacher: float32 [B, C, h, w]. After a probe the method is as it was
+        before: it is asked for the same step again.
         """
 
     def end(self, epoch: int) -> None:
         """After the last batch of an epoch."""
+
+    def weights(self, epoch: int, losses: Tensor) -> np.ndarray | None:
+        """Return each sample's weight, float64 [n]; losses: float32 [n]. Asked of who has the hook."""
 
     def state(self) -> Tensor:
         """Return what `resume` takes: uint8 [n], which nobody but the method's side reads."""
@@ -120,19 +137,42 @@ class Here:
         with self._stream.seeded("epoch", self._told.name, self._told.seed, epoch):
             self.method.train()
 
-    def answer(self, batch: Batch, logits: Tensor, features: Tensor, factor: float) -> Answer:
+    def mix(self, groups: Tensor, samples: Tensor) -> Mix | None:
+        """Return what the method mixes in a batch; see `LossSide`."""
+        with self._stream.running():
+            return mixing.checked(self.method.mix(groups, samples), len(samples), self._told.name)
+
+    def answer(
+        self,
+        batch: Batch,
+        logits: Tensor,
+        features: Tensor,
+        factor: float,
+        teacher: Tensor | None = None,
+        probe: bool = False,
+    ) -> Answer:
         """Return the method's loss and its gradients; see `LossSide`."""
         logits, features = logits.detach().requires_grad_(), features.detach().requires_grad_()
-        with self._stream.running():
-            losses = sample_losses(logits, batch.masks, self._told.task.dice_weight)
-            loss = self._checked(self.method.loss(batch, Output(logits, features, losses)))
-            self._step(loss, factor)
+        with self._unchanged() if probe else contextlib.nullcontext(), self._stream.running():
+            share = self._told.task.dice_weight
+            losses = mixed_losses(logits, batch.masks, batch.other_masks, batch.shares, share)
+            loss = self._checked(self.method.loss(batch, Output(logits, features, losses, teacher)))
+            if probe or self._optimizer is None:
+                loss.backward()
+            else:
+                self._step(self._optimizer, loss, factor)
         return Answer(loss.detach(), logits.grad, features.grad)
 
     def end(self, epoch: int) -> None:
         """Tell the method that an epoch is over."""
         with self._stream.running():
             self.method.on_epoch_end(epoch)
+
+    def weights(self, epoch: int, losses: Tensor) -> np.ndarray | None:
+        """Return how the method wants the samples drawn; see `LossSide`."""
+        with self._stream.running():
+            found = self.method.sampling_weights(epoch, losses)
+        return sampling.checked(found, len(losses), self._told.name)
 
     def state(self) -> Tensor:
         """Return the method's weights, buffers and moments, packed."""
@@ -168,14 +208,25 @@ class Here:
             )
         return ""
 
-    def _step(self, loss: Tensor, factor: float) -> None:
-        if self._optimizer is None:
-            loss.backward()
-            return
-        optimiser.scale_rates(self._optimizer, factor)
-        self._optimizer.zero_grad(set_to_none=True)
+    @contextlib.contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Leave the stream and the method's buffers as they were; its weights have a gradient more."""
+        drawn = self._stream.state
+        buffers = [
+            (module, name, one.clone())
+            for module in self.method.modules()
+            for name, one in module.named_buffers(recurse=False)
+        ]
+        yield
+        self._stream.state = drawn
+        for module, name, one in buffers:
+            setattr(module, name, one)
+
+    def _step(self, optimizer: torch.optim.Optimizer, loss: Tensor, factor: float) -> None:
+        optimiser.scale_rates(optimizer, factor)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._optimizer.step()
+        optimizer.step()
 
     def _checked(self, loss: Any) -> Tensor:
         if not isinstance(loss, Tensor) or loss.shape != ():

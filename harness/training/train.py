@@ -13,6 +13,7 @@ import torch
 
 from harness import backbones
 from harness.backbones.backbone import Backbone
+from harness.plugin.asks import PLAIN, Asks
 from harness.plugin.method import Sampler, Task
 from harness.seeds import generator, seed_everything
 from harness.store import formats
@@ -40,7 +41,8 @@ class Setting:
     name: the method's; size: side of images and masks in pixels; attribute: None where the method reads
     none; at_test: whether predictions read it too; sampler: of the training batches; shuffled: group labels
     dealt anew to the training patients; most: samples of a batch whose graph is held at a time, 0 for all: a
-    machine's affair, and not the trial's.
+    machine's affair, and not the trial's; asks: what the training does for the method beside asking it for
+    losses.
     """
 
     backbone: BackboneSpec
@@ -56,6 +58,7 @@ class Setting:
     sampler: Sampler = "uniform"
     shuffled: bool = False
     most: int = 0
+    asks: Asks = PLAIN
 
     @property
     def bfloat16(self) -> bool:
@@ -75,7 +78,7 @@ class Inputs:
     """All that a method's training and prediction read.
 
     maps: embeddings of a frozen encoder, else none; checkpoint: the backbone's pretrained weights; origin:
-    trained weights that the method starts from.
+    trained weights that the method starts from, is taught by, or both.
     """
 
     cohort: Cohort
@@ -89,7 +92,8 @@ class Trained:
     """What comes of it: class indices uint8 [n, S, S] of the test samples, the curve, weights and cost.
 
     state: trained weights, empty where a sandbox gave none out; seconds: of fitting and of predicting;
-    memory: bytes at most; parameters: how many were trained; compile_seconds: the compiler's, of fitting.
+    memory: bytes at most; parameters: how many were trained; compile_seconds: the compiler's, of fitting;
+    passes: of a batch through a network.
     """
 
     labels: np.ndarray
@@ -100,6 +104,7 @@ class Trained:
     memory: int = 0
     parameters: int = 0
     compile_seconds: float = 0.0
+    passes: int = 0
 
 
 def build_backbone(spec: BackboneSpec, n_classes: int, size: int, seed: int, file: Path | None) -> Backbone:
@@ -135,7 +140,7 @@ def train_and_predict(
     backbone = build_backbone(
         setting.backbone, setting.n_classes, setting.size, setting.seed, inputs.checkpoint
     ).to(device)
-    if inputs.origin is not None:
+    if inputs.origin is not None and setting.finetunes:
         load_origin(backbone, inputs.origin)
     if why := compile_parts(backbone, device):
         said = f"The network is not compiled, and its steps take about twice as long: {why}"
@@ -143,6 +148,7 @@ def train_and_predict(
     with Checkpoint(checkpoint) as kept:
         job = job_of(setting, make, inputs, backbone, device, kept, progress, validate)
         curve, fit_seconds = fit(job)
+        steps = job.schedule.epochs * job.schedule.steps_per_epoch(len(job.feed))
         started = time.monotonic()
         cohort, backbone = inputs.cohort, job.backbone
         codes = setting.codes_of(cohort, "test")
@@ -157,6 +163,7 @@ def train_and_predict(
         memory=peak_memory(device),
         parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
         compile_seconds=seconds(),
+        passes=setting.asks.passes * steps,
     )
 
 
@@ -187,6 +194,7 @@ def job_of(
         group_counts=tuple(int((own == code).sum()) for code in range(len(groups))),
         steps=schedule.epochs * schedule.steps_per_epoch(len(rows)),
         dice_weight=recipe.dice_weight,
+        n_samples=len(rows),
     )
     told = Assignment(
         name=setting.name,
@@ -213,4 +221,17 @@ def job_of(
         progress=progress,
         validate=validate,
         most=setting.most,
+        asks=setting.asks,
+        teacher=_teacher(setting, inputs, device),
     )
+
+
+def _teacher(setting: Setting, inputs: Inputs, device: torch.device) -> Backbone | None:
+    """Return the trained network whose logits a method that is taught is given, as it predicts."""
+    if not setting.asks.taught or inputs.origin is None:
+        return None
+    teacher = build_backbone(
+        setting.backbone, setting.n_classes, setting.size, setting.seed, inputs.checkpoint
+    ).to(device)
+    load_origin(teacher, inputs.origin)
+    return teacher.eval()

@@ -275,6 +275,7 @@ class Board:
             peak_memory_bytes=max(c.peak_memory_bytes for c in costs),
             device=", ".join(dict.fromkeys(c.device for c in costs)),
             trained_parameters=max(c.trained_parameters for c in costs),
+            passes=max(c.passes for c in costs),
         )
 
     def _with_origins(self, record: Record) -> Cost:

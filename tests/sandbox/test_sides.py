@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import textwrap
 import threading
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
-from asking import elsewhere, here, told
+from asking import asked_by, elsewhere, here, told
 from conftest import make_batch
 from tiny import CPU, prepare, shared_run, trial_of
 
 from harness.errors import HarnessError, TrialError
 from harness.plugin import discovery
+from harness.plugin.asks import PLAIN, Asks
 from harness.running import trial
 from harness.sandbox import boxed
 from harness.sandbox import line as lines
@@ -44,22 +47,34 @@ class Mine(Method):
 """
 
 
-def plugin_of(folder, body: str):
+def plugin_of(folder, body: str, hooks: str = ""):
     file = folder / "mine.py"
-    file.write_text(METHOD.format(body=textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8)))
+    text = METHOD.format(body=textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8))
+    file.write_text(text + textwrap.indent(hooks, " " * 4))
     return discovery.find(str(file))
 
 
-def course(method, epochs: int = 2, first: int = 0) -> list[torch.Tensor]:
+def course(method, epochs: int = 2, first: int = 0, asked: Asks = PLAIN) -> list[torch.Tensor]:
     """Take six steps of four samples with every group, unknown and single ones; return all that came back."""
     found = []
     for epoch in range(first, epochs):
         method.begin(epoch)
         for step, groups in enumerate([[0, 1, 2, -1], [1, 1, 1, 1], [-1, -1, -1, 2]]):
             batch, output = make_batch(groups, seed=10 * epoch + step)
-            answer = method.answer(batch, output.logits, output.features, 0.5)
-            found += [answer.loss, answer.logits, answer.features]
+            if asked.mixes and (mix := method.mix(batch.groups, batch.samples)) is not None:
+                shares = torch.from_numpy(mix.shares)
+                batch = replace(batch, other_masks=batch.masks[mix.partners], shares=shares)
+                found += [torch.from_numpy(mix.partners), shares]
+            teacher = output.logits.detach().flip(0).contiguous() if asked.taught else None
+            for probe in (True, False) if asked.radius is not None else (False,):
+                answer = method.answer(batch, output.logits, output.features, 0.5, teacher, probe)
+                found += [answer.loss, answer.logits, answer.features]
         method.end(epoch)
+        if asked.weighs:
+            losses = torch.linspace(0, 1, 120).roll(epoch)
+            losses[::7] = torch.nan
+            given = method.weights(epoch, losses)
+            found.append(None if given is None else torch.from_numpy(given))
     return found
 
 
@@ -77,8 +92,71 @@ def test_every_shipped_method_gives_the_same_bits_in_another_process(name):
     mine = here(plugin, told(name))
     with elsewhere(plugin) as make:
         theirs = make(told(name))
-        assert same(course(mine), course(theirs))
+        asked = asked_by(plugin)
+        assert same(course(mine, asked=asked), course(theirs, asked=asked))
         assert torch.equal(mine.state(), theirs.state())
+
+
+EVERYTHING = """
+def mix(self, groups, samples):
+    if groups[0] < 0:
+        return None
+    self.seen += torch.rand(3)
+    return (torch.arange(len(groups)) + 1) % len(groups), torch.rand(len(groups))
+
+def sampling_weights(self, epoch, losses):
+    self.seen += losses.nan_to_num().sum() + torch.rand(3)
+    return None if epoch else losses.nan_to_num() + torch.rand(len(losses))
+"""
+
+
+def test_what_uses_all_of_the_contract_gives_the_same_bits_there(tmp_path):
+    plugin = plugin_of(tmp_path, USES, EVERYTHING)
+    mine, asked = here(plugin, told("mine")), Asks(weighs=True, mixes=True, taught=True, radius=0.1)
+    own = course(_Grey(mine), asked=asked)
+    with elsewhere(plugin) as make:
+        theirs = make(told("mine"))
+        assert same(own, course(_Grey(theirs), asked=asked))
+        assert torch.equal(mine.state(), theirs.state())
+    # Mixed images are sent as they are, not as bytes.
+    assert any(one is not None and one.dtype == torch.float64 for one in own)
+
+
+USES = """
+self.seen += batch.images.mean((0, 2, 3)) + torch.rand(3)
+if batch.shares is not None:
+    loss = loss + (batch.shares * batch.other_masks.float().mean((1, 2))).sum() * output.losses.sum()
+return loss * (1 + self.seen.mean()) + (output.teacher - output.logits).square().mean()
+"""
+
+
+def test_after_a_probe_a_method_is_as_it_was(tmp_path):
+    plugin = plugin_of(tmp_path, USES, "")
+    batch, output = make_batch([0, 1, 2, -1])
+    probed, not_probed = here(plugin, told("mine")), here(plugin, told("mine"))
+    for one in (probed, not_probed):
+        one.begin(0)
+    before = probed.method.seen.clone()
+    probe = probed.answer(batch, output.logits, output.features, 1.0, output.logits.detach(), probe=True)
+    assert torch.equal(probed.method.seen, before)
+    one, other = (
+        method.answer(batch, output.logits, output.features, 1.0, output.logits.detach())
+        for method in (probed, not_probed)
+    )
+    assert same([probe.loss, probe.logits], [one.loss, one.logits])
+    assert same([one.loss, one.logits], [other.loss, other.logits])
+    assert torch.equal(probed.method.seen, not_probed.method.seen)
+
+
+def test_weights_of_a_methods_own_move_once_where_it_is_asked_twice():
+    batch, output = make_batch([0, 1, 2, -1])
+    probed, not_probed = (here(discovery.find("adv"), told("adv")) for _ in range(2))
+    for one in (probed, not_probed):
+        one.begin(0)
+    probed.answer(batch, output.logits, output.features, 1.0, probe=True)
+    for one in (probed, not_probed):
+        one.answer(batch, output.logits, output.features, 1.0)
+    assert torch.equal(probed.state(), not_probed.state())
 
 
 DRAWS = """
@@ -106,11 +184,14 @@ class _Grey:
 
     def __init__(self, method):
         self.method = method
-        self.begin, self.end = method.begin, method.end
+
+    def __getattr__(self, name: str):
+        return getattr(self.method, name)
 
     def answer(self, batch, *rest):
-        grey = replace(batch, images=(batch.images * 255).round().to(torch.uint8).float() / 255)
-        return self.method.answer(grey, *rest)
+        if batch.shares is None:
+            batch = replace(batch, images=(batch.images * 255).round().to(torch.uint8).float() / 255)
+        return self.method.answer(batch, *rest)
 
 
 def test_what_a_method_draws_is_not_what_the_backbone_draws(tmp_path):
@@ -139,8 +220,9 @@ def test_a_state_goes_on_where_it_was_taken_there_or_here():
 
 def test_a_batch_that_asks_for_its_images_is_a_batch():
     batch, _ = make_batch([0, 1, 2])
-    asked = []
-    far = Asked(lambda: asked.append(1) or batch.images, batch.masks, batch.groups, batch.samples)
+    batch, asked = replace(batch, other_masks=batch.masks[[1, 2, 0]], shares=torch.rand(3)), []
+    _, *rest = (getattr(batch, f.name) for f in fields(batch))
+    far = Asked(lambda: asked.append(1) or batch.images, *rest)
     part, near = far.select(batch.groups > 0), batch.select(batch.groups > 0)
     assert asked == []
     assert all(torch.equal(getattr(part, f.name), getattr(near, f.name)) for f in fields(batch))
@@ -209,8 +291,9 @@ def test_nonsense_on_the_line_is_the_methods_failure(what):
 
 
 def _drain(connection: socket.socket) -> None:
-    while connection.recv(1 << 16):
-        pass
+    with contextlib.suppress(OSError):
+        while connection.recv(1 << 16):
+            pass
 
 
 def test_a_reader_that_takes_nothing_does_not_hold_the_training_up():
@@ -223,11 +306,71 @@ def test_a_reader_that_takes_nothing_does_not_hold_the_training_up():
     theirs.close()
 
 
-@pytest.mark.parametrize("name", ["adv", "febs"])
+def packed(*arrays: np.ndarray) -> bytes:
+    return b"".join(one.tobytes() for one in arrays)
+
+
+PARTNERS, SHARES = np.array([1, 0, 3, 2]), np.full(4, 0.5, np.float32)
+BAD_MIX = {
+    "a partner beyond the batch": (packed(np.array([1, 0, 4, 2]), SHARES), 0, "no row of a batch of 4"),
+    "a partner before it": (packed(np.array([1, 0, -1, 2]), SHARES), 0, "no row of a batch of 4"),
+    "a partner of 2^62": (packed(np.array([1, 0, 2**62, 2]), SHARES), 0, "no row of a batch of 4"),
+    "a share above 1": (packed(PARTNERS, SHARES * 2.5), 0, r"a share that is not in \[0, 1\]"),
+    "a share of 1e38": (packed(PARTNERS, SHARES * np.float32(1e38)), 0, "a share that is not in"),
+    "a share below 0": (packed(PARTNERS, -SHARES), 0, "a share that is not in"),
+    "a share that is no number": (packed(PARTNERS, SHARES * np.nan), 0, "a share that is not in"),
+    "a sample too few": (packed(PARTNERS[:3], SHARES[:3]), 0, "a message of 36 bytes, where 48 are due"),
+    "a sample too many": (packed(PARTNERS, SHARES, SHARES[:1]), 0, "where 48 are due"),
+    "nothing, and yet something": (packed(PARTNERS, SHARES), 1, "a message of 48 bytes, where"),
+    "an unknown flag": (b"", 2, "are due"),
+}
+BAD_WEIGHTS = {
+    "no number": (np.full(5, np.nan), 0, "a weight that is not finite and at least 0"),
+    "infinity": (np.array([1, 1, np.inf, 1, 1]), 0, "a weight that is not finite and at least 0"),
+    "below 0": (np.array([1, 1, -1e-9, 1, 1]), 0, "a weight that is not finite and at least 0"),
+    "all 0": (np.zeros(5), 0, "gave 0 for every sample"),
+    "one too few": (np.ones(4), 0, "a message of 32 bytes, where 40 are due"),
+    "ten thousand too many": (np.ones(10_000), 0, "a message of 80,000 bytes, where at most"),
+    "nothing, and yet something": (np.ones(5), 1, "a message of 40 bytes, where"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_MIX)
+def test_a_mix_that_cannot_be_is_the_methods_failure(what):
+    said, flags, sentence = BAD_MIX[what]
+    method, close = answering(header(14, len(said), flags) + said)
+    batch, _ = make_batch([0, 1, 2, -1])
+    with pytest.raises(TrialError, match=f"^mine.py: .*{sentence}") as caught:
+        method.mix(batch.groups, batch.samples)
+    assert str(caught.value).isprintable()
+    close()
+
+
+@pytest.mark.parametrize("what", BAD_WEIGHTS)
+def test_weights_that_cannot_be_are_the_methods_failure(what):
+    weights, flags, sentence = BAD_WEIGHTS[what]
+    method, close = answering(header(16, weights.nbytes, flags) + weights.tobytes())
+    with pytest.raises(TrialError, match=f"^mine.py: .*{sentence}") as caught:
+        method.weights(0, torch.rand(5))
+    assert str(caught.value).isprintable()
+    close()
+
+
+def answering(said: bytes):
+    """A method that says something when it is asked, and what ends it."""
+    ours, theirs = socket.socketpair()
+    theirs.sendall(header(8, 0) + said)
+    threading.Thread(target=_drain, args=(theirs,), daemon=True).start()
+    return Remote(Line(ours), told("mine"), "mine.py", "mine.py", Limits()), ours.close
+
+
+@pytest.mark.parametrize("name", ["adv", "febs", "distillation", "jtt", "lisa", "sharpness-aware"])
 def test_a_trial_whose_method_is_elsewhere_ends_in_the_same_bytes(tmp_path, tmp_path_factory, name):
     run = shared_run(tmp_path_factory)
     prepared = prepare([name], run, seeds=(0,))
     one = trial_of(prepared, name)
+    if not prepared.store.is_done(one.id):
+        assert trial.run(one, run, CPU) == "done"
     inputs = trial.gather(one, run, CPU)
     with elsewhere(one.plugin) as make:
         trained = trial.train_with(one, make, inputs, CPU, tmp_path, lambda *_: None)
@@ -288,4 +431,4 @@ def test_only_its_own_user_can_reach_the_socket():
 
 def test_the_kinds_of_messages_have_their_numbers():
     # They are the same file on both sides, but a container may be older than the harness.
-    assert [kind.value for kind in Kind] == list(range(1, 13))
+    assert [kind.value for kind in Kind] == list(range(1, 17))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from asking import here, told
+from asking import asked_by, here, told
 from conftest import make_task
 from tiny import CPU, parse
 from torch import nn
@@ -17,6 +17,7 @@ from harness.plugin import discovery
 from harness.training.augment import draw
 from harness.training.feed import Feed
 from harness.training.passes import Through, check_slices
+from harness.training.sharpness import climbed
 
 SIDE, BATCH = 32, 48
 SHIPPED = sorted(discovery.discover())
@@ -46,6 +47,8 @@ def feed():
     return Feed(images, masks, [], np.arange(BATCH), CPU)
 
 
+torch.manual_seed(1)
+TEACHER = Net().eval()
 GROUPS = np.random.default_rng(1).integers(-1, 3, BATCH)
 
 
@@ -54,12 +57,30 @@ def gradients(backbone: Backbone, feed: Feed, method: str, most: int) -> dict[st
     torch.manual_seed(7)
     backbone.zero_grad()
     plugin = discovery.find(method)
-    asked = here(plugin, told(method, task=make_task(n_features=backbone.n_features)))
+    # Every batch of a method that mixes by chance is one that it mixes.
+    values = {"chance": 1.0} if method == "lisa" else {}
+    assignment = told(method, task=make_task(n_features=backbone.n_features), hyper_parameters=values)
+    asked = here(plugin, assignment)
     asked.begin(0)
     drawn = draw("fairseg", BATCH, np.random.default_rng(2))
-    made = Through(backbone, feed, bfloat16=False, most=most).forward(np.arange(BATCH), drawn, GROUPS)
-    answer = asked.answer(made.batch, made.logits, made.features, 1.0)
-    made.back(answer.logits, answer.features)
+    wanted, picks = asked_by(plugin), np.arange(BATCH)
+    mix = asked.mix(torch.from_numpy(GROUPS), torch.from_numpy(picks)) if wanted.mixes else None
+    assert (mix is not None) == wanted.mixes
+    through = Through(backbone, feed, bfloat16=False, most=most)
+    teacher = Through(TEACHER, feed, False, most).look(picks, drawn, mix) if wanted.taught else None
+
+    def go(probe: bool) -> None:
+        backbone.zero_grad()
+        made = through.forward(picks, drawn, GROUPS, mix)
+        answer = asked.answer(made.batch, made.logits, made.features, 1.0, teacher, probe)
+        made.back(answer.logits, answer.features)
+
+    if wanted.radius is None:
+        go(probe=False)
+    else:
+        go(probe=True)
+        with climbed(backbone, wanted.radius):
+            go(probe=False)
     return {name: one.grad.clone() for name, one in backbone.named_parameters() if one.grad is not None}
 
 
