@@ -64,6 +64,7 @@ def network(seed: int = 0) -> Net:
 
 def job(feed, folder, side, backbone=None, asked=PLAIN, teacher=None, **changes) -> Job:
     groups = np.arange(SAMPLES) % 3
+    folder.mkdir(exist_ok=True)
     made = Job(
         side=side,
         sampler="uniform",
