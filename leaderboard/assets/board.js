@@ -74,16 +74,13 @@
     find(section, "table.scores tbody").append(...lines.map(({ row }) => row));
   }
 
-  // Show the methods that have the text in their cell, and count them.
+  // Show the methods that have the text in their cell, and return them.
   /** @param {HTMLElement} section @param {string} text */
   function findMethods(section, text) {
     const wanted = text.trim().toLowerCase();
-    let shown = 0;
-    for (const row of rowsOf(section)) {
+    for (const row of rowsOf(section))
       row.hidden = wanted !== "" && !(find(row, "th").textContent ?? "").toLowerCase().includes(wanted);
-      shown += row.hidden ? 0 : 1;
-    }
-    return shown;
+    return rowsOf(section).filter((row) => !row.hidden);
   }
 
   /** @param {HTMLElement} section @param {Set<string>} hidden @param {string} wanted the score shown alone, or "" */
@@ -126,8 +123,11 @@
     score.value = offers(score, asked.score ?? "") ? (asked.score ?? "") : "";
     if (asked.score && !score.value) unknown.push(`There is no score “${asked.score}” here.`);
     const hidden = new Set(words(asked.hide));
-    let shown = 0;
-    let most = 0;
+    // A method may have a row in two tracks, and counts once.
+    /** @type {Set<string>} */
+    const found = new Set();
+    /** @type {Set<string>} */
+    const there = new Set();
     for (const section of sections) {
       /** @param {Filter} name */
       const fits = (name) =>
@@ -136,14 +136,14 @@
       if (section.hidden) continue;
       sort(section, asked.sort || "rank", asked.order);
       showColumns(section, hidden, score.value);
-      shown = findMethods(section, text);
-      most = rowsOf(section).length;
+      for (const row of findMethods(section, text)) found.add(datum(row, "method"));
+      for (const row of rowsOf(section)) there.add(datum(row, "method"));
       large.lay(section);
     }
     for (const name of NAMES) filters[name].value = elsewhere ? datum(filters[name], "here") : wanted[name];
     if (document.activeElement !== search) search.value = text;
     for (const box of boxes) box.checked = !hidden.has(box.value);
-    status.textContent = [...unknown, ...(text ? [`${shown} of ${most} methods`] : [])].join(" ");
+    status.textContent = [...unknown, ...(text ? [`${found.size} of ${there.size} methods`] : [])].join(" ");
   }
 
   /** Where each section has a page of its own, that page; else the section on this one. @param {Filter} name */

@@ -35,6 +35,10 @@
     else button.textContent = count ? `Compare ${count} method${count > 1 ? "s" : ""}` : "Compare 2–4 methods";
   }
 
+  // A track without any of them has nothing to show.
+  /** @param {HTMLElement} section @param {string[]} methods */
+  const has = (section, methods) => rowsOf(section).some((row) => methods.includes(datum(row, "method")));
+
   /** @param {HTMLElement} section @param {string[]} methods */
   function side(section, methods) {
     const rows = methods.flatMap((method) => rowsOf(section).filter((row) => row.dataset.method === method));
@@ -109,7 +113,7 @@
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(
       element("div", { className: "bar" }, element("h2", { textContent: "Side by side" }), close),
-      ...sections.map((section) => side(section, known)),
+      ...sections.filter((section) => has(section, known)).map((section) => side(section, known)),
     );
     if (!dialog.open) dialog.showModal();
   }

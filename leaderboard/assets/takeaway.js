@@ -6,7 +6,7 @@
  * @typedef {{data: Record<string, number | string | null>, text: string, interval: string}} Taken
  * @typedef {{key: string, title: string, shown: string}} Column
  * @typedef {{method: string, title: string, status: string, obtained: string, letters: string, cells: Taken[]}} Row
- * @typedef {{attribute: string, structure: string, choices: string, columns: Column[], rows: Row[]}} Table
+ * @typedef {{attribute: string, structure: string, track: string, choices: string, columns: Column[], rows: Row[]}} Table
  */
 
 (({ page: { find, all, element, datum, headsOf, rowsOf } }) => {
@@ -41,7 +41,11 @@
   }
 
   /** @param {HTMLElement} section */
-  const named = (section) => ({ attribute: datum(section, "attribute"), structure: datum(section, "structure") });
+  const named = (section) => ({
+    attribute: datum(section, "attribute"),
+    structure: datum(section, "structure"),
+    track: datum(section, "track"),
+  });
 
   /** @param {HTMLElement} section @returns {Table} */
   function board(section) {
@@ -118,10 +122,10 @@
 
   /** One header for all tables: a table without a column leaves it empty. */
   function csv() {
-    const about = ["attribute", "structure", "choices", "method", "title", "status", "obtained", "letters"];
+    const about = ["attribute", "structure", "track", "choices", "method", "title", "status", "obtained", "letters"];
     /** @type {Set<string>} */
     const heads = new Set();
-    const lines = tables().flatMap(({ attribute, structure, choices, columns, rows }) => {
+    const lines = tables().flatMap(({ attribute, structure, track, choices, columns, rows }) => {
       columns.forEach((column, i) => {
         const carried = Object.keys(MORE).filter((key) => rows.some((row) => key in row.cells[i].data));
         for (const key of ["value", ...carried]) heads.add(headOf(column, key));
@@ -129,7 +133,7 @@
       return rows.map(({ method, title, status, obtained, letters, cells }) => {
         const named = cells.flatMap(({ data }, i) => Object.keys(data).map((key) => ({ i, key, value: data[key] })));
         return {
-          first: [attribute, structure, choices || "the board's", method, title, status, obtained, letters],
+          first: [attribute, structure, track, choices || "the board's", method, title, status, obtained, letters],
           values: new Map(named.map(({ i, key, value }) => [headOf(columns[i], key), value])),
         };
       });
@@ -193,9 +197,10 @@
   }
 
   /** @param {Table} table */
-  function texTable({ attribute, structure, choices, columns, rows }) {
+  function texTable({ attribute, structure, track, choices, columns, rows }) {
+    const told = track === "at-test" ? `, with ${attribute} read at test time` : "";
     const other = choices ? `, with choices other than the board's: ${choices}` : "";
-    const caption = `${tools.dataset.title}: ${structure}, equity by ${attribute}${other}.`;
+    const caption = `${tools.dataset.title}: ${structure}, equity by ${attribute}${told}${other}.`;
     const lettered = rows.some((row) => row.letters) ? " Methods that share a letter cannot be told apart." : "";
     return [
       "% \\usepackage{booktabs}",

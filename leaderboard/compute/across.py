@@ -9,6 +9,7 @@ import numpy as np
 
 from harness import equity
 from harness.equity.many import MANY
+from leaderboard.compute import tracks
 from leaderboard.compute.row import Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
@@ -32,16 +33,23 @@ class Line:
 
 @dataclass(frozen=True)
 class Across:
-    """Methods by mean ES-Dice (sum), best first, over `views`; `missing` have no score in one of them."""
+    """Methods of a track by mean ES-Dice (sum), best first, over `views`; `missing` lack one of them."""
 
     views: tuple[Section, ...]
     lines: tuple[Line, ...]
     missing: tuple[str, ...]
+    track: str = tracks.MAIN
 
 
-def of_board(board: Board, sections: list[Section]) -> Across | None:
+def of_board(board: Board, sections: list[Section]) -> list[Across]:
+    """Return the comparison of each track that has one."""
+    found = (_of_track(board, sections, track) for track in tracks.of_board(board))
+    return [one for one in found if one is not None]
+
+
+def _of_track(board: Board, sections: list[Section], track: str) -> Across | None:
     """Return the comparison; None for a single view, for fewer than two methods, and for very many."""
-    views = [section for section in sections if section.ranked]
+    views = [section for section in sections if section.ranked and section.track == track]
     ranked = [[row.method for row in section.ranked] for section in views]
     names = [name for name in board.entries if all(name in methods for methods in ranked)]
     if len(views) < 2 or not 2 <= len(names) <= MANY:
@@ -67,7 +75,7 @@ def of_board(board: Board, sections: list[Section]) -> Across | None:
     )
     some = {name for methods in ranked for name in methods}
     missing = tuple(entry.info.title for name, entry in board.entries.items() if name in some - set(names))
-    return Across(tuple(views), lines, missing)
+    return Across(tuple(views), lines, missing, track)
 
 
 def _mean(numbers: list[Number]) -> Number:

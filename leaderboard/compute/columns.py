@@ -225,7 +225,7 @@ COLUMNS: tuple[Column, ...] = (
             "the rank, its letters and what is said against ERM and chance, at 5% / V for each of V tables",
             "A reader of V tables sees V times as many claims. What stands here is wrong somewhere on the "
             "board in at most 5%; what stands within a table, somewhere in that table. V is attributes times "
-            "structures, known before anything is run.",
+            "structures, of one track, known before anything is run.",
             "Bonferroni",
         ),
         facts=(

@@ -25,13 +25,13 @@ ACROSS, CROSSINGS = "across", "crossings of"
 class Result:
     """A board with its tables, with all of them together, and with its attributes crossed.
 
-    across: None where there is nothing to put together; crossings: attribute to method to its crossings;
-    why: "across", or "crossings of ATTRIBUTE", to why it could not be computed.
+    across: one a track, none where there is nothing to put together; crossings: attribute to method to its
+    crossings; why: "across", or "crossings of ATTRIBUTE", to why it could not be computed.
     """
 
     board: Board
     sections: list[Section]
-    across: Across | None
+    across: list[Across]
     crossings: dict[str, dict[str, list[Crossing]]]
     why: dict[str, str] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class Result:
 def of_board(board: Board) -> Result:
     """Compute a board's tables, and what is computed from all of them."""
     found, spared = sections.of_board(board), Spared()
-    together = spared.build(ACROSS, lambda: across.of_board(board, found), None)
+    together = spared.build(ACROSS, lambda: across.of_board(board, found), [])
     result = Result(board, found, together, {}, spared.why)
     for attribute in [] if result.large else board.attributes:
         crossed = partial(intersections.crossings, board, attribute)

@@ -15,6 +15,7 @@ from harness.equity import Tables
 from harness.errors import HarnessError
 from harness.protocol import BASELINE
 from harness.store import Obtained
+from leaderboard.compute import tracks
 from leaderboard.compute.metrics import METRICS, Metric
 from leaderboard.compute.row import Difference, Family, Noise, Number, Row
 from leaderboard.parallel import mapped
@@ -32,7 +33,7 @@ diagonal, intervals for 60 patients covered 68% and for 15 patients 29% of the t
 
 @dataclass(frozen=True)
 class Section:
-    """The table of one attribute and structure, rows in order of rank.
+    """The table of one attribute and structure in a track, rows in order of rank.
 
     tables: metric to what `harness.equity` says of it; empty where no trial has finished. why: metric, or
     "the table", to why it could not be computed; those are in no table and no row.
@@ -53,6 +54,18 @@ class Section:
     """`harness.equity.enough`: empty where nothing is ranked or there is one seed."""
     unknown: list[Line] = field(default_factory=list, repr=False)
     """`harness.equity.unknown`, method by method."""
+    track: str = tracks.MAIN
+
+    @property
+    def anchor(self) -> str:
+        """Its name in an address, on a page."""
+        told = "" if self.track == tracks.MAIN else f"-{self.track}"
+        return f"{self.attribute}-{self.structure}{told}"
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it."""
+        return f"{self.structure} by {self.attribute}{tracks.among(self.track, [self.attribute])}"
 
     @cached_property
     def ranked(self) -> list[Row]:
@@ -79,20 +92,22 @@ class Section:
 
 
 def of_board(board: Board) -> list[Section]:
-    """Return the board's sections, the ranking structure of each attribute first."""
-    which = [(a, s) for a in board.attributes for s in board.structures]
+    """Return the board's sections, the ranking structure of each attribute first, and of each its tracks."""
+    there = tracks.of_board(board)
+    which = [(a, s, track) for a in board.attributes for s in board.structures for track in there]
     return mapped(lambda i: one(board, *which[i]), len(which), len(board.scores))
 
 
-def one(board: Board, attribute: str, structure: str) -> Section:
-    """Compute the table of one attribute and structure; `why` says what of it could not be."""
+def one(board: Board, attribute: str, structure: str, track: str = tracks.MAIN) -> Section:
+    """Compute the table of one attribute and structure in a track; `why` says what of it could not be."""
     groups, spared = board.record.groups[attribute], Spared()
-    tables = _by_metric(board, attribute, structure, spared)
-    rows = spared.build("the table", lambda: _rows(board, attribute, structure, tables), None)
+    names = tracks.methods(board, track)
+    tables = _by_metric(board, names, attribute, structure, spared)
+    rows = spared.build("the table", lambda: _rows(board, names, attribute, structure, tables), None)
     if rows is None:
-        tables, rows = {}, _rows(board, attribute, structure, {})
+        tables, rows = {}, _rows(board, names, attribute, structure, {})
     ranked = "dice" in tables and len(tables["dice"].family) > 0
-    enough, hidden = (partial(make, board, attribute, structure) for make in (_enough, _unknown))
+    enough, hidden = (partial(make, board, names, attribute, structure) for make in (_enough, _unknown))
     return Section(
         attribute,
         structure,
@@ -100,28 +115,31 @@ def one(board: Board, attribute: str, structure: str) -> Section:
         _counts(board, attribute, structure),
         rows,
         tables,
-        baseline=BASELINE if BASELINE in board.entries else None,
+        baseline=BASELINE if BASELINE in names else None,
         margin=_margin(board),
         enough=spared.build("How much is enough", enough, []) if ranked else [],
         unknown=spared.build(f"People of unknown {attribute}", hidden, []) if ranked else [],
         why=spared.why,
+        track=track,
     )
 
 
-def _by_metric(board: Board, attribute: str, structure: str, spared: Spared) -> dict[str, Tables]:
+def _by_metric(
+    board: Board, names: list[str], attribute: str, structure: str, spared: Spared
+) -> dict[str, Tables]:
     """Return the tables of each metric that has scores; one that has none costs itself only."""
     if not board.tested(structure)[attribute].notna().any():
         return {}
-    found = {
-        metric.key: spared.build(metric.name, partial(_tables, board, attribute, structure, metric), None)
-        for metric in METRICS
-    }
+    made = partial(_tables, board, names, attribute, structure)
+    found = {metric.key: spared.build(metric.name, partial(made, metric), None) for metric in METRICS}
     return {key: tables for key, tables in found.items() if tables is not None}
 
 
-def _rows(board: Board, attribute: str, structure: str, tables: dict[str, Tables]) -> list[Row]:
+def _rows(
+    board: Board, names: list[str], attribute: str, structure: str, tables: dict[str, Tables]
+) -> list[Row]:
     lines = {metric: _Lines.of(found) for metric, found in tables.items()}
-    rows = [_row(board, name, attribute, structure, lines) for name in board.entries]
+    rows = [_row(board, name, attribute, structure, lines) for name in names]
     return sorted(rows, key=lambda row: (row.rank is None, row.rank or 0))
 
 
@@ -137,16 +155,19 @@ def _counts(board: Board, attribute: str, structure: str) -> dict[str, tuple[int
     return counts
 
 
-def _tables(board: Board, attribute: str, structure: str, metric: Metric) -> Tables | None:
-    scores = _scores(board, attribute, structure, metric)
+def _tables(board: Board, names: list[str], attribute: str, structure: str, metric: Metric) -> Tables | None:
+    scores = _scores(board, names, attribute, structure, metric)
     if scores is None:
         return None
+    # Of one track: what somebody submits to the other must not change a finding here.
     ranked, views = metric is METRICS[0], len(board.attributes) * len(board.structures)
     return equity.tables(scores, BASELINE, ranked=ranked, margin=_margin(board), views=views)
 
 
-def _scores(board: Board, attribute: str, structure: str, metric: Metric) -> equity.Scores | None:
-    values = {name: board.matrix(name, attribute, structure, metric.key) for name in board.entries}
+def _scores(
+    board: Board, names: list[str], attribute: str, structure: str, metric: Metric
+) -> equity.Scores | None:
+    values = {name: board.matrix(name, attribute, structure, metric.key) for name in names}
     return board.equity_scores(values, attribute, metric.higher_is_better, board.rows(structure))
 
 
@@ -154,8 +175,8 @@ def _margin(board: Board) -> float:
     return float(board.record.protocol.get("claims", {}).get("equivalence_margin", equity.MARGIN))
 
 
-def _enough(board: Board, attribute: str, structure: str) -> list[Line]:
-    scores = _scores(board, attribute, structure, METRICS[0])
+def _enough(board: Board, names: list[str], attribute: str, structure: str) -> list[Line]:
+    scores = _scores(board, names, attribute, structure, METRICS[0])
     assert scores is not None
     try:
         return _lines(equity.enough(scores))
@@ -163,8 +184,8 @@ def _enough(board: Board, attribute: str, structure: str) -> list[Line]:
         return []
 
 
-def _unknown(board: Board, attribute: str, structure: str) -> list[Line]:
-    scores = _scores(board, attribute, structure, METRICS[0])
+def _unknown(board: Board, names: list[str], attribute: str, structure: str) -> list[Line]:
+    scores = _scores(board, names, attribute, structure, METRICS[0])
     assert scores is not None
     return _lines(equity.unknown(scores))
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.protocol import BASELINE, ScoringSpec
+from leaderboard.compute import tracks
 from leaderboard.compute.across import Line
 from leaderboard.compute.metrics import DICE
 from leaderboard.compute.row import Family, Number, Row
@@ -117,9 +118,9 @@ def headline(section: Section) -> str:
         gap = ""
         if top.versus is not None and top.versus.verdict.startswith("gap wider"):
             gap = " Its gap is wider than ERM’s: higher Dice makes it best, not more equal Dice."
-        return (
-            f"{top.title} is best: {score}, {sure}, and better than every other method in paired tests.{gap}"
-        )
+        of = "" if section.track == tracks.MAIN else f" of those that read {section.attribute} at test time"
+        others = "better than every other method in paired tests"
+        return f"{top.title} is best{of}: {score}, {sure}, and {others}.{gap}"
     if tied:
         few = " on fewer than three seeds" if top.done < LEAST_SEEDS else ""
         return (
@@ -148,7 +149,8 @@ def short_headline(section: Section) -> str:
     if not ranked:
         return "Nothing to rank"
     if ranked[0].best:
-        return f"{ranked[0].title} is best"
+        told = "" if section.track == tracks.MAIN else " of its track"
+        return f"{ranked[0].title} is best{told}"
     if len(ranked) == 1:
         return "Only one method has finished"
     return "No method is shown to be best"

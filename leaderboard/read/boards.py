@@ -66,6 +66,12 @@ class Entry:
         shown = {field: readable(getattr(info, field)) for field in ("title", "authors", "paper", "licence")}
         return info.model_copy(update=shown)
 
+    @cached_property
+    def at_test(self) -> bool:
+        """Whether any of its trials reads a patient's attribute to predict."""
+        found = (record for record in self.records.values() if record is not None)
+        return any(record.method.reads_attribute_at_test for record in found)
+
     def done(self, attribute: str) -> list[Record]:
         """Return the finished records under an attribute, by seed."""
         return [r for r in self.under(attribute).values() if r is not None and r.status == "done"]

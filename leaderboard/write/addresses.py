@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from leaderboard.compute import tracks
 from leaderboard.compute.results import Result
 from leaderboard.compute.sections import Section
 from leaderboard.draw.cases import Gallery
@@ -66,10 +67,21 @@ class BoardPage:
 
     def section_url(self, section: Section) -> str:
         """Where a section's table is."""
-        anchor = f"{section.attribute}-{section.structure}"
-        if self.whole or section is self.sections[0]:
-            return f"{self.url}#{anchor}"
-        return f"{self.folder}/board-{slug(anchor)}.html"
+        first, place = self.sections[0], (section.attribute, section.structure)
+        if self.whole or place == (first.attribute, first.structure):
+            return f"{self.url}#{section.anchor}"
+        url = f"{self.folder}/board-{slug('-'.join(place))}.html"
+        return url if section.track == tracks.MAIN else f"{url}#{section.anchor}"
+
+    @property
+    def parts(self) -> list[list[Section]]:
+        """The sections of each page of tables: all on one, or those of an attribute and structure each."""
+        if self.whole:
+            return [self.sections]
+        found: dict[tuple[str, str], list[Section]] = {}
+        for section in self.sections:
+            found.setdefault((section.attribute, section.structure), []).append(section)
+        return list(found.values())
 
     def reported_in(self, section: Section) -> list[Reported]:
         """What papers report on a section's attribute and structure."""
@@ -82,7 +94,7 @@ class BoardPage:
 
     def scores_url(self, section: Section) -> str:
         """The script that holds a section's scores by sample."""
-        return f"{self.folder}/scores-{slug(f'{section.attribute}-{section.structure}')}.js"
+        return f"{self.folder}/scores-{slug(section.anchor)}.js"
 
     def method_url(self, name: str) -> str:
         """A method's page."""

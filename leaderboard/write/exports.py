@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from harness import equity
 from harness.identity import data_digest
 from harness.store import Record, Withdrawal
-from leaderboard.compute import columns, facts, words
+from leaderboard.compute import columns, facts, tracks, words
 from leaderboard.compute.across import Across
 from leaderboard.compute.results import Result
 from leaderboard.compute.row import Number, Row
@@ -36,7 +36,7 @@ _COUNTS = (
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
-_ABOUT = ("protocol", "attribute", "structure", "metric", "method", "status", "obtained")
+_ABOUT = ("protocol", "attribute", "structure", "track", "metric", "method", "status", "obtained")
 CSV = (*_ABOUT, *(column for column in equity.TIDY if column != "method"))
 """Columns of leaderboard.csv: one row a method, metric, quantity and group; a method without a finished
 trial has one row with its status. The numbers are those of `harness.equity` to six significant digits."""
@@ -147,6 +147,11 @@ class SectionResult(_Json):
 
     attribute: str
     structure: str
+    track: str = Field(
+        tracks.MAIN,
+        description="main; or at-test, whose methods but the baseline need each patient's attribute to "
+        "predict: ranked among themselves, never with the main track",
+    )
     group_samples: dict[str, int]
     group_patients: dict[str, int]
     baseline: str | None
@@ -165,6 +170,7 @@ class SectionResult(_Json):
 class AcrossResult(_Json):
     """A method over all attributes and structures of a board, with the means over them."""
 
+    track: str = Field(tracks.MAIN, description="as of the sections")
     method: str
     es_dice: Value
     mean_rank: float
@@ -217,7 +223,7 @@ def write(folder: Path, results: Sequence[Result]) -> None:
 
 
 def _place(result: Result, section: Section) -> str:
-    return f"leaderboard.csv, {result.board.name}, {section.structure} by {section.attribute}"
+    return f"leaderboard.csv, {result.board.name}, {section.name}"
 
 
 def definition_digest() -> str:
@@ -240,6 +246,7 @@ def csv_rows(board: Board, section: Section) -> pd.DataFrame:
         protocol=board.name,
         attribute=section.attribute,
         structure=section.structure,
+        track=section.track,
         status=frame["method"].map(status),
         obtained=frame["method"].map(obtained),
     )
@@ -286,9 +293,10 @@ def _protocol(result: Result, spared: Spared) -> ProtocolResult:
     )
 
 
-def _across(found: Across | None) -> list[AcrossResult]:
+def _across(found: Sequence[Across]) -> list[AcrossResult]:
     return [
         AcrossResult(
+            track=one.track,
             method=line.method,
             es_dice=_value(line.es),
             mean_rank=line.mean_rank,
@@ -296,7 +304,8 @@ def _across(found: Across | None) -> list[AcrossResult]:
             rank_high=line.rank_high,
             letters=line.letters,
         )
-        for line in (found.lines if found else ())
+        for one in found
+        for line in one.lines
     ]
 
 
@@ -307,6 +316,7 @@ def _section(result: Result, section: Section) -> SectionResult:
     return SectionResult(
         attribute=section.attribute,
         structure=section.structure,
+        track=section.track,
         group_samples={group: count[0] for group, count in counts.items()},
         group_patients={group: count[1] for group, count in counts.items()},
         baseline=section.baseline,
@@ -323,6 +333,7 @@ def _bare(section: Section) -> SectionResult:
     return SectionResult(
         attribute=section.attribute,
         structure=section.structure,
+        track=section.track,
         group_samples={},
         group_patients={},
         baseline=section.baseline,

@@ -13,7 +13,7 @@ import jinja2
 from harness.equity import MIN_PATIENTS
 from harness.store import Store
 from leaderboard import draw
-from leaderboard.compute import anatomy, columns, controls, facts, presence, seeds, words
+from leaderboard.compute import anatomy, columns, controls, facts, presence, seeds, tracks, words
 from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.metrics import METRICS
 from leaderboard.compute.results import ACROSS, CROSSINGS, Result
@@ -72,6 +72,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["w"] = words
+    env.globals["t"] = tracks
     env.globals["c"] = columns
     env.globals["METRICS"] = METRICS
     env.globals["web_address"] = web_address
@@ -117,10 +118,14 @@ def _write_methods(
 def _badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry: Entry) -> list[str]:
     """Write a method's badges and return their addresses."""
     found = []
+    track = tracks.of_method(page.board, entry.name)
     for section in page.sections:
+        if (section.structure, section.track) != (page.board.structures[0], track):
+            continue
         row = section.row(entry.name)
-        if section.structure == page.board.structures[0] and row.rank is not None:
-            label = f"ES-Dice {section.structure}, {section.attribute}"
+        if row.rank is not None:
+            told = "" if track == tracks.MAIN else " read at test"
+            label = f"ES-Dice {section.structure}, {section.attribute}{told}"
             es = row.number("dice", "es_sum")
             parts = [
                 f"{words.number(es.value)} ({words.interval(es)})",
@@ -151,8 +156,7 @@ def _write_tables(
     built: list[BoardPage],
     unread: Mapping[str, str],
 ) -> None:
-    parts = [page.sections] if page.whole else [[section] for section in page.sections]
-    for shown in parts:
+    for shown in page.parts:
         url = page.section_url(shown[0]).partition("#")[0]
         root = "../" * url.count("/")
         values = partial(_table_values, page, built, shown, root, unread)
@@ -162,13 +166,14 @@ def _write_tables(
 def _table_values(
     page: BoardPage, built: list[BoardPage], shown: list[Section], root: str, unread: Mapping[str, str]
 ) -> dict[str, Any]:
-    others = [] if page.whole else [section for section in page.sections if section is not shown[0]]
+    others = [] if page.whole else [part[0] for part in page.parts if part[0] is not shown[0]]
     first = shown[0] is page.sections[0]
     together = Spared()
-    across = page.result.across if first else None
-    figures = across and together.build(
-        "Figures", lambda: draw.across.of_across(across, page.board.structures[0]), None
-    )
+    across = page.result.across if first else []
+    figures = [
+        together.build("Figures", partial(draw.across.of_across, one, page.board.structures[0]), [])
+        for one in across
+    ]
     why = [Spared(dict(section.why)) for section in shown]
     guarded = list(zip(shown, why, strict=True))
     choices = [one.build("Other choices", partial(page.result.stability, s), None) for s, one in guarded]
@@ -185,8 +190,7 @@ def _table_values(
             one.build("Presence", partial(presence.of_section, page.board, s), None) for s, one in guarded
         ],
         "crossed": [_crossed(page, section) for section in shown],
-        "across": across,
-        "across_figures": figures or [],
+        "across": list(zip(across, figures, strict=True)),
         "across_why": (page.result.why.get(ACROSS, "") if first else "", together.why),
         "citations": together.build("Citations", partial(citations.of_board, page.board), []),
         "why": [one.why for one in why],
@@ -215,15 +219,14 @@ def _figures(section: Section, choices: Stability | None, spared: Spared) -> lis
 
 def _protocol_values(page: BoardPage) -> dict[str, Any]:
     board, spared = page.board, Spared()
+    main = [section for section in page.sections if section.track == tracks.MAIN]
     return {
         "page": page,
         "demographics": spared.build("Who is in it", lambda: facts.demographics(board), {}),
         "splits": facts.splits(board),
         "limits": spared.build("Known limits", lambda: facts.limits(board), []),
         "command": facts.with_data(board, board.record.command),
-        "detectable": spared.build(
-            "How small a gap this test set shows", lambda: facts.detectable(page.sections), []
-        ),
+        "detectable": spared.build("How small a gap this test set shows", lambda: facts.detectable(main), []),
         "fixed": list(facts.flat(board.record.protocol)),
         "environments": spared.build("Where it ran", lambda: facts.environments(board), []),
         "identity": spared.build("What a trial's id is the hash of", lambda: facts.identity(board), []),
@@ -235,7 +238,8 @@ def _method_values(
     env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, entry: Entry
 ) -> dict[str, Any]:
     board, spared = page.board, Spared()
-    ranking = [section for section in page.sections if section.structure == board.structures[0]]
+    track = tracks.of_method(board, entry.name)
+    ranking = [one for one in page.sections if (one.structure, one.track) == (board.structures[0], track)]
     return {
         "page": page,
         "info": entry.info,
@@ -252,7 +256,7 @@ def _method_values(
 
 def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -> dict[str, Any]:
     board, name, attribute = page.board, entry.name, first.attribute
-    own = [section for section in page.sections if section.attribute == attribute]
+    own = [one for one in page.sections if (one.attribute, one.track) == (attribute, first.track)]
     drawn = not page.result.large and first.row(name).rank is not None
     spared = Spared({key: why for key, why in page.result.why.items() if key == f"{CROSSINGS} {attribute}"})
     for section in own:

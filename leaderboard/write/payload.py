@@ -53,7 +53,7 @@ def pack(board: Board, section: Section) -> dict[str, object]:
     values = np.stack([_values(board, section, name, metrics, units) for name in names])
     return {
         "version": 1,
-        "section": f"{section.attribute}-{section.structure}",
+        "section": section.anchor,
         "methods": names,
         "titles": [row.title for row in section.ranked],
         "seeds": board.seeds,
