@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy import ndimage
 
 from harness.cohorts import grid, pixels, scaling
 from harness.cohorts.pixels import as_picture, plain_labels
@@ -182,6 +181,8 @@ def _read(file: Path, options: Options, size: int, split: str | None) -> Sample:
 
 def _zoomed(array: np.ndarray, factor: float, order: int) -> np.ndarray:
     """Return a square [H, H, ...] as the scripts' `zoom` resizes it; a spline may swing out of the 8 bits."""
+    from scipy import ndimage  # here, because what is refused is refused before it is imported
+
     factors = [factor, factor] + [1.0] * (array.ndim - 2)
     limits = np.iinfo(array.dtype)
     resized: np.ndarray = ndimage.zoom(array.astype(np.float64), factors, order=order)

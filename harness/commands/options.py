@@ -14,7 +14,8 @@ from click.shell_completion import CompletionItem
 from harness.commands import meaning
 from harness.errors import HarnessError
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?")
+_NUMBER = "(0|[1-9][0-9]{0,2})"
+_DEVICE = re.compile(rf"auto|cpu|mps|cuda(:{_NUMBER}(,{_NUMBER})*)?")
 
 MOST_SEED = 2**63 - 1
 """The largest seed, as in a protocol's file: `harness.protocol` is not imported before it is needed."""
@@ -81,6 +82,10 @@ class Device(_Kind):
                 f"--device {value}: there is no such device; give auto, cpu, cuda or cuda:N, N the number of "
                 f"a GPU.{hint}"
             )
+        numbers = value.removeprefix("cuda:").split(",")
+        twice = next((one for one in numbers if numbers.count(one) > 1), None)
+        if twice is not None:
+            raise HarnessError(f"--device {value}: the GPU {twice} stands twice; give each once, and --jobs.")
         return str(value)
 
     def shell_complete(
@@ -90,6 +95,28 @@ class Device(_Kind):
         return [
             CompletionItem(one) for one in ("auto", "cpu", "cuda", "cuda:0") if one.startswith(incomplete)
         ]
+
+
+class Slice(_Kind):
+    """How many samples of a batch are held at a time: a whole number, 0 for all, or auto."""
+
+    name = "slice"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Return the number, None for auto. Raises HarnessError, one sentence, for anything else."""
+        if value is None or isinstance(value, int):
+            return value
+        if value == "auto":
+            return None
+        if re.fullmatch("[0-9]{1,6}", value) is None:
+            raise HarnessError(f"{_flag(param)} {value}: give a whole number of samples, 0 for all, or auto.")
+        return int(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the one word that it may be."""
+        return [CompletionItem("auto")] if "auto".startswith(incomplete) else []
 
 
 class Folder(_Kind):
@@ -223,7 +250,11 @@ PROTOCOL = click.option(
 )
 SEEDS = click.option("--seeds", type=Seeds(), metavar="0,1,2", help="Seeds instead of the protocol's.")
 DEVICE = click.option(
-    "--device", type=Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+    "--device",
+    type=Device(),
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda (all GPUs), cuda:N or cuda:N,M.",
 )
 JOBS = click.option(
     "--jobs", type=click.IntRange(1), help="Trials at a time.  [default: one a GPU, or by CPU cores]"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import asked, execution, outlook
-from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS, Number
+from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS, Number, Slice
 from harness.commands.remarks import print_remarks
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
@@ -53,10 +53,11 @@ if TYPE_CHECKING:
 @click.option(
     "--slice",
     "most",
-    type=click.IntRange(0),
-    default=0,
-    metavar="N",
-    help="Hold the graph of N samples of a batch at a time, for what memory cannot hold.  [default: all]",
+    type=Slice(),
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Hold the graph of N samples of a batch at a time, 0 for all; auto halves until a GPU holds them.",
 )
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Run strangers' methods in containers.")
 @click.option(
@@ -87,7 +88,7 @@ def run_command(
     retry_failed: bool,
     controls: bool,
     tuned: Path | None,
-    most: int,
+    most: int | None,
     sandbox: str | None,
     memory: float,
     minutes: float | None,
@@ -125,7 +126,7 @@ def run_command(
         say("Importing the methods ...")
         from harness.running.executors import local
         from harness.sandbox import reaping
-        from harness.training.device import resolve_device
+        from harness.training.device import cards, resolve_device
 
         reaping.reap()
 
@@ -134,7 +135,7 @@ def run_command(
         if box is not None:
             options["describe"] = box.describe
         prepared = in_slices(prepare(chosen, methods, Paths(runs, data, cache), protocol, **options), most)
-        slots = local.slots(place, jobs, chosen.recipe.threads)
+        slots = local.slots(place, jobs, chosen.recipe.threads, cards(device))
     from harness.commands.display import console as new_console
 
     console = new_console()

@@ -266,8 +266,10 @@ def _trained_again(
     from harness.sandbox.limits import Limits
     from harness.sandbox.runs import Sandbox
     from harness.submission.rerun import rerun
-    from harness.training.device import resolve_device
+    from harness.training.device import cards, resolve_device
 
+    if cards(device):
+        raise HarnessError(f"--device {device}: a rerun trains on one GPU; name one.")
     place = resolve_device(device)
     box = Sandbox.here(place, cache, Limits()) if sandbox else None
     yield from rerun(submission, report, yardstick, seed, Paths(Path(), data, cache), place, box)

@@ -75,13 +75,13 @@ def tune_command(
         cohort = cohorts.load(tune.without_test(chosen), data, cache)
         say("Importing the methods ...")
         from harness.running.executors import local
-        from harness.training.device import resolve_device
+        from harness.training.device import cards, resolve_device
 
         place = resolve_device(device)
         paths = Paths(runs, data, cache)
         search = tune.prepare_tuning(chosen, methods, paths, protocol, budget, place, cohort)
         tune.check_writable(file)
-        slots = local.slots(place, jobs, chosen.recipe.threads)
+        slots = local.slots(place, jobs, chosen.recipe.threads, cards(device))
     from harness.commands.display import console as new_console
 
     console = new_console()

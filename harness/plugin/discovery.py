@@ -617,6 +617,12 @@ def describe_error(error: BaseException, file: Path) -> str:
     return plain(_described(error, file))[:MOST_ERROR]
 
 
+def raised_in(error: BaseException, file: Path) -> bool:
+    """Tell whether an error came out of code of a plugin's own file."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(Path(frame.f_code.co_filename) == file for frame, _ in frames)
+
+
 def _described(error: BaseException, file: Path) -> str:
     if isinstance(error, HarnessError):
         return str(error)

@@ -76,8 +76,9 @@ class Trial:
     """Of a twin, what is different: `shuffled groups`."""
     source: str = field(default="", repr=False)
     """Text of the method's file when the trial was planned."""
-    most: int = 0
-    """Samples of a batch whose graph is held at a time, 0 for all: this machine's affair, not the trial's."""
+    most: int | None = None
+    """Samples of a batch whose graph is held at a time, 0 for all, None for as many as the device turns out
+    to hold: this machine's affair, not the trial's."""
     again: bool = False
     """Is done, and trained once more for its weights alone: its record stays as it is."""
 

@@ -78,8 +78,8 @@ def prepare(
     return Prepared(protocol, cohort, own, tuple(broken), paths, used, basis, made)
 
 
-def in_slices(prepared: Prepared, most: int) -> Prepared:
-    """Return a run whose batches go through the backbone so many samples at a time, 0 for all."""
+def in_slices(prepared: Prepared, most: int | None) -> Prepared:
+    """Return a run whose batches go through the backbone so many samples at a time; see `Trial.most`."""
     trials = {name: replace(one, most=most) for name, one in prepared.plan.trials.items()}
     return replace(prepared, plan=replace(prepared.plan, trials=trials))
 

@@ -36,8 +36,11 @@ def method_info(trial: Trial) -> MethodInfo:
     )
 
 
-def environment(trial: Trial) -> dict[str, Any]:
-    """Return the machine and the libraries that a trial ran with."""
+def environment(trial: Trial, found: int | None = None) -> dict[str, Any]:
+    """Return the machine and the libraries that a trial ran with.
+
+    found: samples of a batch whose graph was held at a time, 0 for all; None where no training ended.
+    """
     import torch
 
     return {
@@ -46,7 +49,7 @@ def environment(trial: Trial) -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "cpus": os.cpu_count(),
         "threads": trial.protocol.recipe.threads,
-        "slice": trial.most,
+        "slice": trial.most if found is None else found,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "harness": harness.__version__,
         "libraries": trial.identity["libraries"],

@@ -212,6 +212,11 @@ class Queue:
         self.tries[trial.id] = self.tries.get(trial.id, 0) + 1
         if error.from_outside and self.tries[trial.id] < TRIES:
             return "again"
+        if error.out_of_memory:
+            raise HarnessError(
+                f"{trial.label}: the kernel ended its process because this machine's memory was full, which "
+                "is no fault of the method; run again with fewer --jobs: it goes on from its last checkpoint."
+            )
         if trial.again:
             raise HarnessError(f"{trial.label}, again for its weights: {error}; run again.")
         with self.store.claimed(trial.id) as own:

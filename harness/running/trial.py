@@ -28,7 +28,7 @@ from harness.running.executors.process import TAKEN_OVER
 from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
 from harness.store import Cost, HowTrained, Record, Store, files, formats, names
-from harness.training import embed, origins, side
+from harness.training import embed, origins, room, side
 from harness.training.device import device_name, prepare_torch
 from harness.training.fit import CurveRow, Progress
 from harness.training.side import MakeSide
@@ -40,7 +40,8 @@ from harness.training.validate import validator
 class Fitted:
     """What comes of a trial's training: class indices uint8 [n, S, S], the curve, cost and weights.
 
-    state: trained weights; sandbox: id of the image, "" outside; trained: whose loop it was.
+    state: trained weights; sandbox: id of the image, "" outside; trained: whose loop it was; most: samples of
+    a batch whose graph was held at a time, 0 for all, None where nobody tells.
     """
 
     labels: np.ndarray
@@ -49,6 +50,7 @@ class Fitted:
     state: dict[str, torch.Tensor]
     sandbox: str = ""
     trained: HowTrained = ""
+    most: int | None = None
 
 
 SEEN_SECONDS = 10.0
@@ -93,6 +95,12 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
             ) from None
         if isinstance(error, HarnessError) and not isinstance(error, TrialError):
             raise
+        if (whose := room.lacking(error)) and not discovery.raised_in(error, trial.plugin.file):
+            raise HarnessError(
+                f"{trial.label}: the {whose}'s memory is full, which is no fault of the method; run again "
+                "with fewer --jobs, or when what else takes memory has ended: it goes on from its last "
+                "checkpoint."
+            ) from None
         message = discovery.describe_error(error, trial.plugin.file)
         if trial.again:
             raise HarnessError(f"{trial.label}, again for its weights: {message}") from None
@@ -232,7 +240,8 @@ def train_here(trial: Trial, inputs: Inputs, device: torch.device, work: Path, p
     _check_source(trial)
     trained = train_with(trial, functools.partial(side.build, method), inputs, device, work, progress)
     whose: HowTrained = "by itself" if trial.about.trains_own_model else "by the harness"
-    return Fitted(trained.labels, trained.curve, cost_of(trained, device), trained.state, trained=whose)
+    cost = cost_of(trained, device)
+    return Fitted(trained.labels, trained.curve, cost, trained.state, trained=whose, most=trained.most)
 
 
 def train_with(
@@ -274,6 +283,7 @@ def _commit_done(
             update={
                 "cost": cost,
                 "trained": fitted.trained,
+                "environment": provenance.environment(trial, fitted.most),
                 "files": provenance.digests(folder),
                 "scoring": scoring.scoring_identity(basis),
             }

@@ -124,7 +124,9 @@ class Sandbox:
         cost = trial.cost_of(trained, device)
         memory = cost.peak_memory_bytes + (0 if device.type == "cuda" else ended.memory)
         cost = cost.model_copy(update={"peak_memory_bytes": memory})
-        return Fitted(trained.labels, trained.curve, cost, trained.state, image, "by the harness")
+        return Fitted(
+            trained.labels, trained.curve, cost, trained.state, image, "by the harness", trained.most
+        )
 
     def _whole(self, one: Trial, inputs: Inputs, device: torch.device, image: str) -> Fitted:
         """Train and predict in a container, from the start: an interrupted container is not resumed."""

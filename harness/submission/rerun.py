@@ -104,7 +104,7 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
     versions = [(record.identity["code"], record.identity["libraries"]) for record in (stated.record, here)]
     alike = versions[0] == versions[1] and here.cost.device == stated.record.cost.device
     # The sum of slices is the whole batch's gradient but for its last bits; so is what is compiled.
-    alike = alike and not stated.record.environment.get("slice")
+    alike = alike and not any(one.environment.get("slice") for one in (stated.record, here))
     alike = alike and (stated.record.cost.compile_seconds > 0) == (here.cost.compile_seconds > 0)
     if np.array_equal(labels, stated.labels):
         if alike and not _curve(prepared, trial).equals(stated.curve):

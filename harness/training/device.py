@@ -17,17 +17,25 @@ from harness.errors import HarnessError
 def resolve_device(name: str) -> torch.device:
     """Return the device of `--device`: "auto" is a GPU where there is one.
 
-    Raises HarnessError for a device that this machine does not have.
+    Of several GPUs, "cuda:0,2", it is the kind: each trial is shown the one that it has. Raises
+    HarnessError for a device that this machine does not have.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    several = cards(name)
     try:
-        torch.zeros(1, device=name)
+        for one in [f"cuda:{number}" for number in several] or [name]:
+            torch.zeros(1, device=one)
     except (RuntimeError, AssertionError) as error:
         raise HarnessError(
             f"--device {name}: {str(error).splitlines()[0]} Use --device auto or cpu."
         ) from None
-    return torch.device(name)
+    return torch.device("cuda" if several else name)
+
+
+def cards(name: str) -> tuple[int, ...]:
+    """Return the numbers of the GPUs of "cuda:0,2", none where not several are named."""
+    return tuple(map(int, name.removeprefix("cuda:").split(","))) if "," in name else ()
 
 
 def prepare_torch(threads: int) -> None:

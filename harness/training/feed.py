@@ -39,6 +39,14 @@ class Feed:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def release(self) -> bool:
+        """Take what is on the GPU off it, to be fetched batch by batch; tell whether there was any."""
+        tables = [one for one in (self._images, self._masks, *self._maps) if one is not None]
+        held = [one for one in tables if one.resident is not None]
+        for one in held:
+            one.resident = None
+        return bool(held)
+
     def images(self, picks: np.ndarray) -> Tensor:
         """Return float32 [B, 3, S, S] in [0, 1]; `picks` counts from 0 within the rows."""
         return self._images.take(picks).movedim(-1, 1).float() / 255
@@ -68,7 +76,10 @@ class _Rows:
         self.resident: Tensor | None = None
         size = array.nbytes // array.shape[axis] * len(rows)
         if device.type == "cuda" and size < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-            self.resident = torch.from_numpy(np.take(array, rows, axis)).to(device)
+            try:
+                self.resident = torch.from_numpy(np.take(array, rows, axis)).to(device)
+            except torch.cuda.OutOfMemoryError:  # a process may be allowed less than is free
+                torch.cuda.empty_cache()
 
     def take(self, picks: np.ndarray, variants: np.ndarray | None = None) -> Tensor:
         if self.resident is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +21,12 @@ from harness.plugin.asks import PLAIN, Asks
 from harness.plugin.losses import mixed_losses
 from harness.plugin.method import Sampler
 from harness.seeds import generator, seed_everything
-from harness.training import averaging, calibrate, gradient, optimiser, sampling, streams, underway
+from harness.training import averaging, calibrate, gradient, optimiser, room, sampling, streams, underway
 from harness.training.augment import Augmentation, draw
 from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
 from harness.training.mixing import Mix
-from harness.training.passes import Through, check_slices
+from harness.training.passes import Pass, Through, check_slices
 from harness.training.sampling import order
 from harness.training.sharpness import climbed
 from harness.training.side import Answer, LossSide
@@ -77,7 +78,7 @@ class Job:
 
     side: the method, wherever it runs; sampler: draws the batches; groups: int64 [n], the codes of the
     method's attribute, -1 throughout where it reads none; most: samples whose graph is held at a time, 0
-    for the whole batch;
+    for the whole batch, None for as many as the device turns out to hold;
     codes: groups and codes of every attribute, for the curve; checkpoint: what to resume from;
     validate: gives the validation score of the weights as they are, where there is a validation split;
     asks: what it does beside asking for losses; teacher: whose logits a method that is taught is given.
@@ -96,9 +97,14 @@ class Job:
     checkpoint: Checkpoint
     progress: Progress
     validate: Callable[[Backbone], float] | None = None
-    most: int = 0
+    most: int | None = 0
     asks: Asks = PLAIN
     teacher: Backbone | None = None
+
+    @property
+    def batch(self) -> int:
+        """Samples of a whole batch."""
+        return min(self.schedule.batch_size, len(self.feed))
 
     def through(self, backbone: Backbone) -> Through:
         """Return how this training's batches go through a network."""
@@ -106,7 +112,7 @@ class Job:
             backbone,
             self.feed,
             bfloat16=self.recipe.precision == "bfloat16",
-            most=self.most,
+            most=self.most or 0,
             corners=self.recipe.label_resize == "corner",
         )
 
@@ -115,11 +121,13 @@ class Job:
 class _State:
     """How far a training is.
 
-    weights: float64 [n], by which samples are drawn, None until a method gives some; average: the mean of the
-    weights after the last `averaged` steps.
+    most: of a batch, samples whose graph is held at a time, 0 for all; weights: float64 [n], by which samples
+    are drawn, None until a method gives some; average: the mean of the weights after the last `averaged`
+    steps.
     """
 
     epoch: int = 0
+    most: int = 0
     seconds: float = 0.0
     curve: list[CurveRow] = field(default_factory=list)
     best_score: float = -1.0
@@ -129,19 +137,37 @@ class _State:
     averaged: int = 0
 
 
-def fit(job: Job) -> tuple[list[CurveRow], float]:
-    """Train in place; return the learning curve and the seconds it took, interruptions left out.
+@dataclass(frozen=True)
+class Fit:
+    """What a training leaves beside its weights.
+
+    seconds: it took, interruptions left out; most: samples of a batch whose graph was held at a time, 0 for
+    all.
+    """
+
+    curve: list[CurveRow]
+    seconds: float
+    most: int
+
+
+def fit(job: Job) -> Fit:
+    """Train in place; return the learning curve and what it took.
 
     Resumes from the checkpoint if there is one that can be read, and ends with the same bits as without
     the interruption: every epoch draws its order, its augmentation and its global random state from
     the trial's seed and the epoch's number. Raises TrialError for a loss that is not a finite
-    scalar with a gradient.
+    scalar with a gradient, HarnessError where memory does not hold a step.
     """
     optimizer = _optimizer(job)
     state = _restore(job, optimizer)
+    start = _Start.of(job, optimizer, state)
+    state.most = job.most = state.most if job.most is None else job.most
     while state.epoch < job.schedule.epochs:
         started = time.monotonic()
-        rows, losses = _epoch(job, optimizer, state)
+        done = _epoch_that_fits(job, optimizer, state, start)
+        if done is None:
+            continue
+        rows, losses = done
         state.curve += rows
         job.side.end(state.epoch)
         _revise(job, state, losses)
@@ -154,7 +180,7 @@ def fit(job: Job) -> tuple[list[CurveRow], float]:
     started = time.monotonic()
     bfloat16, share = job.recipe.precision == "bfloat16", job.recipe.dice_weight
     job.side.calibrate(calibrate.seen(job.backbone, job.feed, job.groups, bfloat16, share))
-    return state.curve, state.seconds + time.monotonic() - started
+    return Fit(state.curve, state.seconds + time.monotonic() - started, state.most)
 
 
 def trained_state(backbone: Backbone) -> dict[str, Tensor]:
@@ -188,13 +214,52 @@ def forward(backbone: Backbone, feed: Feed, picks: np.ndarray, bfloat16: bool) -
     return logits.float()
 
 
+@dataclass(frozen=True)
+class _Start:
+    """Where this process took the training up, to go back to when a step of its first epoch does not fit."""
+
+    epoch: int
+    content: bytes
+
+    @classmethod
+    def of(cls, job: Job, optimizer: torch.optim.Optimizer, state: _State) -> _Start | None:
+        """Return it, packed so that it takes none of the GPU's memory; None where no slice is to be found."""
+        if job.most is not None or not room.is_tried(job.feed.device):
+            return None
+        packed = io.BytesIO()
+        torch.save(_content(job, optimizer, state), packed)
+        return cls(state.epoch, packed.getvalue())
+
+
+def _epoch_that_fits(
+    job: Job, optimizer: torch.optim.Optimizer, state: _State, start: _Start | None
+) -> tuple[list[CurveRow], np.ndarray] | None:
+    """Return what `_epoch` does; None where memory held no step of it: all is as before, with less to hold.
+
+    What was begun is done again from the start, so the bits are those of the slice that is found.
+    """
+    try:
+        return _epoch(job, optimizer, state)
+    except room.Full as error:
+        full = room.Full(error.whose, error.in_loss)  # its traceback holds what is to be freed
+    device = job.feed.device
+    optimizer.zero_grad(set_to_none=True)
+    room.free(device)
+    if start is None or start.epoch != state.epoch:
+        raise room.refuse(full, job)
+    job.most = room.less(full, job)
+    content = torch.load(io.BytesIO(start.content), map_location=device, weights_only=True)
+    vars(state).update(vars(_take_up(job, optimizer, content)), most=job.most)
+    return None
+
+
 def _epoch(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> tuple[list[CurveRow], np.ndarray]:
     """Train one epoch; return its rows of the curve and the plain loss of each sample, float32 [n]."""
     epoch = state.epoch
     seed_everything("epoch", job.name, job.seed, epoch)
     job.backbone.train()
     job.side.begin(epoch)
-    check_slices(job.backbone, job.most, job.side.own_layers)
+    check_slices(job.backbone, job.most or 0, job.side.own_layers)
     per_epoch = job.schedule.steps_per_epoch(len(job.feed))
     seen: list[np.ndarray] = []
     taken: list[_Taken] = []
@@ -242,7 +307,8 @@ def _step(job: Job, optimizer: torch.optim.Optimizer, picks: np.ndarray, step: i
     """Take one step; a sharper one climbs the gradient of a probe first, and draws the same numbers twice."""
     drawn = draw(job.recipe.augmentation, len(picks), generator("augment", job.seed, step))
     mix = _mix(job, picks)
-    teacher = None if job.teacher is None else job.through(job.teacher).look(picks, drawn, mix)
+    with room.watched():
+        teacher = None if job.teacher is None else job.through(job.teacher).look(picks, drawn, mix)
     way = _Way(picks, drawn, mix, teacher, factor)
     optimiser.scale_rates(optimizer, factor)
     if job.asks.radius is None:
@@ -255,14 +321,23 @@ def _step(job: Job, optimizer: torch.optim.Optimizer, picks: np.ndarray, step: i
             second = _pass(job, optimizer, way)
         # Told of the weights that there are; and either pass may be the one that is not finite.
         taken = replace(first, finite=first.finite & second.finite & second.loss.isfinite())
-    optimizer.step()
+    with room.watched():
+        optimizer.step()
     return taken
 
 
 def _pass(job: Job, optimizer: torch.optim.Optimizer, way: _Way, probe: bool = False) -> _Taken:
     """Go forward, ask the method for the gradients at logits and features, and go on from there."""
-    made = job.through(job.backbone).forward(way.picks, way.drawn, job.groups[way.picks], way.mix)
-    answer = job.side.answer(made.batch, made.logits, made.features, way.factor, way.teacher, probe)
+    with room.watched():
+        made = job.through(job.backbone).forward(way.picks, way.drawn, job.groups[way.picks], way.mix)
+    with room.watched(in_loss=True):
+        answer = job.side.answer(made.batch, made.logits, made.features, way.factor, way.teacher, probe)
+    with room.watched():
+        return _carry_on(job, optimizer, made, answer)
+
+
+def _carry_on(job: Job, optimizer: torch.optim.Optimizer, made: Pass, answer: Answer) -> _Taken:
+    """Take a method's gradients at logits and features on through the network."""
     share = job.recipe.dice_weight
     times = gradient.ratio(answer, made.logits, made.batch, share)
     if job.recipe.optimizer == "sgd":
@@ -306,7 +381,7 @@ def _revise(job: Job, state: _State, losses: np.ndarray) -> None:
 
 
 def _batches(job: Job, state: _State, per_epoch: int) -> Iterator[np.ndarray]:
-    samples, size = len(job.feed), min(job.schedule.batch_size, len(job.feed))
+    samples, size = len(job.feed), job.batch
     draws = samples if job.schedule.keeps_last else per_epoch * size
     rng = generator("order", job.seed, state.epoch)
     if state.weights is None:

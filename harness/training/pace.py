@@ -40,7 +40,7 @@ def seconds(setting: Setting, make: MakeSide, inputs: Inputs, device: torch.devi
         cohort, rows = inputs.cohort, job.feed.rows[:few]
         feed = Feed(cohort.images, cohort.masks, inputs.maps, rows, device)
         once = replace(job.schedule, epochs=1)
-        _, took = fit(replace(job, feed=feed, groups=job.groups[:few], codes={}, schedule=once))
+        took = fit(replace(job, feed=feed, groups=job.groups[:few], codes={}, schedule=once)).seconds
     return took / (few // size) * steps + _predicting(setting, inputs, backbone, device)
 
 

@@ -105,6 +105,12 @@ class Through:
         return run
 
 
+def sliceable(backbone: Backbone) -> bool:
+    """Tell whether slices of a batch give what the whole does: nothing takes statistics of a batch."""
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    return not any(isinstance(one, kind) and one.training for one in backbone.modules())
+
+
 def check_slices(backbone: Backbone, most: int, own_layers: bool = False) -> None:
     """Raise HarnessError where slices of a batch would be normalised by their own statistics, or might be.
 
@@ -115,9 +121,7 @@ def check_slices(backbone: Backbone, most: int, own_layers: bool = False) -> Non
             f"--slice {most}: this method has layers of its own, which may mix the samples of a batch; leave "
             "--slice out for it."
         )
-    kind = torch.nn.modules.batchnorm._BatchNorm
-    normalised = any(isinstance(one, kind) and one.training for one in backbone.modules())
-    if most and normalised:
+    if most and not sliceable(backbone):
         raise HarnessError(
             f"--slice {most}: this backbone trains batch normalisation, whose statistics are those of the "
             "whole batch; leave --slice out, or use a backbone without (sam; mobile-sam but adapt = full)."

@@ -40,9 +40,9 @@ class Setting:
 
     name: the method's; size: side of images and masks in pixels; attribute: None where the method reads
     none; at_test: whether predictions read it too; sampler: of the training batches; shuffled: group labels
-    dealt anew to the training patients; most: samples of a batch whose graph is held at a time, 0 for all: a
-    machine's affair, and not the trial's; asks: what the training does for the method beside asking it for
-    losses.
+    dealt anew to the training patients; most: samples of a batch whose graph is held at a time, 0 for all,
+    None for as many as the device turns out to hold: a machine's affair, and not the trial's; asks: what the
+    training does for the method beside asking it for losses.
     """
 
     backbone: BackboneSpec
@@ -57,7 +57,7 @@ class Setting:
     at_test: bool = False
     sampler: Sampler = "uniform"
     shuffled: bool = False
-    most: int = 0
+    most: int | None = 0
     asks: Asks = PLAIN
 
     @property
@@ -93,7 +93,7 @@ class Trained:
 
     state: trained weights, empty where a sandbox gave none out; seconds: of fitting and of predicting;
     memory: bytes at most; parameters: how many were trained; compile_seconds: the compiler's, of fitting;
-    passes: of a batch through a network.
+    passes: of a batch through a network; most: samples of a batch whose graph was held at a time, 0 for all.
     """
 
     labels: np.ndarray
@@ -105,6 +105,7 @@ class Trained:
     parameters: int = 0
     compile_seconds: float = 0.0
     passes: int = 0
+    most: int = 0
 
 
 def build_backbone(spec: BackboneSpec, n_classes: int, size: int, seed: int, file: Path | None) -> Backbone:
@@ -147,7 +148,7 @@ def train_and_predict(
         print(said, flush=True)  # noqa: T201 - this process's output is the trial's log
     with Checkpoint(checkpoint) as kept:
         job = job_of(setting, make, inputs, backbone, device, kept, progress, validate)
-        curve, fit_seconds = fit(job)
+        fitted = fit(job)
         steps = job.schedule.epochs * job.schedule.steps_per_epoch(len(job.feed))
         started = time.monotonic()
         cohort, backbone = inputs.cohort, job.backbone
@@ -156,14 +157,15 @@ def train_and_predict(
         labels = predict(backbone, test, setting.size, setting.bfloat16, progress)
     return Trained(
         labels=labels,
-        curve=curve,
+        curve=fitted.curve,
         state={key: value.contiguous().cpu() for key, value in trained_state(backbone).items()},
-        fit_seconds=fit_seconds,
+        fit_seconds=fitted.seconds,
         predict_seconds=time.monotonic() - started,
         memory=peak_memory(device),
         parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
         compile_seconds=seconds(),
         passes=setting.asks.passes * steps,
+        most=fitted.most,
     )
 
 

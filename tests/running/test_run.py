@@ -148,6 +148,7 @@ def test_after_an_edit_controls_of_the_old_source_go(paths, tmp_path):
         (PermissionError(13, "Permission denied", "runs/work"), "stopped", "runs/work: Permission denied"),
         (RuntimeError("out of luck"), "stopped", "erm seed 0: RuntimeError: out of luck"),
         (WorkerDied(-9), "failed", ""),
+        (WorkerDied(-9, out_of_memory=True), "stopped", "memory was full, which is no fault of the method"),
     ],
 )
 def test_whatever_ends_one_trial_the_others_go_on(paths, error, status, message):

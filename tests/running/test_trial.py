@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from cohort_files import write_fairseg
 from tiny import CPU, PROTOCOL, UNET, Silent, prepare, trial_of
 
 from harness import metrics
 from harness.cohorts import synthetic
+from harness.errors import HarnessError
 from harness.running import trial
 from harness.running.executors.local import LocalExecutor
 from harness.running.schedule import execute
 from harness.running.trial import Paths
-from harness.store import CURVE, SCORES
+from harness.store import CURVE, SCORES, Store
 from harness.training import fit
 
 PLUGIN = """
@@ -294,6 +296,27 @@ def test_a_full_disk_leaves_no_record_and_a_sentence(paths, tmp_path, monkeypatc
     assert list((paths.runs / "records").iterdir()) == []
     monkeypatch.undo()
     assert trial.run(one, paths, CPU) == "done"
+
+
+@pytest.mark.parametrize(("error", "whose"), [(torch.cuda.OutOfMemoryError, "GPU"), (MemoryError, "host")])
+def test_want_of_memory_is_no_fault_of_the_method(paths, monkeypatch, error, whose):
+    """Where memory is full while it predicts, say, no record blames it."""
+
+    def full(*_):
+        raise error("Tried to allocate 2.00 GiB.")
+
+    one = trial_of(prepare(["erm"], paths), "erm")
+    monkeypatch.setattr("harness.training.train.predict", full)
+    with pytest.raises(HarnessError, match=f"erm seed 0: the {whose}'s memory is full, which is no fault of"):
+        trial.run(one, paths, CPU)
+    assert not Store(paths.runs).has(one.id)
+
+
+def test_a_loss_that_takes_all_of_the_hosts_memory_is_told_with_its_line(paths, tmp_path):
+    file = plugin_file(tmp_path, "torch.empty(2**60, dtype=torch.uint8)")
+    one = trial_of(prepare([file], paths), "bad")
+    assert trial.run(one, paths, CPU) == "failed"
+    assert "bad.py:10: RuntimeError: [enforce fail at alloc_cpu" in Store(paths.runs).record(one.id).error
 
 
 def test_learning_curve_has_the_loss_of_every_group(tiny_run):

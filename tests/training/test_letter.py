@@ -1,4 +1,4 @@
-"""What the shipped protocols of the FairSeg scripts build, cell by cell against a table of the scripts' values."""
+"""What the protocols of the FairSeg scripts build, cell by cell against a table of the scripts' values."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SCRIPTS: dict[tuple[str, str], dict[str, Any]] = {
     ("fairseg", "FEBS"): SAMED
     | {"batches": (84, 96, 20), "epochs": (5, 10), "rate": (0.0005, 0, 0.9)},  # 42 on each of two GPUs
 }
-"""(protocol, stage) to cell: batch, batches an epoch and samples of the last; epochs run and planned; base rate,
+"""(protocol, stage) to cell: batch, batches an epoch, samples of the last; epochs run and planned; base rate,
 steps of warm-up and power; share of soft Dice; side of the logits that are trained on; crop and input."""
 
 CASES = pytest.mark.parametrize("case", SCRIPTS, ids=" ".join)
@@ -93,7 +93,7 @@ def test_batches_and_steps(case):
     one, wanted = job(case), SCRIPTS[case]
     size, batches, last = wanted["batches"]
     per_epoch = one.schedule.steps_per_epoch(TRAINED_ON)
-    picks = list(fit._batches(one, 0, per_epoch))
+    picks = list(fit._batches(one, fit._State(), per_epoch))
     assert [len(batch) for batch in picks] == [size] * (batches - 1) + [last]
     assert sorted(np.concatenate(picks)) == list(range(TRAINED_ON))  # each once, as DataLoader's shuffle
     assert per_epoch == batches
@@ -157,7 +157,7 @@ def test_the_loss(case):
 
 
 def test_what_is_drawn_to_augment():
-    """Beside the scripts' own draws, one sample at a time: shares of mirrored and of turned by each degree."""
+    """Beside the scripts' own draws, one sample at a time: shares of each mirror image and degree."""
     python, rng, drawn = random.Random(0), np.random.default_rng(0), Counter()
     for _ in range(4_000):
         if python.random() > 0.5:
@@ -335,7 +335,7 @@ def test_precision(case):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_protocol_warms_up_and_decays_as_its_file_says(name):
-    """The last step of the warm-up has the whole rate, half of the planned steps later it is half to the power."""
+    """The last step of the warm-up has the whole rate, half the plan later it is half to the power."""
     recipe = protocol.load(name).recipe
     one = Job.__new__(Job)
     one.recipe, one.schedule = recipe, Schedule.of(recipe, finetunes=False)

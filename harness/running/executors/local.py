@@ -113,13 +113,16 @@ class LocalExecutor(Executor):
             self._running.discard(process)
 
 
-def slots(device: torch.device, jobs: int | None, threads: int) -> list[dict[str, str]]:
+def slots(
+    device: torch.device, jobs: int | None, threads: int, cards: Sequence[int] = ()
+) -> list[dict[str, str]]:
     """Return one slot for each task that may run at a time.
 
     On GPUs one a GPU, or `jobs` spread over them; on a device that is named, one; on the CPU as many as
-    there are cores for `threads` each.
+    there are cores for `threads` each. cards: numbers of the GPUs to use, where not all.
     """
     gpus = _gpus(device)
+    gpus = [gpus[number] for number in cards] if cards else gpus
     if gpus:
         return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus))]
     # A task under `cuda:1` finds that GPU by its number, so no slot may hide the others from it.

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing import connection
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 TAKEN_OVER = 75
@@ -21,8 +22,10 @@ _OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 class WorkerDied(RuntimeError):
     """A task's process ended without a result: killed, out of memory, or a crash in native code."""
 
-    def __init__(self, exitcode: int) -> None:
+    def __init__(self, exitcode: int, out_of_memory: bool = False) -> None:
         self.exitcode = exitcode
+        self.out_of_memory = out_of_memory
+        """Whether the kernel has ended some process for want of memory meanwhile."""
         self.taken_over = exitcode == TAKEN_OVER
         self.from_outside = False
         """Whether somebody else may have ended it: an engine, a person, a machine short of memory."""
@@ -41,6 +44,7 @@ class JobLost(WorkerDied):
     def __init__(self, said: str) -> None:
         RuntimeError.__init__(self, said)
         self.exitcode, self.taken_over, self.from_outside = -signal.SIGKILL, False, True
+        self.out_of_memory = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel by what was said."""
@@ -85,6 +89,7 @@ def result(process: Any, receiver: Connection, seconds: float | None) -> Any:
 
 
 def _answer(process: Any, receiver: Connection, seconds: float | None) -> tuple[str, Any]:
+    killed = _killed()
     # Its end is waited for as well: what it forked holds the pipe open, and would for ever.
     if not connection.wait([receiver, process.sentinel], seconds):
         process.kill()
@@ -94,7 +99,17 @@ def _answer(process: Any, receiver: Connection, seconds: float | None) -> tuple[
             answer: tuple[str, Any] = receiver.recv()
             return answer
     process.join()
-    raise WorkerDied(process.exitcode or 0)
+    exitcode = process.exitcode or 0
+    raise WorkerDied(exitcode, out_of_memory=exitcode == -signal.SIGKILL and _killed() > killed)
+
+
+def _killed() -> int:
+    """Return how many processes the kernel has ended for want of memory since it started, 0 where untold."""
+    try:
+        counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+        return int(counts.get("oom_kill", 0))
+    except (OSError, ValueError):
+        return 0
 
 
 def _end_group(group: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import CPU
 
+from harness.running.executors import process
 from harness.running.executors.local import LocalExecutor, WorkerDied, slots
 
 
@@ -127,6 +128,24 @@ def test_a_task_ends_with_the_process_that_asked_for_it(tmp_path):
 def test_a_gpu_that_is_named_is_one_slot_and_keeps_its_number():
     assert slots(torch.device("cuda:1"), None, 1) == [{}]
     assert slots(torch.device("cuda:1"), 2, 1) == [{}, {}]
+
+
+def test_gpus_that_are_named_are_a_slot_each_and_shared_by_more_jobs(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-7")
+    assert slots(torch.device("cuda"), None, 1, (0, 2)) == [
+        {"CUDA_VISIBLE_DEVICES": "4"},
+        {"CUDA_VISIBLE_DEVICES": "GPU-7"},
+    ]
+    spread = [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(torch.device("cuda"), 3, 1, (1, 2))]
+    assert spread == ["5", "GPU-7", "5"]
+
+
+def test_the_kernels_count_of_what_it_ended_tells_want_of_memory_from_other_kills(monkeypatch):
+    counts = iter([3, 3, 3, 4])  # before and after each of two tasks
+    monkeypatch.setattr(process, "_killed", lambda: next(counts))
+    with LocalExecutor([{}]) as executor:
+        told = [executor.submit(die).exception() for _ in range(2)]
+    assert [one.out_of_memory for one in told] == [False, True]
 
 
 def test_cpu_slots_share_the_cores_between_threads():
