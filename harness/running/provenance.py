@@ -28,6 +28,7 @@ def method_info(trial: Trial) -> MethodInfo:
         defaults=about.defaults,
         reads_attribute=about.reads_attribute,
         starts_from=about.starts_from,
+        passes=getattr(about, "passes", 1),
         sampler=about.sampler,
         source=trial.source,
         source_digest=trial.identity["method"]["source"],

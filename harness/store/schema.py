@@ -58,6 +58,8 @@ class MethodInfo(_Json):
     defaults: Tree = {}
     reads_attribute: Flag = True
     starts_from: Name | None = None
+    passes: Count = 1
+    """How often a step of its training passes over the batch: `harness.store.twins` reckons epochs by it."""
     sampler: Name = "uniform"
     source: Text = ""
     """Text of the method's file."""
