@@ -120,6 +120,7 @@ def run_command(
         from harness.running.paths import Paths
         from harness.running.prepare import in_slices, prepare
 
+        options["twinned"] = True
         options["cohort"] = cohorts.load(
             chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from harness.equity.contrasts import (
 from harness.equity.quantities import BOUNDED, Quantity, quantities
 from harness.equity.ranking import grouped_by_letter
 from harness.equity.scores import Scores
+from harness.equity.twins import Twins, known, without_loans
 from harness.errors import HarnessError, did_you_mean
 
 ACROSS = (
@@ -32,31 +34,39 @@ ACROSS = (
 of the rank in each, ties shared; rank, rank_low, rank_high, letters: as in `rank`."""
 
 
-def across(views: Sequence[Scores], by: str = "es_sum", least_seeds: int = 1) -> pd.DataFrame:
+def across(
+    views: Sequence[Scores],
+    by: str = "es_sum",
+    least_seeds: int = 1,
+    baseline: str = "erm",
+    twins: Twins = MappingProxyType({}),
+) -> pd.DataFrame:
     """Return the methods in order of a quantity's mean over views, best first; columns are `ACROSS`.
 
     This is what a critical-difference diagram shows (Demšar, J. Mach. Learn. Res. 2006), with another
     test: Friedman's and Nemenyi's take the views for independent, and views of one test set share
     every patient and seed. Here each patient's and each seed's contribution is averaged over the views
     before it is squared, so the more the views agree, the less is gained by their number. Pairs are
-    tested on the mean's difference, adjusted over all of them as in `harness.equity.many`.
+    tested on the mean's difference, adjusted over all of them as in `harness.equity.many`, with the twins of
+    methods that train longer than the `baseline` taken into account (`harness.equity.twins`).
     Raises HarnessError for views of other methods or patients, and for an unknown quantity.
     """
-    known = quantities(True)
-    if by not in known:
-        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, known)}")
+    defined = quantities(True)
+    if by not in defined:
+        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, defined)}")
     _check(views)
-    levels = np.array([_levels(view, known[by]) for view in views])
+    levels = np.array([_levels(view, defined[by]) for view in views])
     estimates, higher = levels.mean(axis=0), by not in BOUNDED
     values = estimates if higher else -estimates
-    found = _contrasts(views, known[by])
-    beats = many.beaten(values, many.adjusted(found, least_seeds))
+    methods = views[0].methods
+    p = many.adjusted(_contrasts(views, defined[by]), least_seeds)
+    beats = many.beaten(values, without_loans(p, values, methods, baseline, known(twins, methods)))
     order = np.argsort(-values, kind="stable")
     letters = grouped_by_letter(beats | beats.T, order)
     ranks = pd.DataFrame(levels).rank(axis=1, ascending=not higher).mean()
     frame = pd.DataFrame(
         {
-            "method": views[0].methods,
+            "method": methods,
             "quantity": by,
             "views": len(views),
             "estimate": estimates,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -12,11 +14,13 @@ from harness.equity import many
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.family import FAMILY, of_pairs, over_views
 from harness.equity.noise import noise_floor
+from harness.equity.quantities import quantities
 from harness.equity.ranking import PAIRS, RANKING, pairwise, rank
 from harness.equity.reference import MARGIN
 from harness.equity.resampling import RESAMPLES, resample
 from harness.equity.scores import Scores
 from harness.equity.summary import SUMMARY, mean_interval, summarise
+from harness.equity.twins import Twins, compared, known, pairs_without_loans, without_loans
 
 FEWER = 1_000
 """Resamples of what is shown beside the ranking: intervals need fewer than tests of all pairs."""
@@ -49,7 +53,8 @@ class Tables:
 
     The summary of what is ranked has one quantity more than `summarise`: "median", of all samples and seeds.
     Without rows are the ranking and the family of what is not ranked, the comparison where nothing is
-    compared, and the pairs of very many methods.
+    compared, and the pairs of very many methods. Of a method that has a twin the comparison is with the twin;
+    ranks, letters and pairs are those of `harness.equity.twins`.
     """
 
     summary: pd.DataFrame
@@ -86,6 +91,7 @@ def tables(
     least_seeds: int = LEAST_SEEDS,
     margin: float = MARGIN,
     views: int = 1,
+    twins: Twins = MappingProxyType({}),
 ) -> Tables:
     """Return all that a board says of these scores; the same input gives the same tables.
 
@@ -95,10 +101,12 @@ def tables(
     two are equally fair. ES against the baseline stands
     under the same adjustment as ranks and letters: adjusted over the comparisons with the baseline alone, a
     method would now and then be better than it and share its letter. `views`: how many such tables a reader
-    has before him, this one among them; `family` says what stands over all of them.
+    has before him, this one among them; `family` says what stands over all of them. `twins`: of methods that
+    train longer than the baseline, the baseline at their schedule (`harness.equity.twins`).
     """
+    twins = known(twins, scores.methods)
     if len(scores.methods) > many.MANY:
-        return _approximate(scores, baseline, ranked, least_seeds, views, margin)
+        return _approximate(scores, baseline, ranked, least_seeds, views, margin, twins)
     draws = resample(scores, resamples=RESAMPLES if ranked else FEWER)
     summary, noise = summarise(draws), noise_floor(draws)
     ranking, comparison, tested = _nothing(RANKING), _nothing(COMPARISON), _nothing(PAIRS)
@@ -106,9 +114,12 @@ def tables(
     if ranked:
         summary = _with_medians(summary, scores)
         tested = pairwise(draws, least_seeds=least_seeds, margin=margin)
+        values = quantities(True)["es_sum"](draws.means @ draws.weights, draws.means[:, :-1])
+        tested = pairs_without_loans(tested, values, scores.methods, baseline, twins)
         ranking = rank(draws, tested=tested)
-        if baseline in scores.methods and len(scores.methods) > 1:
-            comparison = compare(draws, baseline=baseline, least_seeds=least_seeds, margin=margin)
+        if len(scores.methods) > 1:
+            one = partial(compare, draws, least_seeds=least_seeds, margin=margin)
+            comparison = compared(one, scores.methods, baseline, twins)
         if ranking["rank"].notna().all():
             p = of_pairs(tested, list(ranking["method"]))
             family = over_views(ranking, p, noise, comparison, views)
@@ -116,7 +127,13 @@ def tables(
 
 
 def _approximate(
-    scores: Scores, baseline: str, ranked: bool, least_seeds: int, views: int, margin: float
+    scores: Scores,
+    baseline: str,
+    ranked: bool,
+    least_seeds: int,
+    views: int,
+    margin: float,
+    twins: Twins,
 ) -> Tables:
     source = many.errors(scores)
     summary, noise = many.summarise(source), many.noise_floor(source)
@@ -124,9 +141,12 @@ def _approximate(
     if ranked:
         summary = _with_medians(summary, scores)
         tested = many.pairwise(source, least_seeds=least_seeds)
+        if source.draws.n_groups > 1:
+            values = source.linear(quantities(True)["es_sum"]).estimates
+            tested = without_loans(tested, values, scores.methods, baseline, twins)
         ranking = many.rank(source, tested=tested)
-        if baseline in scores.methods:
-            comparison = many.compare(source, baseline, least_seeds, margin)
+        one = partial(many.compare, source, least_seeds=least_seeds, margin=margin)
+        comparison = compared(one, scores.methods, baseline, twins)
         if ranking["rank"].notna().all():
             order = [scores.methods.index(method) for method in ranking["method"]]
             family = over_views(ranking, tested[np.ix_(order, order)], noise, comparison, views)

@@ -16,7 +16,7 @@ from harness.errors import HarnessError, plain
 from harness.plugin import asks
 from harness.plugin.discovery import About, Plugin, check_hyper_parameters
 from harness.protocol import BASELINE, CHECKPOINTS, Protocol, Selection
-from harness.store import PlanRow, Tuned, contents
+from harness.store import PlanRow, Tuned, contents, twins
 
 if TYPE_CHECKING:
     from harness.plugin.method import Sampler
@@ -45,7 +45,8 @@ class Twin:
 
     sampler and starts_from: instead of the method's own; shuffled: group labels dealt anew to the
     training patients; hyper_parameters: on top of the method's; selection: of the checkpoint, instead of
-    the protocol's, in the training that it starts from too.
+    the protocol's, in the training that it starts from too; schedule: how often the epochs of each training
+    are passed, where `method` is the baseline and this is its twin (`harness.store.twins`).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Twin:
     starts_from: str | None = None
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
     selection: Selection | None = None
+    schedule: twins.Schedule = ()
 
 
 @dataclass(frozen=True)
@@ -185,26 +187,37 @@ def candidate(
 
 
 def build(
-    basis: Basis, candidates: Mapping[str, Candidate], wanted: Iterable[str], controls: bool = False
+    basis: Basis,
+    candidates: Mapping[str, Candidate],
+    wanted: Iterable[str],
+    controls: bool = False,
+    twinned: bool = False,
 ) -> Plan:
     """Return the plan for the `wanted` methods and those whose weights they start from.
 
-    With `controls`, also for the twins of the wanted methods.
+    `twinned`: with ERM at the schedule of each of them, a row of its own; `controls`: with what shows where
+    a gain of the wanted methods comes from.
     """
     planner, protocol, wanted = _Planner(basis, candidates), basis.protocol, list(wanted)
-    cells = [(name, Twin("", name)) for name in _with_origins(wanted, candidates)]
+    names = _with_origins(wanted, candidates)
+    cells = [(name, "", Twin("", name)) for name in names]
+    if twinned and BASELINE in candidates:
+        cells += [(twin.name, "", twin) for twin in baseline_twins(names, candidates, protocol)]
     if controls:
-        cells += [(name, twin) for name in wanted for twin in twins(name, candidates[name].about, protocol)]
+        found = [
+            (name, one) for name in wanted for one in controls_of(name, candidates[name].about, protocol)
+        ]
+        cells += [(f"{name}: {one.name}", name, one) for name, one in found]
     rows = [
         PlanRow(
-            method=f"{name}: {twin.name}" if twin.name else name,
+            method=shown,
             attribute=attribute,
             seed=seed,
             trial=planner.add(twin, attribute, seed, fold),
-            control_of=name if twin.name else "",
+            control_of=control_of,
             fold=fold,
         )
-        for name, twin in cells
+        for shown, control_of, twin in cells
         for attribute in protocol.attributes
         for seed in protocol.seeds
         for fold in range(protocol.split.folds)
@@ -212,19 +225,34 @@ def build(
     return Plan(planner.trials, tuple(rows))
 
 
-def twins(name: str, method: About, protocol: Protocol) -> list[Twin]:
+def baseline_twins(
+    names: Iterable[str], candidates: Mapping[str, Candidate], protocol: Protocol
+) -> list[Twin]:
+    """Return the twins of ERM that methods are compared with: one for each schedule that is not ERM's own."""
+    known = {name: one.about for name, one in candidates.items()}
+    schedules = dict.fromkeys(twins.schedule_of(name, known) for name in names)
+    return [_twin_of(schedule) for schedule in schedules if schedule is not None and schedule != twins.PLAIN]
+
+
+def _twin_of(schedule: twins.Schedule) -> Twin:
+    return Twin(twins.name_of(schedule), BASELINE, schedule=schedule)
+
+
+def controls_of(name: str, method: About, protocol: Protocol) -> list[Twin]:
     """Return a method's controls, from what it declares.
 
     A gain that survives shuffled groups is not fairness learning; one that ERM has too, given the same
-    sampler or the same further steps, is the sampler's or the steps'; one that goes with the other rule
-    for the checkpoint, where there are validation patients to choose it by, is the rule's.
+    sampler or the same further steps after the same method, is the sampler's or the steps'; one that goes
+    with the other rule for the checkpoint, where there are validation patients to choose it by, is the
+    rule's.
     """
     found = []
     if method.reads_attribute:
         found.append(Twin("shuffled groups", name, shuffled=True))
     if method.sampler != "uniform":
         found.append(Twin(f"ERM with a {method.sampler} sampler", BASELINE, sampler=method.sampler))
-    if method.starts_from is not None:
+    # After ERM itself it is a twin (`baseline_twins`), a row of its own.
+    if method.starts_from not in (None, BASELINE):
         found.append(Twin("ERM with the same extra steps", BASELINE, starts_from=method.starts_from))
     found += [Twin(key, name, hyper_parameters=values) for key, values in method.controls.items()]
     if protocol.split.validation > 0:
@@ -265,6 +293,13 @@ class _Planner:
         origin = twin.starts_from or chosen.about.starts_from
         basis = self.basis.of_fold(seed, fold)
         protocol, before = basis.protocol, Twin("", origin or "")
+        if twin.schedule:
+            protocol = _passed(protocol, twin.schedule)
+            *earlier, _ = twin.schedule
+            origin = BASELINE if earlier else None
+            same = tuple(earlier)
+            # Plain ERM is the method itself, and no control of it.
+            before = Twin("", BASELINE) if same in ((), twins.PLAIN) else _twin_of(same)
         if twin.selection is not None:
             recipe = protocol.recipe.model_copy(update={"selection": twin.selection})
             protocol = protocol.model_copy(update={"recipe": recipe})
@@ -296,7 +331,7 @@ class _Planner:
             identity=made,
             sampler=twin.sampler,
             shuffled=twin.shuffled,
-            control=twin.name,
+            control=_difference(twin, self.basis.protocol),
             source=chosen.source,
         )
         return trial
@@ -310,6 +345,28 @@ class _Planner:
             found["libraries"] |= chosen.about.packages
             self.codes[key] = found
         return self.codes[key]
+
+
+def _passed(protocol: Protocol, schedule: twins.Schedule) -> Protocol:
+    """Return a protocol with the epochs of a schedule's last training passed as often as it says.
+
+    The horizon of the learning rate goes along, its warm-up stays.
+    """
+    *earlier, passes = schedule
+    if passes == 1:
+        return protocol
+    spec = protocol.recipe.finetune if earlier else protocol.recipe
+    horizon = None if spec.planned_epochs is None else passes * spec.planned_epochs
+    more = spec.model_copy(update={"epochs": passes * spec.epochs, "planned_epochs": horizon})
+    recipe = protocol.recipe.model_copy(update={"finetune": more}) if earlier else more
+    return protocol.model_copy(update={"recipe": recipe})
+
+
+def _difference(twin: Twin, protocol: Protocol) -> str:
+    """Return what a trial's record and label say of its control, "" for a method as it is."""
+    if not twin.name or not twin.schedule:
+        return twin.name
+    return twins.described(twin.schedule, protocol.recipe.model_dump())
 
 
 def code_identity(protocol: Protocol, method: Path | None) -> dict[str, Any]:

@@ -56,8 +56,11 @@ def prepare(
     device: torch.device | None = None,
     attributes: Sequence[str] = (),
     cohort: Cohort | None = None,
+    twinned: bool = False,
 ) -> Prepared:
     """Find the methods (all, where no name is given), the cohort and the plan, with controls if asked.
+
+    `twinned`: with the ERM that each method is compared with on a board, where that is not ERM as it is.
 
     `describe` imports the plugins: here, or in a sandbox; `tuned`: what `harness tune` chose; `device`: the
     one that trains, None for the CPU; `attributes`: those to run, of the protocol's, all where none is
@@ -70,9 +73,9 @@ def prepare(
     cohort = cohort or cohorts.load(protocol, paths.data, paths.cache)
     digest = weights_digest(protocol, paths.cache)
     # Last, because importing the plugins imports torch: whatever else does not fit is said before.
-    candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned)
+    candidates, wanted, broken = find_methods(protocol, names, where, controls, describe, tuned, twinned)
     basis = Basis.of(protocol, cohort, paths.cache, digest, kind_of(device))
-    made = plan.build(basis, candidates, wanted, controls)
+    made = plan.build(basis, candidates, wanted, controls, twinned)
     used = {name: tuned[name] for name in candidates if name in tuned}
     own = _of_attributes(made, attributes) if attributes else made
     return Prepared(protocol, cohort, own, tuple(broken), paths, used, basis, made)
@@ -108,13 +111,17 @@ def find_methods(
     controls: bool = False,
     describe: Describe = discovery.describe_all,
     tuned: Mapping[str, Tuned] | None = None,
+    twinned: bool = False,
 ) -> tuple[dict[str, plan.Candidate], list[str], list[discovery.Broken]]:
-    """Return the methods and what they start from, the names of those that can run, and the broken."""
+    """Return the methods and what they start from, the names of those that can run, and the broken.
+
+    With `controls`, or `twinned` by a method that starts from another, ERM is among them too.
+    """
     found = list(discovery.discover().values())
     if names:
         found = discovery.distinct([discovery.find(name) for name in names])
     _check_values(protocol, found, where)
-    methods, known, broken = _describe(found, controls, describe)
+    methods, known, broken = _describe(found, controls, twinned, describe)
     candidates = {}
     for name, about in methods.items():
         try:
@@ -142,7 +149,7 @@ def _check_values(protocol: Protocol, found: Sequence[discovery.Plugin], where: 
 
 
 def _describe(
-    found: Sequence[discovery.Plugin], controls: bool, describe: Describe
+    found: Sequence[discovery.Plugin], controls: bool, twinned: bool, describe: Describe
 ) -> tuple[dict[str, discovery.About], dict[str, discovery.Plugin], list[discovery.Broken]]:
     """Describe plugins, what they start from, what that starts from ..., and what controls are made of."""
     methods: dict[str, discovery.About] = {}
@@ -157,6 +164,8 @@ def _describe(
         methods |= described
         broken += also_broken
         origins = {about.starts_from for about in described.values()}
+        if twinned and any(one.starts_from or getattr(one, "passes", 1) != 1 for one in described.values()):
+            origins.add(BASELINE)
         waiting = [everywhere[name] for name in everywhere if name in origins and name not in known]
     return methods, known, broken
 

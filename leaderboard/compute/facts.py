@@ -37,6 +37,9 @@ def hyper_parameters(info: MethodInfo) -> list[HyperParameter]:
 
 def command(board: Board, method: str) -> str:
     """Return the command that runs a method's trials again; capitals stand for what the reader must give."""
+    longer = [name for name, twin in board.twins.items() if twin == method]
+    if longer:  # ERM's twin runs with whatever method it is the twin of
+        method = longer[0]
     entry = board.entries[method]
     here = all(entry.obtained(attribute) in ("run", None) for attribute in board.attributes)
     # A submitted method stands here under its namespace, which is no part of its file's name.

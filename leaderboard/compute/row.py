@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from harness.protocol import BASELINE
 from harness.store import Cost, HowTrained, Obtained, Record
 
 
@@ -49,8 +50,13 @@ class Noise:
 
 @dataclass(frozen=True)
 class Difference:
-    """A method's ES-Dice minus the baseline's, and what became of the gap."""
+    """A method's ES-Dice minus its yardstick's, and what became of the gap.
 
+    baseline: the row of the yardstick, ERM with as many epochs; than: what a sentence calls it.
+    """
+
+    baseline: str = BASELINE
+    than: str = "ERM"
     number: Number = NONE
     p: float = math.nan
     better: bool | None = None
@@ -106,7 +112,8 @@ class Row:
     letters: str = ""
     best: bool = False
     """Whether the word "best" may be written: probability of being first at least 0.95, better than every
-    other method in the paired tests, of which there is at least one, and not on anybody's word alone."""
+    other method in the paired tests, of which there is at least one, and not on anybody's word alone; of a
+    method that trains longer than ERM, its twin among these."""
     metrics: dict[str, dict[str, Number]] = field(default_factory=dict)
     groups: dict[str, dict[str, Number]] = field(default_factory=dict)
     noise: dict[str, Noise] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from harness import equity
 from harness.equity import Tables
 from harness.errors import HarnessError
 from harness.protocol import BASELINE
-from harness.store import Obtained
+from harness.store import Obtained, twins
 from leaderboard.compute import tracks
 from leaderboard.compute.metrics import METRICS, Metric
 from leaderboard.compute.row import Difference, Family, Noise, Number, Row
@@ -161,7 +161,9 @@ def _tables(board: Board, names: list[str], attribute: str, structure: str, metr
         return None
     # Of one track: what somebody submits to the other must not change a finding here.
     ranked, views = metric is METRICS[0], len(board.attributes) * len(board.structures)
-    return equity.tables(scores, BASELINE, ranked=ranked, margin=_margin(board), views=views)
+    return equity.tables(
+        scores, BASELINE, ranked=ranked, margin=_margin(board), views=views, twins=board.twins
+    )
 
 
 def _scores(
@@ -240,11 +242,11 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
     dice = lines.get("dice")
     return Row(
         **common,
-        **(_rank(dice.ranking[name], len(dice.ranking), common["obtained"]) if dice else {}),
+        **(_rank(board, dice, name, common["obtained"]) if dice else {}),
         metrics={metric: _quantities(of.summary[name]) for metric, of in lines.items()},
         groups={m.key: _groups(lines[m.key].summary[name], m) for m in METRICS if m.key in lines},
         noise={metric: _noise(of.noise[name]) for metric, of in lines.items()},
-        versus=_versus(name, dice, _margin(board)) if dice else None,
+        versus=_versus(board, name, dice) if dice else None,
         family=_family(dice.family.get(name)) if dice else None,
         missed=int(np.nansum(missed)),
         scored=int((~np.isnan(missed)).sum()),
@@ -252,10 +254,12 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
     )
 
 
-def _rank(ranking: list[Line], methods: int, obtained: Obtained | None) -> dict[str, Any]:
-    (row,) = ranking
+def _rank(board: Board, dice: _Lines, name: str, obtained: Obtained | None) -> dict[str, Any]:
+    (row,), methods = dice.ranking[name], len(dice.ranking)
     if pd.isna(row["rank"]):
         return {}
+    # A lead over ERM and others may be that of the further epochs, which only the twin shows.
+    beside_its_twin = name not in board.twins or board.twins[name] in dice.ranking
     return {
         "rank": int(row["rank"]),
         "rank_low": int(row["rank_low"]),
@@ -263,6 +267,7 @@ def _rank(ranking: list[Line], methods: int, obtained: Obtained | None) -> dict[
         "p_best": float(row["p_best"]),
         "best": bool(row["p_best"] >= SURE and row["rank_high"] == 1)
         and methods > 1
+        and beside_its_twin
         and obtained != "reported",
         "letters": str(row["letters"]) if methods > 1 else "",
     }
@@ -288,33 +293,37 @@ def _noise(noise: list[Line]) -> Noise:
     return Noise(*(float(row[key]) for key in ("floor", "floor_95", "p", "detectable", "p_adjusted")))
 
 
-def _versus(name: str, lines: _Lines, margin: float) -> Difference | None:
-    comparison = lines.comparison.get(name)
+def _versus(board: Board, name: str, lines: _Lines) -> Difference | None:
+    comparison, base = lines.comparison.get(name), board.twins.get(name, BASELINE)
+    than = twins.spoken(base, board.recipe)
     if comparison is None:
-        return None
+        lacks = Number(note=f"not compared: {than} has not run here")
+        return Difference(base, than, lacks) if name in board.twins else None
     own = {row["quantity"]: row for row in comparison}
     es = own["es_sum"]
     better = bool(es["better"]) if isinstance(es["better"], bool | np.bool_) else None
     # The interval that its p-value and the letters go with.
     number = Number.of(es | {"low": es["low_adjusted"], "high": es["high_adjusted"]}, "difference")
     return Difference(
+        base,
+        than,
         number,
         float(es["p_adjusted"]),
         better,
         str(own["gap"]["verdict"]),
         str(es["verdict"]),
-        margin,
-        _lost(name, comparison, lines.summary) if number.value > 0 else None,
+        _margin(board),
+        _lost(name, base, comparison, lines.summary) if number.value > 0 else None,
     )
 
 
-def _lost(name: str, comparison: list[Line], summary: Lines) -> int | None:
+def _lost(name: str, base: str, comparison: list[Line], summary: Lines) -> int | None:
     """Return in how many groups a method lost beyond chance, None where it did not lose in every one."""
-    mine, base = (
+    mine, other = (
         {row["group"]: row["estimate"] for row in summary[method] if row["quantity"] == "group"}
-        for method in (name, BASELINE)
+        for method in (name, base)
     )
-    change = [mine[group] - base[group] for group in mine if not math.isnan(mine[group])]
+    change = [mine[group] - other[group] for group in mine if not math.isnan(mine[group])]
     if not change or max(change) >= 0:
         return None
     return len([row for row in comparison if row["quantity"] == "group" and row["better"] is False])

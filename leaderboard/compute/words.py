@@ -13,7 +13,7 @@ from harness.protocol import BASELINE, ScoringSpec
 from leaderboard.compute import tracks
 from leaderboard.compute.across import Line
 from leaderboard.compute.metrics import DICE
-from leaderboard.compute.row import Family, Number, Row
+from leaderboard.compute.row import Difference, Family, Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
 
@@ -108,7 +108,10 @@ def headline(section: Section) -> str:
     score = f"ES-Dice {number(es.value)} (95% interval {interval(es)})"
     if len(ranked) == 1:
         return f"Only {_named(top)} has finished: {score}. There is nothing to compare it with yet."
-    tied = [_named(row) for row in ranked[1:] if set(row.letters) & set(top.letters)]
+    twin = top.versus.baseline if top.versus is not None else ""
+    alike = [row for row in ranked[1:] if set(row.letters) & set(top.letters)]
+    # Its twin first: what the further epochs are worth is what a reader has to know of the lead.
+    tied = [_named(row) for row in sorted(alike, key=lambda row: row.method != twin)]
     sure = f"first in {percent(top.p_best)} of resamples of patients and seeds"
     if top.done < 2:
         sure = (
@@ -117,17 +120,27 @@ def headline(section: Section) -> str:
     if top.best:
         gap = ""
         if top.versus is not None and top.versus.verdict.startswith("gap wider"):
-            gap = " Its gap is wider than ERM’s: higher Dice makes it best, not more equal Dice."
+            wider = f"Its gap is wider than {_whose(top.versus)}"
+            gap = f" {wider}: higher Dice makes it best, not more equal Dice."
         of = "" if section.track == tracks.MAIN else f" of those that read {section.attribute} at test time"
         others = "better than every other method in paired tests"
         return f"{top.title} is best{of}: {score}, {sure}, and {others}.{gap}"
+    alone = ""
+    if top.versus is not None and not top.versus.number.there:
+        alone = f" What its further epochs are worth is not known: {top.versus.than} has not run here."
     if tied:
         few = " on fewer than three seeds" if top.done < LEAST_SEEDS else ""
         return (
             f"{_named(top)} has the highest {score} and is {sure}, but is not shown to be best: "
-            f"paired tests do not tell it apart from {listed(tied)}{few}."
+            f"paired tests do not tell it apart from {listed(tied)}{few}.{alone}"
         )
-    return f"{_named(top)} has the highest {score}, is {sure}, and better than every other in paired tests."
+    highest = f"{_named(top)} has the highest {score}, is {sure}"
+    return f"{highest}, and better than every other in paired tests.{alone}"
+
+
+def _whose(versus: Difference) -> str:
+    """Return the possessive of what a method is compared with."""
+    return "ERM’s" if versus.than == "ERM" else f"that of {versus.than}"
 
 
 def _named(row: Row) -> str:
@@ -177,7 +190,8 @@ def over_views(row: Row) -> str:
     said = []
     if not math.isnan(own.p_versus) and row.versus is not None:
         side = "better" if row.versus.number.value > 0 else "worse"
-        finding = f"{side} than ERM" if own.p_versus <= ALPHA else "not told apart from ERM"
+        than = row.versus.than
+        finding = f"{side} than {than}" if own.p_versus <= ALPHA else f"not told apart from {than}"
         said.append(f"{finding} ({p_value(own.p_versus)})")
     if not math.isnan(own.p_gap):
         gap = "no change of the gap beyond chance"
@@ -197,12 +211,12 @@ def difference_finding(row: Row) -> str:
         return "the baseline" if row.method == BASELINE else ""
     if not row.versus.tested:
         return row.versus.number.note
-    p = p_value(row.versus.p)
+    p, than = p_value(row.versus.p), row.versus.than
     if row.versus.told == "equivalent":
-        return f"equivalent to ERM within {row.versus.margin:g} ({p} for a difference)"
+        return f"equivalent to {than} within {row.versus.margin:g} ({p} for a difference)"
     if row.versus.better is None:
-        return f"not told apart from ERM ({p})"
-    return f"{'better' if row.versus.better else 'worse'} than ERM ({p})"
+        return f"not told apart from {than} ({p})"
+    return f"{'better' if row.versus.better else 'worse'} than {than} ({p})"
 
 
 def levelled(row: Row) -> str:
@@ -210,7 +224,9 @@ def levelled(row: Row) -> str:
     if row.versus is None or row.versus.lost is None:
         return ""
     beyond = f"{row.versus.lost} of them beyond chance" if row.versus.lost else "each within chance"
-    return f"higher ES than ERM’s, though every group’s Dice is lower ({beyond}): levelled down"
+    return (
+        f"higher ES than {_whose(row.versus)}, though every group’s Dice is lower ({beyond}): levelled down"
+    )
 
 
 def status(row: Row) -> str:

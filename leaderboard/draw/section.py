@@ -8,6 +8,7 @@ from functools import partial
 
 from markupsafe import Markup
 
+from harness.protocol import BASELINE
 from leaderboard.compute import words
 from leaderboard.compute.sections import Section
 from leaderboard.compute.stability import Stability
@@ -44,8 +45,8 @@ def of_section(section: Section, found: Stability | None) -> list[tuple[str, Cal
         makers.append(("Cost against equity", caption, cost))
     if any(row.versus is not None and row.versus.tested for row in section.ranked):
         caption = (
-            "ES-Dice (sum) minus ERM’s, with 95% intervals for all pairs together. The band is the margin of "
-            f"{section.margin:g}: equivalent is what lies in it with its 90% interval."
+            f"ES-Dice (sum) minus ERM’s{_as_many(section)}, with 95% intervals for all pairs together. The "
+            f"band is the margin of {section.margin:g}: equivalent is what lies in it with its 90% interval."
         )
         makers.append(("Better, worse, equivalent, or cannot tell", caption, against))
     if found is not None and found.choices:
@@ -55,6 +56,12 @@ def of_section(section: Section, found: Stability | None) -> list[tuple[str, Cal
         )
         makers.append(("Rank under other choices", caption, partial(choices, found=found)))
     return [(title, partial(_figure, title, caption, make, section)) for title, caption, make in makers]
+
+
+def _as_many(section: Section) -> str:
+    """Return what has to be said of the baseline where some methods of a section train longer than ERM."""
+    longer = any(row.versus is not None and row.versus.baseline != BASELINE for row in section.ranked)
+    return " with as many epochs" if longer else ""
 
 
 def _figure(title: str, caption: str, make: Callable[[Section], Markup], section: Section) -> Figure:
@@ -100,13 +107,15 @@ def against(section: Section) -> Markup:
             "told": row.versus.told,
             "said": f"{row.title}: {words.signed(row.versus.number.value)} "
             f"({words.signed(row.versus.number.low)} to {words.signed(row.versus.number.high)}), "
-            f"{row.versus.told}",
+            f"{row.versus.told}" + (f", beside {row.versus.than}" if row.versus.baseline != BASELINE else ""),
         }
         for row in rows
         if row.versus is not None
     ]
     margin = {"low": -section.margin, "high": section.margin, "zero": 0.0}
-    low, value = (parts.axis(end, "ES-Dice (sum) minus ERM’s") for end in ("low", "value"))
+    low, value = (
+        parts.axis(end, f"ES-Dice (sum) minus ERM’s{_as_many(section)}") for end in ("low", "value")
+    )
     colour, shape = parts.by_colour("told", _VERDICTS), parts.by_shape("told", _VERDICTS)
     band: Spec = {
         "mark": {"type": "rect", "aria": False},
@@ -131,7 +140,8 @@ def against(section: Section) -> Markup:
         parts.mark("point", value, color=colour, shape=shape, filled=True, size={"value": 90}),
     ]
     told = [f"{sum(datum['told'] == verdict for datum in data)} {verdict}" for verdict in _VERDICTS]
-    label = f"ES-Dice minus ERM's of {len(rows)} methods, margin {section.margin:g}: {', '.join(told)}"
+    what = f"ES-Dice minus ERM's{_as_many(section)} of {len(rows)} methods"
+    label = f"{what}, margin {section.margin:g}: {', '.join(told)}"
     return render(parts.by_row(data, list(called.values()), layers), label)
 
 

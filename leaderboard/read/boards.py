@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from harness.store import (
     ProtocolRecord,
     Record,
     Store,
+    twins,
 )
 from harness.store.names import PREDICTIONS as PREDICTIONS_FILE
 from harness.store.names import SCORES as SCORES_FILE
@@ -51,11 +52,13 @@ def readable(text: str) -> str:
 class Entry:
     """A method on a board: the records of its trials, by attribute and seed.
 
-    records: None where the plan has the trial and nothing has run yet.
+    records: None where the plan has the trial and nothing has run yet; title: of ERM at another's schedule,
+    what it is called instead of its card's title.
     """
 
     name: str
     records: dict[tuple[str, int], Record | None]
+    title: str = ""
 
     @cached_property
     def info(self) -> MethodInfo:
@@ -64,6 +67,8 @@ class Entry:
         found.sort(key=lambda record: record.status != "done")
         info = found[0].method if found else MethodInfo(name=self.name, title=self.name)
         shown = {field: readable(getattr(info, field)) for field in ("title", "authors", "paper", "licence")}
+        if self.title:
+            shown |= {"name": self.name, "title": self.title}
         return info.model_copy(update=shown)
 
     @cached_property
@@ -266,6 +271,28 @@ class Board:
         """Structure to its position in `scores`."""
         return {name: i for i, name in enumerate(self.structures)}
 
+    @cached_property
+    def twins(self) -> dict[str, str]:
+        """Each method that trains longer than ERM, to what ERM with the same schedule is called.
+
+        Its row need not be there. Where what a method starts from is not here, its twin is ERM with the same
+        further training.
+        """
+        infos = {name: entry.info for name, entry in self.entries.items() if not entry.title}
+        found = {}
+        for name, info in infos.items():
+            longer = twins.schedule_of(name, infos)
+            if longer is None:
+                longer = (*twins.PLAIN, info.passes)
+            if longer != twins.PLAIN:
+                found[name] = twins.name_of(longer)
+        return found
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The protocol's recipe."""
+        return dict(self.record.protocol.get("recipe", {}))
+
     def cost(self, name: str, attribute: str) -> Cost | None:
         """Return the mean cost of a method's finished trials under an attribute.
 
@@ -311,7 +338,7 @@ class Board:
 
     @cached_property
     def _by_id(self) -> dict[str, Record]:
-        entries = [*self.entries.values(), *(twin for twins in self.controls.values() for twin in twins)]
+        entries = [*self.entries.values(), *(one for found in self.controls.values() for one in found)]
         found = [record for entry in entries for record in entry.records.values()]
         return {record.id: record for record in found if record is not None}
 
@@ -356,11 +383,11 @@ def _board(store: Store, name: str) -> Board:
     board.scores.update({trial: values[i] for trial, i in done.items()})
     plan = record.plan if board.n_folds == 1 else _pooled(board, records)
     own = tuple(row for row in plan if not row.control_of)
-    board.entries.update(_entries(own, records))
+    board.entries.update(_entries(own, records, board.recipe))
     for method in board.entries:
-        twins = tuple(row for row in plan if row.control_of == method)
-        if twins:
-            board.controls[method] = list(_entries(twins, records).values())
+        own_twins = tuple(row for row in plan if row.control_of == method)
+        if own_twins:
+            board.controls[method] = list(_entries(own_twins, records, {}).values())
     return board
 
 
@@ -404,10 +431,14 @@ def _of_all_folds(found: list[Record]) -> Record:
     return found[0].model_copy(update={"cost": cost, "obtained": obtained})
 
 
-def _entries(plan: tuple[PlanRow, ...], records: dict[str, Record]) -> dict[str, Entry]:
+def _entries(
+    plan: tuple[PlanRow, ...], records: dict[str, Record], recipe: Mapping[str, Any]
+) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for row in plan:
-        entry = entries.setdefault(row.method, Entry(row.method, {}))
+        if row.method not in entries:
+            entries[row.method] = Entry(row.method, {}, twins.title_of(row.method, recipe))
+        entry = entries[row.method]
         entry.records[row.attribute, row.seed] = records.get(row.trial)
     return entries
 

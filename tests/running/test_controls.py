@@ -25,12 +25,15 @@ def planned(methods, paths):
     return prepare(parse(seeds=[0]), methods, paths, "tiny.toml", controls=True)
 
 
+def twinned(methods, paths):
+    return prepare(parse(seeds=[0]), methods, paths, "tiny.toml", twinned=True)
+
+
 def test_controls_follow_from_what_a_method_declares(tmp_path, cache):
     rows = planned(["erm", "febs", "erm-balanced"], Paths(tmp_path, None, cache)).plan.rows
     named = {(row.control_of, row.method) for row in rows if row.control_of}
     assert named == {
         ("febs", "febs: shuffled groups"),
-        ("febs", "febs: ERM with the same extra steps"),
         ("febs", "febs: gamma 0"),
         ("erm-balanced", "erm-balanced: shuffled groups"),
         ("erm-balanced", "erm-balanced: ERM with a group-balanced sampler"),
@@ -46,11 +49,36 @@ def test_a_methods_own_trials_keep_their_ids(tmp_path, cache):
 
 
 def test_erm_with_extra_steps_starts_from_erm_and_serves_every_attribute(tmp_path, cache):
-    plan = planned(["febs"], Paths(tmp_path, None, cache)).plan
-    trials = {row.trial for row in plan.rows if row.method.endswith("extra steps")}
-    assert len(trials) == 1
+    plan = twinned(["febs", "febs-released"], Paths(tmp_path, None, cache)).plan
+    rows = [row for row in plan.rows if row.method not in ("febs", "febs-released")]
+    assert {(row.method, row.control_of) for row in rows} == {("erm", ""), ("erm+1", "")}
+    trials = {row.trial for row in rows if row.method == "erm+1"}
+    assert len(trials) == 1  # of both methods, and of both attributes
     twin = plan.trials[trials.pop()]
     assert twin.plugin.name == plan.trials[twin.starts_from].plugin.name == "erm"
+    assert twin.label == "erm (same extra epoch) seed 0"
+
+
+def test_a_chain_of_methods_has_erm_at_every_step_of_it_as_its_twin(tmp_path, cache):
+    for name, origin in (("after_adv", "adv"), ("after_febs", "febs")):
+        (tmp_path / f"{name}.py").write_text(
+            "from harness import Card, Method\n\nclass Mine(Method):\n"
+            f'    card = Card(title="{name}")\n    starts_from = "{origin}"\n'
+            "    def loss(self, batch, output):\n        return output.losses.mean()\n"
+        )
+    files = [str(tmp_path / "after_adv.py"), str(tmp_path / "after_febs.py")]
+    plan = twinned(files, Paths(tmp_path, None, cache)).plan
+    twins = {row.method: plan.trials[row.trial] for row in plan.rows if row.method.startswith("erm+")}
+    assert set(twins) == {"erm+1", "erm+1+1"}
+    # The longer one starts from the shorter, which starts from ERM: no method's own weights are in either.
+    assert twins["erm+1+1"].starts_from == twins["erm+1"].id
+    assert plan.trials[twins["erm+1"].starts_from].label == "erm seed 0"
+
+
+def test_methods_that_train_as_erm_does_have_no_twin_and_runs_without_a_board_have_none(tmp_path, cache):
+    paths = Paths(tmp_path, None, cache)
+    assert {row.method for row in twinned(["adv"], paths).plan.rows} == {"adv"}
+    assert {row.method for row in prepare_tiny(["febs"], paths, seeds=[0]).plan.rows} == {"erm", "febs"}
 
 
 def test_shuffling_keeps_the_sizes_and_every_patient_in_one_group():
