@@ -24,7 +24,8 @@ class FEBS(Method):
 
     Parameters
     ----------
-    gamma : exponent of the ratio of error bounds; 0 weighs all groups alike.
+    gamma : exponent of the ratio of error bounds; 0 weighs the Dice of all groups by their samples alone,
+        which is not ERM: there the Dice is one over the whole batch.
     """
 
     card = Card(
@@ -36,7 +37,8 @@ class FEBS(Method):
         licence="MIT",
     )
     starts_from = "erm"
-    controls: ClassVar = {"gamma 0": {"gamma": 0.0}}
+    # Not ERM, whose Dice is one over the whole batch: ERM exactly is this method's twin.
+    controls: ClassVar = {"gamma 0, a Dice by group": {"gamma": 0.0}}
     search: ClassVar = {"gamma": Range(0.25, 4.0, log=True)}
 
     def __init__(self, task: Task, gamma: float = 1.0) -> None:

@@ -22,7 +22,8 @@ class ReleasedFEBS(Method):
 
     Parameters
     ----------
-    gamma : exponent of the ratio of error bounds.
+    gamma : exponent of the ratio of error bounds; at 0 all predictions are scaled by tanh(1), 0.76, which is
+        not ERM.
     """
 
     card = Card(
@@ -34,7 +35,8 @@ class ReleasedFEBS(Method):
         licence="MIT",
     )
     starts_from = "erm"
-    controls: ClassVar = {"gamma 0": {"gamma": 0.0}}
+    # Not ERM, whose predictions are not scaled: ERM exactly is this method's twin.
+    controls: ClassVar = {"gamma 0, predictions times tanh(1)": {"gamma": 0.0}}
     search: ClassVar = {"gamma": Range(0.25, 4.0, log=True)}
 
     def __init__(self, task: Task, gamma: float = 1.0) -> None:

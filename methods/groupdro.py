@@ -28,7 +28,9 @@ class GroupDRO(Method):
     Parameters
     ----------
     step_size : rate of the weights' ascent, eta_q in the paper.
-    adjustment : the constant C; 0 turns the adjustment off.
+    adjustment : the constant C; 0, as in the authors' code and all of its commands, is no adjustment.
+        Above 0 it trains for rarity whatever the losses: with equal losses over the 11,620 steps of the
+        protocol `fairseg`, C = 1 ends with a weight of 0.99 on Hispanic.
     """
 
     card = Card(
@@ -38,11 +40,12 @@ class GroupDRO(Method):
         url="https://arxiv.org/abs/1911.08731",
         licence="MIT",
     )
+    controls: ClassVar = {"adjustment 1": {"adjustment": 1.0}}
     search: ClassVar = {"step_size": Range(1e-3, 0.3, log=True), "adjustment": Range(0.0, 4.0)}
 
     q: Tensor
 
-    def __init__(self, task: Task, step_size: float = 0.01, adjustment: float = 1.0) -> None:
+    def __init__(self, task: Task, step_size: float = 0.01, adjustment: float = 0.0) -> None:
         super().__init__(task)
         self.step_size = step_size
         self.register_buffer("q", torch.full((task.n_groups,), 1 / max(task.n_groups, 1)))

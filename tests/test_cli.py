@@ -97,7 +97,7 @@ def test_dry_run_lists_the_trials_and_writes_nothing(folder):
 
 
 def test_a_trial_is_called_by_the_values_that_are_not_its_defaults(folder):
-    values = {"groupdro": {"step_size": 0.5, "adjustment": 1.0}}
+    values = {"groupdro": {"step_size": 0.5, "adjustment": 0.0}}
     (folder / "set.toml").write_text(tomli_w.dumps(PROTOCOL | {"seeds": [0], "methods": values}))
     done = harness("run", "groupdro", "--protocol", "set.toml", "--dry-run", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -194,7 +194,7 @@ def test_the_shell_completes(tmp_path, words, offered):
 
 def test_lists(folder):
     methods = harness("list", "methods", cwd=folder).stdout
-    assert "groupdro         Group DRO (step_size=0.01, adjustment=1.0)" in methods
+    assert "groupdro         Group DRO (step_size=0.01, adjustment=0.0)" in methods
     assert "quick" in harness("list", "protocols", cwd=folder).stdout
 
 
@@ -268,7 +268,7 @@ def test_tuning_writes_a_file_that_a_run_uses(folder):
     under = ("groupdro", "--protocol", "one.toml")
     first = harness("tune", *under, "--budget", "1", cwd=folder)
     assert first.returncode == 0, first.stderr
-    assert "groupdro: nothing to choose (step_size=0.01, adjustment=1.0), ES-Dice 0." in first.stdout
+    assert "groupdro: nothing to choose (step_size=0.01, adjustment=0.0), ES-Dice 0." in first.stdout
     assert not (folder / "runs" / "records").exists()
     second = harness("tune", *under, "--budget", "1", cwd=folder)
     assert "Nothing to do: all 1 trials are done." in second.stdout

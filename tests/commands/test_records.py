@@ -70,7 +70,7 @@ def test_without_boards_it_is_said(tmp_path):
 
 def test_methods_and_protocols_as_json():
     methods = {row["name"]: row for row in json.loads(invoke("list", "methods", "--json").stdout)}
-    assert methods["groupdro"]["hyper_parameters"] == {"step_size": 0.01, "adjustment": 1.0}
+    assert methods["groupdro"]["hyper_parameters"] == {"step_size": 0.01, "adjustment": 0.0}
     assert "quick" in {row["name"] for row in json.loads(invoke("list", "protocols", "--json").stdout)}
 
 

@@ -79,3 +79,13 @@ def test_one_group_only_described_is_erm():
 
 def test_both_start_from_erm():
     assert FEBS.starts_from == ReleasedFEBS.starts_from == "erm"
+
+
+def test_gamma_0_is_a_control_by_what_it_is_and_not_erm():
+    # What sets the controls apart from ERM is in their names: ERM exactly is the twin.
+    batch, output = make_batch([0, 1, 1, 2, 2, 2])
+    erm = ERM(make_task()).loss(batch, output).item()
+    for method, said in ((FEBS, "a Dice by group"), (ReleasedFEBS, "predictions times tanh(1)")):
+        ((name, values),) = method.controls.items()
+        assert said in name
+        assert abs(method(make_task(), **values).loss(batch, output).item() - erm) > 1e-4

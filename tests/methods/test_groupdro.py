@@ -72,3 +72,16 @@ def test_weights_survive_a_checkpoint():
     method.loss(*make_batch([0, 1, 2]))
     other.load_state_dict(method.state_dict())
     assert torch.equal(other.q, method.q)
+
+
+def test_the_default_adjusts_nothing_as_in_the_authors_code():
+    plain, rare = GroupDRO(make_task(group_counts=(4, 16, 100)), step_size=1.0), GroupDRO(
+        make_task(group_counts=(100, 4, 16)), step_size=1.0
+    )
+    for method in (plain, rare):
+        method.loss(*make_batch([0, 1, 2]))
+    # How rare a group is moves no weight; with an adjustment it does.
+    assert torch.equal(plain.q, rare.q)
+    adjusted = GroupDRO(make_task(group_counts=(4, 16, 100)), step_size=1.0, adjustment=1.0)
+    adjusted.loss(*make_batch([0, 1, 2]))
+    assert adjusted.q[0] > plain.q[0]

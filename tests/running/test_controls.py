@@ -34,7 +34,7 @@ def test_controls_follow_from_what_a_method_declares(tmp_path, cache):
     named = {(row.control_of, row.method) for row in rows if row.control_of}
     assert named == {
         ("febs", "febs: shuffled groups"),
-        ("febs", "febs: gamma 0"),
+        ("febs", "febs: gamma 0, a Dice by group"),
         ("erm-balanced", "erm-balanced: shuffled groups"),
         ("erm-balanced", "erm-balanced: ERM with a group-balanced sampler"),
     }
