@@ -166,7 +166,7 @@ def _of_arrays(
     given = _text(structures)
     names_of = coding.of_text(given) if given is not None else _discovered(true)
     options = Options(names_of, resample, {}, tolerance, spacing)
-    seen, scores, calibration = Suspicion.of(cases), [], []
+    seen, scores, calibration = Suspicion.of(cases, names_of.labels), [], []
     for case in cases:
         grid = _grid(true[case], f"truth of '{case}'")
         codes = names_of.codes(grids.whole(grid), grid.file)

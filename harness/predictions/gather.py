@@ -100,7 +100,7 @@ def _labels(truths: Found) -> list[int]:
 
 def gathered(found: Paired, options: Options, place: str, progress: Progress) -> Gathered:
     """Return the scores of paired files. Raises HarnessError for what cannot be scored, or not be right."""
-    seen = Suspicion.of(list(found.cases))
+    seen = Suspicion.of(list(found.cases), options.coding.labels)
 
     def look(name: str, pair: Pair) -> None:
         seen.see(name, pair)

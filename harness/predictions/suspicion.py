@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from harness.errors import HarnessError
 from harness.predictions.scored import Pair
@@ -15,28 +16,27 @@ LOOKED_AT = 24
 """Cases, spread over all, of which a small picture is kept."""
 _SIDE = 48
 _LEAST_CASES = 4
-_MOSTLY, _HARDLY = 0.6, 0.1
-_BETTER = 0.2
+_HARDLY, _BETTER = 0.4, 0.2
 
 
 @dataclass
 class Suspicion:
     """Gathers from each pair what a whole set of them tells; `check` raises HarnessError.
 
-    names: of the cases to keep a small picture of.
+    names: of the cases to look at; labels: those that classes from 1 stand for.
     """
 
     names: frozenset[str]
     confusion: dict[tuple[int, int], int] = field(default_factory=dict)
     small: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    structures: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    labels: tuple[int, ...] = ()
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @staticmethod
-    def of(cases: Sequence[str]) -> Suspicion:
+    def of(cases: Sequence[str], labels: tuple[int, ...] = ()) -> Suspicion:
         """Return one that looks at cases spread over all of them."""
         at = np.unique(np.linspace(0, len(cases) - 1, min(LOOKED_AT, len(cases))).astype(int))
-        return Suspicion(frozenset(cases[i] for i in at))
+        return Suspicion(frozenset(cases[i] for i in at), labels=labels)
 
     def see(self, name: str, pair: Pair) -> None:
         """Take in a pair; of most cases nothing."""
@@ -45,7 +45,6 @@ class Suspicion:
         counts = np.bincount(pair.predicted.ravel().astype(np.int64) * 256 + pair.true.ravel(), minlength=1)
         small = (_small(pair.predicted > 0), _small((pair.true > 0) & (pair.true < 255)))
         with self.lock:
-            self.structures = pair.structures
             for key in np.flatnonzero(counts):
                 where = divmod(int(key), 256)
                 self.confusion[where] = self.confusion.get(where, 0) + int(counts[key])
@@ -61,26 +60,26 @@ class Suspicion:
             self._check_names(where, own)
 
     def _check_labels(self, where: str) -> None:
-        classes = sorted({key for pair in self.confusion for key in pair} - {255})
-        swapped = {
-            one: other for one in classes if one and (other := self._is_other(one, classes)) is not None
-        }
-        if swapped:
-            said = ", ".join(f"{one} lies where the truth has {other}" for one, other in swapped.items())
+        """Look whether the predicted classes make sense under other names, the background's among them."""
+        present = sorted({key for pair in self.confusion for key in pair} - {255})
+        counts = np.array([[self.confusion.get((p, t), 0) for t in present] for p in present], float)
+        sums = counts.sum(axis=1)[:, None] + counts.sum(axis=0)
+        fits = np.divide(2 * counts, sums, out=np.zeros_like(counts), where=sums > 0)
+        one, other = linear_sum_assignment(-fits)
+        # The background fits itself whatever the others do.
+        inside = np.flatnonzero((counts.sum(axis=0) > 0) & (np.array(present) > 0))
+        own = float(fits.diagonal()[inside].mean()) if len(inside) else 1.0
+        found = float(np.mean([fits[p, t] for p, t in zip(one, other, strict=True) if t in inside] or [0]))
+        if found > own + _BETTER and own < _HARDLY:
+            moved = [(p, t) for p, t in zip(one, other, strict=True) if p != t and fits[p, t] > 0]
+            said = ", ".join(f"{self._name(present[p])} as {self._name(present[t])}" for p, t in moved)
             raise HarnessError(
-                f"{where}: labels look shifted or swapped (counted from 1 among those declared, label "
-                f"{said}); "
-                "map them with --relabel 1=2,2=1, or with --relabel 1=1 say that they are right."
+                f"{where}: labels look shifted, swapped or inverted (they fit with {said}); map them with "
+                "--relabel 1=2,2=1, or say with --relabel 1=1 that they are right."
             )
 
-    def _is_other(self, one: int, classes: list[int]) -> int | None:
-        """Return the true class that nearly all of a predicted class is, where it is hardly ever its own."""
-        total = sum(self.confusion.get((one, true), 0) for true in classes)
-        if total == 0 or self.confusion.get((one, one), 0) > _HARDLY * total:
-            return None
-        found = max(classes, key=lambda true: self.confusion.get((one, true), 0) if true else -1)
-        mostly = self.confusion.get((one, found), 0) > _MOSTLY * total
-        return found if found and mostly and found != one else None
+    def _name(self, index: int) -> str:
+        return str(self.labels[index - 1]) if 0 < index <= len(self.labels) else str(index)
 
     def _agreement(self, turn: object) -> float:
         return float(np.mean([_dice(turn(p), t) for p, t in self.small.values()]))  # type: ignore[operator]

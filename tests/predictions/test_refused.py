@@ -70,6 +70,11 @@ def swapped(folder: Path) -> None:
     each(folder, lambda labels: np.array([0, 2, 1], np.uint8)[labels])
 
 
+def inverted(folder: Path) -> None:
+    (folder / "predictions" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "x": [1, 2]}}))
+    each(folder, lambda labels: (labels == 0).astype(np.uint8))
+
+
 def undeclared(folder: Path) -> None:
     each(folder, lambda labels: np.where(labels == 2, 7, labels).astype(np.uint8))
 
@@ -128,7 +133,7 @@ def singular_header(folder: Path) -> None:
 
 
 def cut_off(folder: Path) -> None:
-    first(folder).write_bytes(first(folder).read_bytes()[:200])
+    first(folder).write_bytes(first(folder).read_bytes()[:-40])
 
 
 def no_image(folder: Path) -> None:
@@ -238,7 +243,8 @@ def one_group(folder: Path) -> None:
 
 BAD = {
     shifted: "of no structure|look shifted",
-    swapped: "labels look shifted or swapped",
+    swapped: "labels look shifted, swapped or inverted \\(they fit with 1 as 2, 2 as 1\\)",
+    inverted: "labels look shifted, swapped or inverted",
     undeclared: "has the label 7, which is of no structure",
     no_prediction_fits: "no name fits one in",
     fractions: "labels are whole numbers|one-hot|NaN",
@@ -300,7 +306,7 @@ PICTURES = {
     "0 and 255": (lambda a: (Image.fromarray((a > 0).astype(np.uint8) * 255), ".png"), "has the label 255"),
     "upside down": (lambda a: (Image.fromarray(a[::-1].copy()), ".png"), "flipped along the first axis"),
     "palette": (lambda a: (_palette(a), ".png"), "palette image"),
-    "two channels": (lambda a: (Image.merge("LA", [Image.fromarray(a), Image.fromarray(a * 9 + 1)]), ".png"), "alpha|colour"),
+    "two channels": (lambda a: (Image.merge("LA", [Image.fromarray(a), Image.fromarray(np.indices(a.shape).sum(axis=0).astype(np.uint8))]), ".png"), "alpha|colour"),
 }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def arrays(frame: pd.DataFrame, shape: tuple[int, ...], rng: np.random.Generator
     truths, predictions = {}, {}
     grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"))
     for row in frame.itertuples():
-        centre = np.array([n * 0.4 for n in shape]) + rng.normal(0, 0.6, len(shape))
+        centre = np.array([n * 0.32 for n in shape]) + rng.normal(0, 0.6, len(shape))
         reach = min(shape) * rng.uniform(0.28, 0.36)
         off = rng.normal(0.9 if row.sex == "F" else 0.3, 0.2)
         for found, moved in ((truths, 0.0), (predictions, off)):
