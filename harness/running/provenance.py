@@ -29,7 +29,6 @@ def method_info(trial: Trial) -> MethodInfo:
         reads_attribute=about.reads_attribute,
         reads_attribute_at_test=about.reads_attribute_at_test,
         starts_from=about.starts_from,
-        passes=getattr(about, "passes", 1),
         sampler=about.sampler,
         passes=about.passes,
         source=trial.source,
