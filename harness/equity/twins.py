@@ -88,4 +88,5 @@ def pairs_without_loans(
     kept = ~np.isnan(strict) & ((pairs["better"] == "").to_numpy() | (strict <= ALPHA))
     own = pairs["p_adjusted"].to_numpy(float)
     told = np.where((pairs["better"] == "").to_numpy(), own, strict)
-    return pairs.assign(p_adjusted=told)[kept].reset_index(drop=True)
+    found: pd.DataFrame = pairs.assign(p_adjusted=told)[kept].reset_index(drop=True)
+    return found

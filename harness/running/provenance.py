@@ -30,6 +30,7 @@ def method_info(trial: Trial) -> MethodInfo:
         reads_attribute_at_test=about.reads_attribute_at_test,
         starts_from=about.starts_from,
         sampler=about.sampler,
+        takes=about.takes,
         passes=about.passes,
         source=trial.source,
         source_digest=trial.identity["method"]["source"],

@@ -60,11 +60,11 @@ class MethodInfo(_Json):
     reads_attribute_at_test: Flag = False
     """Whether a patient's group is needed to predict: such a row stands in a track of its own."""
     starts_from: Name | None = None
-    passes: Count = 1
-    """How often a step of its training passes over the batch: `harness.store.twins` reckons epochs by it."""
+    takes: Name = "weights"
+    """What it takes of the method that it starts from: its weights, its logits on each batch, or both."""
     sampler: Name = "uniform"
     passes: Count = 1
-    """How often a batch goes through a network in one of its steps: ERM's goes once."""
+    """How often a batch goes through a network in one of its steps, ERM's once: twins are made by it."""
     source: Text = ""
     """Text of the method's file."""
     source_digest: Name = ""

@@ -122,7 +122,7 @@ def _other_method(stated: Record, here: Record) -> str:
     """Return what a record says otherwise of its method than the one made here does, "" where nothing."""
     fields = (
         *("hyper_parameters", "defaults", "reads_attribute", "reads_attribute_at_test"),
-        *("starts_from", "sampler", "passes"),
+        *("starts_from", "takes", "sampler", "passes"),
     )
     differ = [name for name in fields if getattr(stated.method, name) != getattr(here.method, name)]
     differ += ["way of training"] if stated.trained not in ("", here.trained) else []

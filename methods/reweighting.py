@@ -1,0 +1,65 @@
+"""Group reweighting: every group counts the same in the loss, however rare it is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from harness import Batch, Card, Method, Output, Range, Task, segmentation_loss
+
+
+class Reweighting(Method):
+    """Weigh a sample by the inverse of its group's share of the training samples.
+
+    With n samples of which n_g are of group g of G, a sample has the weight `w_g = (n / (G n_g))^power`: at
+    power 1 the weights by which the training distribution becomes one of equal groups (Shimodaira, 2000;
+    "upweighting" in Sagawa et al., ICML 2020). The loss is `sum_g b_g w_g L_g / sum_g b_g w_g` over the
+    groups of the batch, b_g their samples in it and L_g the recipe's loss over these.
+
+    Ours: dividing by the batch's weights instead of by its size, so that a batch without the rare group is as
+    loud as one with it; and the power, 1 in the sources, 0 for each sample the same. `erm-balanced` reaches
+    the same mean by drawing rare groups more often. Samples of unknown group weigh 1 and are a group of their
+    own.
+
+    Parameters
+    ----------
+    power : of the inverse share; 1 makes groups equal.
+    """
+
+    card = Card(
+        title="Group reweighting",
+        authors="Shiori Sagawa, Aditi Raghunathan, Pang Wei Koh, Percy Liang",
+        paper="An Investigation of Why Overparameterization Exacerbates Spurious Correlations, ICML 2020",
+        url="https://arxiv.org/abs/2005.04345",
+        licence="MIT",
+    )
+    search: ClassVar = {"power": Range(0.1, 1.5)}
+
+    def __init__(self, task: Task, power: float = 1.0) -> None:
+        super().__init__(task)
+        weights = group_weights(torch.tensor(task.group_counts, dtype=torch.float32), power)
+        self.register_buffer("weights", weights, persistent=False)
+
+    def loss(self, batch: Batch, output: Output) -> Tensor:
+        """Return the mean of the groups' losses under their weights."""
+        groups, counts = batch.groups.unique(return_counts=True)
+        losses = torch.stack([self._group_loss(batch, output, group) for group in groups])
+        # The last weight, which a code of -1 finds, is that of the unknown.
+        weights = counts * self.get_buffer("weights")[groups]
+        mean: Tensor = (weights * losses).sum() / weights.sum()
+        return mean
+
+    def _group_loss(self, batch: Batch, output: Output, group: Tensor) -> Tensor:
+        rows = batch.groups == group
+        return segmentation_loss(output.logits[rows], batch.masks[rows], self.task.dice_weight)
+
+
+def group_weights(counts: Tensor, power: float) -> Tensor:
+    """Return `(n / (G n_g))^power` for each group and 1 for the unknown after them: float [G + 1].
+
+    counts: float [G], training samples of each group.
+    """
+    inverse = counts.sum() / (max(len(counts), 1) * counts.clamp(min=1))
+    return torch.cat([inverse.pow(power), torch.ones(1)])
