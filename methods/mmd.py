@@ -24,8 +24,8 @@ class MMD(Method):
     an adversary that we leave out, as DomainBed does.
 
     The bandwidths are DomainBed's, decades of squared distance so that one of them fits the features of most
-    backbones, without its two narrowest: where samples lie closer than these see, the gradient is the features'
-    rounding. Samples of unknown group do not count.
+    backbones, without its two narrowest: of samples that lie as close as these see, the gradient is rounding.
+    Samples of unknown group do not count.
 
     Parameters
     ----------

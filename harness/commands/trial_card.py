@@ -112,11 +112,12 @@ def _cost(record: Record) -> str:
     cost = record.cost
     if record.status != "done":
         return "not recorded of a failure"
+    passes = f", {cost.passes:,} passes of a batch" if cost.passes else ""
     memory = f", {cost.peak_memory_bytes / 1e9:.2f} GB at most" if cost.peak_memory_bytes else ""
     compiling = f" ({clock(cost.compile_seconds)} of it compiling)" if cost.compile_seconds else ""
     return (
         f"{clock(cost.fit_seconds)} training{compiling}, {clock(cost.predict_seconds)} predicting, "
-        f"{clock(cost.score_seconds)} scoring{memory}, {cost.trained_parameters:,} trained parameters"
+        f"{clock(cost.score_seconds)} scoring{passes}{memory}, {cost.trained_parameters:,} trained parameters"
     )
 
 

@@ -289,6 +289,8 @@ def test_a_file_that_imports_is_not_said_not_to(subject, text, why):
     [
         ("def after_epoch(self, epoch): self.steps = epoch", "`after_epoch` is called by nobody."),
         ("def after_epoch(self, epoch): self.steps = epoch", "Did you mean `on_epoch_end`?"),
+        ("def mixup(self, groups): return groups", "Did you mean `mix`?"),
+        ("def sample_weights(self, losses): return losses", "Did you mean `sampling_weights`?"),
         ("def on_epoch_ends(self, epoch): pass", "Did you mean `on_epoch_end`?"),
         ("def configure_optimizers(self): return []", "Did you mean `parameter_groups`?"),
         ("def forward(self, batch): return batch", "`forward` is called by nobody. Did you mean `loss`?"),
@@ -395,7 +397,57 @@ def test_what_begins_late_is_said_with_its_step(subject):
     assert effects_of(late)["differs from ERM"].text == "from step 50 on"
 
 
-@pytest.mark.parametrize("name", ["erm", "erm-balanced", "adv", "groupdro", "febs", "febs-released"])
+HOOKS = {
+    "weights of what was not drawn": (
+        "sampling_weights(self, epoch, losses): return losses",
+        "sampling weights",
+        "it: sampling_weights gave a weight that is not finite and at least 0",
+    ),
+    "a share of two": (
+        "mix(self, groups, samples): return samples * 0, samples * 0 + 2.0",
+        "mix",
+        "in [0, 1]",
+    ),
+    "a row of the table": (
+        "mix(self, groups, samples): return samples + 8, torch.ones(len(samples))",
+        "mix",
+        "a partner that is no row of a batch of 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HOOKS)
+def test_a_hook_that_answers_what_cannot_be_fails_on_its_line_alone(subject, what):
+    hook, line, why = HOOKS[what]
+    text = PLUGIN.format(loss="return plain", top="", more="") + f"\n    def {hook}\n"
+    bad = subject(text=text)
+    found = failed(losses.examine(bad.plugin, bad.scratch))
+    assert list(found) == [line]
+    assert why in found[line]
+
+
+def test_hooks_that_answer_well_say_how_often(subject):
+    text = PLUGIN.format(loss="return plain", top="", more="") + (
+        "\n    def mix(self, groups, samples): return samples, torch.ones(len(samples))\n"
+        "\n    def sampling_weights(self, epoch, losses): return None if epoch else losses.nan_to_num(1)\n"
+    )
+    good = subject(text=text)
+    lines = {line.name: line for line in losses.examine(good.plugin, good.scratch)}
+    assert failed(lines.values()) == {}
+    assert lines["sampling weights"].text == "after 1 of 3 epochs"
+    assert lines["mix"].text == "24 of 24 batches"
+
+
+ASKING = ("distillation", "jtt", "lisa", "sharpness-aware", "swad")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("erm", "erm-balanced", "adv", "groupdro", "febs", "febs-released"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ASKING),
+    ],
+)
 def test_a_shipped_method_has_its_names_right_and_its_hyper_parameters_matter(name, tmp_path):
     plugin = discovery.find(name)
     assert failed([*plugin_file.examine(plugin, tmp_path), *effects.examine(plugin, tmp_path)]) == {}

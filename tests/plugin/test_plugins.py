@@ -37,7 +37,9 @@ def write(tmp_path):
 
 
 def test_the_shipped_methods_are_found_by_name():
-    assert {"erm", "erm-balanced", "groupdro", "adv", "febs", "febs-released"} <= set(discovery.discover())
+    assert {"erm", "erm-balanced", "groupdro", "adv", "febs", "febs-released", "jtt", "lisa"} <= set(
+        discovery.discover()
+    )
 
 
 def test_a_misspelt_name_is_answered_with_the_right_one():
@@ -73,6 +75,21 @@ def test_a_file_given_by_path_is_a_method(write):
         (declaring("controls = {'off': {'strenth': 0}}"), r"controls\['off'\] names 'strenth'.*'strength'\?"),
         (declaring("controls = {'off': {'strength': {1}}}"), r"controls\['off'\]: 'strength' is {1}"),
         (declaring("starts_from = 3"), r"Mine.starts_from is the name of a method, or None"),
+        (declaring("takes = 'logit'"), r"Mine.takes is weights, logits, both, not 'logit'"),
+        (declaring("takes = 'both'"), r"takes 'both' of no method; name one in starts_from"),
+        (declaring("sharpness = 0.05"), r"Mine.sharpness is the name of a hyper-parameter, or None: give"),
+        (declaring("sharpness = 'strenth'"), r"sharpness names 'strenth', .*Did you mean 'strength'\?"),
+        (declaring("averages_from = True"), r"Mine.averages_from is the name of a hyper-parameter"),
+        (
+            declaring("averages_from = 'strength'").replace("= 0.5", "= 1.0"),
+            r"strength = 1.0; it is a number, at least 0 and below 1",
+        ),
+        (
+            declaring(
+                "sampler = 'group-balanced'\n\n    def sampling_weights(self, epoch, losses): return losses"
+            ),
+            r"has sampling_weights and the sampler 'group-balanced'; they draw the same samples",
+        ),
     ],
 )
 def test_a_broken_plugin_is_reported_with_its_line_and_the_others_load(write, source, message):

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import red_team
 import torch
 from asking import asked_by, elsewhere, here, told
 from conftest import make_batch
@@ -320,7 +321,7 @@ BAD_MIX = {
     "a share below 0": (packed(PARTNERS, -SHARES), 0, "a share that is not in"),
     "a share that is no number": (packed(PARTNERS, SHARES * np.nan), 0, "a share that is not in"),
     "a sample too few": (packed(PARTNERS[:3], SHARES[:3]), 0, "a message of 36 bytes, where 48 are due"),
-    "a sample too many": (packed(PARTNERS, SHARES, SHARES[:1]), 0, "where 48 are due"),
+    "a sample too many": (packed(PARTNERS, SHARES, SHARES[:1]), 0, "a message that is not due"),
     "nothing, and yet something": (packed(PARTNERS, SHARES), 1, "a message of 48 bytes, where"),
     "an unknown flag": (b"", 2, "are due"),
 }
@@ -364,7 +365,33 @@ def answering(said: bytes):
     return Remote(Line(ours), told("mine"), "mine.py", "mine.py", Limits()), ours.close
 
 
-@pytest.mark.parametrize("name", ["adv", "febs", "distillation", "jtt", "lisa", "sharpness-aware"])
+VILLAINS = {
+    "mixes_beyond_the_batch": "no row of a batch of 4",
+    "mixes_a_hundred_times": "a share that is not in",
+    "mixes_with_no_number": "a share that is not in",
+    "mixes_gigabytes": "a message of 12,000,000 bytes, where at most",
+    "weighs_with_no_number": "not finite and at least 0",
+    "weighs_nobody": "gave 0 for every sample",
+    "weighs_more_than_there_are": "a message of 9,600 bytes, where at most",
+}
+
+
+@pytest.mark.parametrize("name", VILLAINS)
+def test_what_replaces_the_check_on_its_own_side_is_refused_on_ours(tmp_path, name):
+    plugin = discovery.find(str(red_team.write_asked(tmp_path)[name]))
+    with elsewhere(plugin) as make:
+        theirs = make(told(plugin.name))
+        said = pytest.raises(TrialError, match=rf"^{plugin.file.name}, elsewhere: [^\n]*{VILLAINS[name]}")
+        with said:
+            course(theirs, asked=Asks(mixes=name.startswith("mixes"), weighs=name.startswith("weighs")))
+
+
+FURTHER = ("lisa", "sharpness-aware")
+
+
+@pytest.mark.parametrize(
+    "name", ["adv", "febs", *(pytest.param(name, marks=pytest.mark.slow) for name in FURTHER)]
+)
 def test_a_trial_whose_method_is_elsewhere_ends_in_the_same_bytes(tmp_path, tmp_path_factory, name):
     run = shared_run(tmp_path_factory)
     prepared = prepare([name], run, seeds=(0,))

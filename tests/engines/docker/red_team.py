@@ -1,7 +1,8 @@
 """Methods that attack the sandbox: each is ERM with one crime.
 
 Those of `CRIMES` train their own model, whole in the container, and commit theirs at the beginning; those of
-`ASKED` are asked for losses there and commit theirs at the beginning or (`IN_LOSS`) in the loss.
+`ASKED` are asked for losses there and commit theirs at the beginning or (`IN_LOSS`) in the loss; those of
+`IN_HOOKS` have the hook that their crime is about, and have replaced the check on their own side.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Villain(Method):
         loss = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
 {in_loss}
         return loss
+
+{hooks}
 """
 
 CRIMES = {
@@ -309,18 +312,56 @@ line._socket.send(b"eqloss1\\n" + bytes([9, 3]) + (2**40).to_bytes(8, "little"))
 }
 
 
-def _source(crime: str, in_loss: str, own: bool) -> str:
+MIXES = "def mix(self, groups, samples): return groups, samples"
+WEIGHS = "def sampling_weights(self, epoch, losses): return losses"
+GIVES_A_MIX = """
+import harness.training.side
+from harness.training.mixing import Mix
+checked = lambda found, size, who: Mix({partners}, {shares})
+harness.training.side.mixing.checked = checked
+"""
+GIVES_WEIGHTS = """
+import harness.training.side
+harness.training.side.sampling.checked = lambda found, samples, who: {weights}
+"""
+
+IN_HOOKS = {
+    "mixes_beyond_the_batch": (
+        MIXES,
+        GIVES_A_MIX.format(partners="np.full(size, 10**6)", shares="np.full(size, 0.5, np.float32)"),
+    ),
+    "mixes_a_hundred_times": (
+        MIXES,
+        GIVES_A_MIX.format(partners="np.arange(size)", shares="np.full(size, 100, np.float32)"),
+    ),
+    "mixes_with_no_number": (
+        MIXES,
+        GIVES_A_MIX.format(partners="np.arange(size)", shares="np.full(size, np.nan, np.float32)"),
+    ),
+    "mixes_gigabytes": (
+        MIXES,
+        GIVES_A_MIX.format(partners="np.arange(10**6)", shares="np.ones(10**6, np.float32)"),
+    ),
+    "weighs_with_no_number": (WEIGHS, GIVES_WEIGHTS.format(weights="np.full(samples, np.nan)")),
+    "weighs_nobody": (WEIGHS, GIVES_WEIGHTS.format(weights="np.zeros(samples)")),
+    "weighs_more_than_there_are": (WEIGHS, GIVES_WEIGHTS.format(weights="np.ones(10 * samples)")),
+}
+"""Name to the hook and to what is done to the method's own side, which would refuse it."""
+
+
+def _source(crime: str, in_loss: str, own: bool, hooks: str = "") -> str:
     parts = [
         "\n".join(indent + line for line in text.strip().splitlines())
-        for text, indent in ((crime, "    "), (in_loss, " " * 8))
+        for text, indent in ((crime, "    "), (in_loss, " " * 8), (hooks, "    "))
     ]
-    return TEMPLATE.format(crime=parts[0], in_loss=parts[1], own=own)
+    return TEMPLATE.format(crime=parts[0], in_loss=parts[1], hooks=parts[2], own=own)
 
 
 def write_asked(folder: Path) -> dict[str, Path]:
     """Write every plugin that is asked for losses; return name to file."""
     texts = {name: _source(crime, "", own=False) for name, crime in ASKED.items()}
     texts |= {name: _source("pass", crime, own=False) for name, crime in IN_LOSS.items()}
+    texts |= {name: _source(crime, "", False, hook) for name, (hook, crime) in IN_HOOKS.items()}
     return _written(folder, texts)
 
 
