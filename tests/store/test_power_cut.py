@@ -403,6 +403,7 @@ def what_a_plugin_said(ran: Ran) -> Scenario:
     about = {
         "card": vars(Card("Mine")), "defaults": {}, "kinds": {}, "reads_attribute": True, "starts_from": None,
         "sampler": "uniform", "controls": {}, "search": {}, "packages": {}, "trains_own_model": False,
+        "reads_attribute_at_test": False, "adapts": False,
     }  # fmt: skip
 
     class Box(runs.Sandbox):
