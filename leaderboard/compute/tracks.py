@@ -16,13 +16,12 @@ def of_board(board: Board) -> list[str]:
 
 
 def methods(board: Board, track: str) -> list[str]:
-    """Return the methods of a track in the board's order; ERM, which all are held against, is in both."""
+    """Return the methods of a track in the board's order; what they are held against, ERM, is in both."""
     at_test = track == AT_TEST
-    return [
-        name
-        for name, entry in board.entries.items()
-        if entry.at_test is at_test or (at_test and name == BASELINE)
-    ]
+    wanted = {name for name, entry in board.entries.items() if entry.at_test is at_test}
+    if at_test:
+        wanted |= {BASELINE, *(board.twins[name] for name in wanted if name in board.twins)}
+    return [name for name in board.entries if name in wanted]
 
 
 def of_method(board: Board, method: str) -> str:

@@ -14,7 +14,7 @@ from harness import equity
 from harness.equity.twins import without_loans
 from harness.protocol import load
 from harness.store import MethodInfo, twins
-from leaderboard.compute import across, sections, words
+from leaderboard.compute import across, sections, tracks, words
 from leaderboard.read import boards
 
 METHODS = ("erm", "erm+1", "febs", "groupdro")
@@ -87,7 +87,7 @@ def test_the_exports_name_the_row_that_each_method_is_compared_with(alike):
 
 def test_over_all_attributes_a_method_equal_to_its_twin_shares_a_letter_with_erm(alike):
     (board,) = boards.of_store(alike.runs)
-    found = across.of_board(board, sections.of_board(board))
+    (found,) = across.of_board(board, sections.of_board(board))
     lines = {line.method: line for line in found.lines}
     assert set(lines["febs"].letters) & set(lines["erm"].letters)
     assert not set(lines["erm+1"].letters) & set(lines["erm"].letters)
@@ -111,6 +111,22 @@ def test_a_method_that_beats_its_twin_is_told_from_erm_and_is_best(tmp_path):
     assert febs.versus.better
     assert febs.best
     assert not set(febs.letters) & set(section.row("erm").letters)
+
+
+def test_the_twin_of_what_reads_the_attribute_at_test_time_stands_in_that_track_too(tmp_path):
+    methods = (*METHODS, "late")
+    asked = world(
+        methods=methods,
+        quality=LONGER | {"late": 0.02},
+        gaps=dict.fromkeys(methods, 0.05),
+        same_as={"late": "erm+1"},
+        info={"late": {"starts_from": "erm", "reads_attribute_at_test": True}},
+    )
+    (board,) = boards.of_store(make_store(tmp_path, asked))
+    section = sections.one(board, "race", "cup", tracks.AT_TEST)
+    assert {row.method for row in section.ranked} == {"erm", "erm+1", "late"}
+    assert section.row("late").versus.baseline == "erm+1"
+    assert set(section.row("late").letters) & set(section.row("erm").letters)
 
 
 def test_without_its_twin_nothing_is_said_of_a_method_that_trains_longer(tmp_path):
