@@ -111,7 +111,8 @@ def test_the_command_takes_a_shipped_protocols_predictions(board, exported, tmp_
 
     (tmp_path / "tiny.toml").write_text(tomli_w.dumps(PROTOCOL))
     done = CliRunner().invoke(
-        cli, ["score", str(exported), "--protocol", str(tmp_path / "tiny.toml"), "--cache", str(tmp_path), "--csv"],
+        cli,
+        ["score", str(exported), "--protocol", str(tmp_path / "tiny.toml"), "--cache", str(tmp_path), "--csv"],
         prog_name="harness", catch_exceptions=False,
     )  # fmt: skip
     assert done.exit_code == 0, done.output

@@ -31,6 +31,7 @@ from harness.plugin import discovery
 from harness.plugin.discovery import About
 from harness.plugin.method import Card
 from harness.plugin.new import write_method
+from harness.predictions import export
 from harness.running import boards, provenance, space, trial, tune
 from harness.running.board import protocol_digest, write_protocol
 from harness.running.paths import Paths
@@ -511,6 +512,19 @@ def a_site(ran: Ran) -> Scenario:
     )
 
 
+def a_page_of_predictions(ran: Ran) -> Scenario:
+    """Over one that is there."""
+
+    def fill(folder: Path, text: str) -> None:
+        export.write(folder / "page", {export.PAGE: text, export.WHOLE: text, "groups.csv": text})
+
+    return Scenario(
+        lambda folder: fill(folder, "new"),
+        lambda folder: {"page": tree(folder / "page")},
+        lambda folder: fill(folder, "old"),
+    )
+
+
 SCENARIOS = {
     one.__name__: one
     for one in (
@@ -543,6 +557,7 @@ SCENARIOS = {
         a_submissions_repository,
         a_protocol_for_a_folder,
         a_page_of_an_audit,
+        a_page_of_predictions,
         a_site,
     )
 }
