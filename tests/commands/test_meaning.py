@@ -96,7 +96,7 @@ COMMANDS = {
     "train": "run", "leaderboard": "report", "ls": "list", "download": "weights", "scaffold": "new",
     "test": "check", "upload": "submit", "search": "tune", "demographics": "cohort", "fetch": "weights",
     "cat": "show", "rm": "withdraw", "restore": "board", "docker": "sandbox", "reprot": "report",
-    "evaluate": "score", "metrics": "score",
+    "evaluate": "score", "metrics": "score", "combine": "merge",
 }  # fmt: skip
 
 

@@ -117,6 +117,8 @@ REFUSED = [
     (("init", "gone"), "gone: not a folder; give the folder with images, masks and a table."),
     (("plan", "--power"), "runs has no records of protocol 'quick'"),
     (("board", "archive", "gone"), "runs: there is no board 'gone'."),
+    (("merge", "gone"), "there is no such folder; give the folder of the other records"),
+    (("merge", "empty"), "empty: has no records and no boards"),
     (("withdraw", "erm"), "runs: there is no board 'quick'."),
     (("rn",), "There is no command 'rn'. Did you mean 'run'?"),
 ]  # fmt: skip

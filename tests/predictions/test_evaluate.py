@@ -26,12 +26,10 @@ LABELS = {"kidney": [1, 2], "tumour": [2]}
 def told(pictures) -> dict:
     """What the command says as JSON."""
     place, *rest = pictures.places
+    options = ["--name", "model", "--attribute", "sex", "--structures", "kidney=1,2;tumour=2", "--json"]
     done = CliRunner().invoke(
-        cli,
-        ["score", place, *rest, "--name", "model", "--attribute", "sex", "--structures", "kidney=1,2;tumour=2",
-         "--json"],
-        prog_name="harness", catch_exceptions=False,
-    )  # fmt: skip
+        cli, ["score", place, *rest, *options], prog_name="harness", catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)["tables"]
 
