@@ -13,7 +13,6 @@ from harness import moved
 if TYPE_CHECKING:
     from harness.plugin.losses import cross_entropy, segmentation_loss, soft_dice_loss
     from harness.plugin.method import Batch, Card, Method, Output, Range, Task
-    from harness.predictions.api import evaluate as evaluate
 
     __version__: str
 

@@ -13,6 +13,7 @@ from harness.commands import (
     cohort,
     init,
     interrupts,
+    merge,
     plugin,
     power,
     records,
@@ -54,6 +55,7 @@ for _command in (
     tune.tune_command,
     board.board_group,
     board.withdraw_command,
+    merge.merge_command,
 ):
     cli.add_command(_command)
 

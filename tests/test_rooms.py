@@ -21,6 +21,8 @@ PLANTED = {
     "a training that uses a plan": ("harness/training/fit.py", "from harness.running.plan import Trial"),
     "the identity using a protocol": ("harness/identity.py", "from harness.protocol import Protocol"),
     "the sandbox using a submission": ("harness/sandbox/runs.py", "from harness.submission import pack"),
+    "predictions that use a sandbox": ("harness/predictions/make.py", "from harness.sandbox import runs"),
+    "a training that uses predictions": ("harness/training/fit.py", "from harness.predictions import ids"),
     "a check that uses a submission": ("harness/check/bench.py", "from harness.submission import pack"),
     "a method that uses an inner room": ("methods/erm.py", "from harness.training import fit"),
     "the site using a training": ("leaderboard/__init__.py", "from harness.training import fit"),

@@ -147,7 +147,7 @@ def _give(
         where = out or Path(
             "score-" + re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(found.models)).strip("-.").lower()
         )
-        page = export.write(where, found, _pictures(found, given, *images))
+        page = export.write(where, export.contents(found, _pictures(found, given, *images)))
     say("")
     if text:
         click.echo(text, nl=False)

@@ -14,7 +14,7 @@ from harness.equity.summary import summarise
 
 CROSSED = ("method", "first", "second", "patients", "samples", "estimate", "low", "high", "shrunk")
 """Columns of `crossed`: first, second: a group of each attribute; estimate, low, high: NaN where both
-together are fewer than `MIN_PATIENTS`; shrunk: the estimate drawn to what the two groups have each on their own."""
+together are fewer than `MIN_PATIENTS`; shrunk: the estimate drawn to what the two groups have each alone."""
 
 _WIDTH = 3.92  # a 95% interval is 2 x 1.96 errors wide
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,23 @@ def as_csv(evaluation: Evaluation) -> str:
     return formats.table_text(pd.concat([evaluation.groups, rows], ignore_index=True))
 
 
-def write(out: Path, evaluation: Evaluation, pictures: Sequence[Picture] = ()) -> Path:
-    """Write the folder, whole or not at all; return its page. Raises HarnessError where it cannot be."""
+def contents(evaluation: Evaluation, pictures: Sequence[Picture] = ()) -> dict[str, str]:
+    """Return the files of the folder, name to text."""
+    found = {PAGE: page.render(evaluation, pictures), WHOLE: as_json(evaluation)}
+    return found | {f"{name}.csv": formats.table_text(frame) for name, frame in tables(evaluation).items()}
+
+
+def check_place(out: Path) -> None:
+    """Raise HarnessError for a folder that holds something else."""
     if out.is_dir() and any(out.iterdir()) and not (out / WHOLE).is_file():
         raise HarnessError(
             f"{out}: holds something else than an evaluation; give --out a new or empty folder."
         )
-    contents = {PAGE: page.render(evaluation, pictures), WHOLE: as_json(evaluation)}
-    contents |= {f"{name}.csv": formats.table_text(frame) for name, frame in tables(evaluation).items()}
+
+
+def write(out: Path, contents: Mapping[str, str]) -> Path:
+    """Write the folder, whole or not at all; return its page. Raises HarnessError where it cannot be."""
+    check_place(out)
     try:
         with files.writing(out) as folder:
             for name, text in contents.items():

@@ -57,7 +57,8 @@ def paired(predictions: Found, truths: Found) -> Paired:
     if found.loosely:
         one, other = found.loosely[0]
         notes.append(
-            f"{len(found.loosely)} names were matched without case, zeros and separators ('{one}' and '{other}')."
+            f"{len(found.loosely)} names were matched without case, zeros and separators ('{one}' and "
+            f"'{other}')."
         )
     unpaired = [f"{name}: a prediction without a truth" for name in found.missing]
     unpaired += [f"{name}: a truth without a prediction" for name in found.unused]

@@ -58,7 +58,9 @@ def read(file: Path) -> Grid:
 def whole(grid: Grid) -> np.ndarray:
     """Return the labels of a grid without channels as whole numbers. Raises HarnessError for others."""
     array = grid.array
-    if array.dtype.kind in "bui":
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)  # as an index, a bool would choose and not look up
+    if array.dtype.kind in "ui":
         return array
     if np.isnan(array).any():
         raise HarnessError(f"{grid.file}: holds NaN, which is no label; save whole numbers.")

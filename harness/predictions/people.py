@@ -199,6 +199,9 @@ def _candidates(frame: pd.DataFrame, wanted: Sequence[str], where: str) -> list[
         raise HarnessError(
             f"{where}: no column has the cases' ids ({listed(wanted, 2)}); name the one that has with --id."
         )
+    same = {tuple(_row_id(value, where) for value in frame[column]) for column in best}
+    if len(same) == 1:  # either says the same of every row
+        return sorted(best, key=lambda column: column.lower() not in _ID_NAMES)[:1]
     if len(best) > 1 and len(named) != 1:
         raise HarnessError(f"{where}: {listed(best)} could be the column of ids; name it with --id.")
     return named if len(best) > 1 else best

@@ -43,6 +43,10 @@ def said(*arguments: str) -> str:
         ("verify", "--seed", "--rerun"),
         ("pack", "--o", "--out"),
         ("list", "--raw", "--json"),
+        ("score", "--gt", "--truth"),
+        ("score", "--metadata", "--table"),
+        ("score", "--subject-id", "--patient"),
+        ("score", "--sensitive-attribute", "--attribute"),
         ("cohort", "--pictures", "--thumbnails"),
         # Spelling still counts where meaning says nothing.
         ("run", "--protocl", "--protocol"),
@@ -92,6 +96,7 @@ COMMANDS = {
     "train": "run", "leaderboard": "report", "ls": "list", "download": "weights", "scaffold": "new",
     "test": "check", "upload": "submit", "search": "tune", "demographics": "cohort", "fetch": "weights",
     "cat": "show", "rm": "withdraw", "restore": "board", "docker": "sandbox", "reprot": "report",
+    "evaluate": "score", "metrics": "score", "combine": "merge",
 }  # fmt: skip
 
 

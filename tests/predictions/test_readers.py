@@ -43,7 +43,9 @@ def expected(world: worlds.World) -> dict[tuple[str, str], float]:
 def scored(world: worlds.World, place: Path | str, **options: object) -> dict[tuple[str, str], float]:
     frame = people.read(world.folder / "patients.csv")
     truth = str(options.pop("truth", world.folder / "labelsTs"))
-    given = Given((str(place),), ("a",), truth, frame, "t", structures=LABELS, ask=Ask(attributes=("sex",)), **options)
+    given = Given(
+        (str(place),), ("a",), truth, frame, "t", structures=LABELS, ask=Ask(attributes=("sex",)), **options
+    )
     scores = make.evaluation(given).scores
     return {(r.sample, r.structure): r.dice for r in scores.itertuples()}
 
@@ -112,10 +114,11 @@ def test_volumes(how, solid, tmp_path):
 
 
 FLAT = {
+    "npy of every whole type": lambda f, c, a: np.save(f / f"{c}.npy", a.astype(["<u2", ">i4", "<i8", "<f8"][int(c[-1]) % 4])),
     "TIFF": lambda f, c, a: tifffile.imwrite(f / f"{c}.tif", a),
     "PNG of 16 bits": lambda f, c, a: Image.fromarray(a.astype(np.uint16)).save(f / f"{c}.png"),
     "PNG with three equal channels": lambda f, c, a: Image.fromarray(np.repeat(a[..., None], 3, 2)).save(f / f"{c}.png"),
-    "npy of bool and int": lambda f, c, a: np.save(f / f"{c}.npy", a.astype(np.int64)),
+    "one-hot of bool": lambda f, c, a: np.save(f / f"{c}.npy", onehot(a).astype(bool)),
     "one-hot": lambda f, c, a: np.save(f / f"{c}.npy", onehot(a)),
     "probabilities": lambda f, c, a: np.savez_compressed(f / f"{c}.npz", softmax=soft(a)),
 }  # fmt: skip
@@ -124,6 +127,18 @@ FLAT = {
 @pytest.mark.parametrize("how", FLAT)
 def test_pictures(how, flat, tmp_path):
     assert scored(flat, written(flat, tmp_path, FLAT[how])) == expected(flat)
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int8, np.int64, np.float32, np.float64, ">i2"])
+def test_a_mask_of_one_structure_is_the_same_in_every_type(kind, flat, tmp_path):
+    for name, found in (("truth", flat.truths), ("predictions", flat.predictions)):
+        (tmp_path / name).mkdir()
+        for case, labels in found.items():
+            np.save(tmp_path / name / f"{case}.npy", (labels > 0).astype(kind))
+    frame = people.read(flat.folder / "patients.csv")
+    found = make.evaluation(Given((str(tmp_path / "predictions"),), ("a",), str(tmp_path / "truth"), frame))
+    kidney = {case: value for (case, name), value in expected(flat).items() if name == "kidney"}
+    assert found.scores.set_index("sample")["dice"].to_dict() == kidney
 
 
 def test_pages_of_a_tiff_are_a_volume(solid, tmp_path):
@@ -146,7 +161,9 @@ def test_what_is_unpaired_is_listed_and_the_rest_is_scored(flat, tmp_path):
     (folder / "case_003.png").rename(folder / "other.png")
     (folder / "scan.mha").write_bytes(b"")
     frame = people.read(flat.folder / "patients.csv")
-    found = make.evaluation(Given((str(folder),), ("a",), str(flat.folder / "labelsTs"), frame, structures=LABELS))
+    found = make.evaluation(
+        Given((str(folder),), ("a",), str(flat.folder / "labelsTs"), frame, structures=LABELS)
+    )
     said = " ".join(found.unpaired)
     assert "case_003: a truth without a prediction" in said
     assert "other: a prediction without a truth" in said
@@ -173,7 +190,16 @@ def test_two_folders_are_compared_on_the_same_patients(flat, tmp_path):
         Image.fromarray(np.roll(labels, 2, 0)).save(tmp_path / "worse" / f"{case}.png")
     frame = people.read(flat.folder / "patients.csv")
     places = (str(flat.folder / "predictions"), str(tmp_path / "worse"))
-    found = make.evaluation(Given(places, ("a", "b"), str(flat.folder / "labelsTs"), frame, structures=LABELS, ask=Ask(patient="case", attributes=("sex",))))
+    found = make.evaluation(
+        Given(
+            places,
+            ("a", "b"),
+            str(flat.folder / "labelsTs"),
+            frame,
+            structures=LABELS,
+            ask=Ask(patient="case", attributes=("sex",)),
+        )
+    )
     assert found.models == ("a", "b")
     means = found.scores[found.scores["structure"] == "kidney"].groupby("model")["dice"].mean()
     wide = found.comparison.query("structure == 'kidney' and quantity == 'overall'").iloc[0]
@@ -218,7 +244,10 @@ def test_a_table_of_two_structures_in_columns(tmp_path):
     assert found.set_index(["sample", "structure"])["dice"].to_dict() == {
         ("1", "cup"): 0.5, ("2", "cup"): 0.25, ("1", "disc"): 0.75, ("2", "disc"): 1.0,
     }  # fmt: skip
-    assert found.set_index(["sample", "structure"])["hd95"].dropna().to_dict() == {("1", "cup"): 3, ("2", "cup"): 4}
+    assert found.set_index(["sample", "structure"])["hd95"].dropna().to_dict() == {
+        ("1", "cup"): 3,
+        ("2", "cup"): 4,
+    }
 
 
 def test_the_patient_may_be_in_the_name_and_the_table_have_a_row_a_patient(flat, tmp_path):
@@ -230,7 +259,15 @@ def test_the_patient_may_be_in_the_name_and_the_table_have_a_row_a_patient(flat,
         for case, labels in found.items():
             Image.fromarray(labels).save(tmp_path / name / f"{patient[case]}-{case}.png")
     rule = "{patient}-{id}.png"
-    given = Given((str(tmp_path / "predictions"),), ("a",), str(tmp_path / "labelsTs"), frame, pair=rule, pair_truth=rule, structures=LABELS)
+    given = Given(
+        (str(tmp_path / "predictions"),),
+        ("a",),
+        str(tmp_path / "labelsTs"),
+        frame,
+        pair=rule,
+        pair_truth=rule,
+        structures=LABELS,
+    )
     found = make.evaluation(given)
     assert found.people.table["patient"].tolist() == patient.tolist()
 

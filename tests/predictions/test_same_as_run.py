@@ -110,9 +110,7 @@ def test_the_command_takes_a_shipped_protocols_predictions(board, exported, tmp_
     import tomli_w
 
     (tmp_path / "tiny.toml").write_text(tomli_w.dumps(PROTOCOL))
-    done = CliRunner().invoke(
-        cli, ["score", str(exported), "--protocol", str(tmp_path / "tiny.toml"), "--cache", str(tmp_path), "--csv"],
-        prog_name="harness", catch_exceptions=False,
-    )  # fmt: skip
+    command = ["score", str(exported), "--protocol", str(tmp_path / "tiny.toml"), "--cache", str(tmp_path)]
+    done = CliRunner().invoke(cli, [*command, "--csv"], prog_name="harness", catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0].startswith("attribute,structure,model,quantity,group")

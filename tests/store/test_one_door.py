@@ -54,6 +54,7 @@ ALLOWED = {
     "harness/training/checkpoint.py": ({"save"}, MEMORY),
     "harness/training/side.py": ({"save"}, MEMORY),
     "harness/commands/audit_page.py": ({"save"}, MEMORY),
+    "harness/predictions/overlays.py": ({"save"}, MEMORY),
     "harness/running/plan.py": ({"to_csv"}, MEMORY),
     "harness/store/leases.py": (
         {"mkdtemp", "rmtree"},

@@ -31,7 +31,8 @@ from harness.plugin import discovery
 from harness.plugin.discovery import About
 from harness.plugin.method import Card
 from harness.plugin.new import write_method
-from harness.running import boards, provenance, space, trial, tune
+from harness.predictions import export
+from harness.running import boards, merging, provenance, space, trial, tune
 from harness.running.board import protocol_digest, write_protocol
 from harness.running.paths import Paths
 from harness.running.plan import Plan
@@ -273,6 +274,41 @@ def a_row_withdrawn(ran: Ran) -> Scenario:
     return Scenario(act, a_board(ran).look, a_board(ran).before)
 
 
+def a_merge(ran: Ran) -> Scenario:
+    """Of a record with its weights, and of a board into one that is there."""
+    there = ran.folder / "elsewhere"
+    if not there.exists():
+        ran.run(there)
+        write_protocol(replace(ran.prepared, paths=ran.paths(there)), "there")
+        kept = Store(there / "runs").weights(ran.one.id)
+        files.make(kept.parent)
+        files.write(kept, save(ran.fitted.state))
+
+    def look(folder: Path) -> Parts:
+        store = Store(folder / "runs")
+        return {
+            "record": record(store, ran.one.id),
+            "board": board(store),
+            "weights": digest(store.weights(ran.one.id)),
+        }
+
+    def act(folder: Path) -> None:
+        assert merging.merge(Store(folder / "runs"), Store(there / "runs")).conflicts == []
+
+    return Scenario(act, look)
+
+
+def a_merge_of_boards(ran: Ran) -> Scenario:
+    """Into a board that lacks the cell."""
+    merged = a_merge(ran)
+
+    def before(folder: Path) -> None:
+        a_board(ran).before(folder)
+        boards.withdraw(Store(folder / "runs"), "tiny", "erm", "to come again")
+
+    return Scenario(merged.act, merged.look, before)
+
+
 def a_first_board(ran: Ran) -> Scenario:
     def before(folder: Path) -> None:
         keep_parts(Store(folder / "runs"), ran.basis, ran.prepared.plan)
@@ -512,6 +548,19 @@ def a_site(ran: Ran) -> Scenario:
     )
 
 
+def a_page_of_predictions(ran: Ran) -> Scenario:
+    """Over one that is there."""
+
+    def fill(folder: Path, text: str) -> None:
+        export.write(folder / "page", {export.PAGE: text, export.WHOLE: text, "groups.csv": text})
+
+    return Scenario(
+        lambda folder: fill(folder, "new"),
+        lambda folder: {"page": tree(folder / "page")},
+        lambda folder: fill(folder, "old"),
+    )
+
+
 SCENARIOS = {
     one.__name__: one
     for one in (
@@ -525,6 +574,8 @@ SCENARIOS = {
         weights_that_nobody_needs,
         a_board,
         a_first_board,
+        a_merge,
+        a_merge_of_boards,
         a_part_of_an_identity,
         a_board_set_aside,
         a_board_brought_back,
@@ -544,6 +595,7 @@ SCENARIOS = {
         a_submissions_repository,
         a_protocol_for_a_folder,
         a_page_of_an_audit,
+        a_page_of_predictions,
         a_site,
     )
 }
