@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import Batch, Card, Method, Output, segmentation_loss
+from methods._groups import mixed, shares_of
 
 
 class DomainIndependent(Method):
@@ -61,15 +62,4 @@ class _ByGroup(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return float [B, ...], what each sample's head makes of z: float [B, ...]."""
         made = torch.stack([head(z) for head in self.heads], 1)
-        shares = shares_of(self.groups(), len(self.heads)).to(made.dtype)
-        # Times 1 and 0 alone where groups are known: to the bit what the one head gives.
-        return (made * shares.reshape(*shares.shape, *[1] * (made.ndim - 2))).sum(1)
-
-
-def shares_of(groups: Tensor, count: int) -> Tensor:
-    """Return what share each group's head has in a sample: float [B, G], 1 for its own, 1 / G if unknown.
-
-    groups: int64 [B], -1 is unknown.
-    """
-    own = torch.arange(count, device=groups.device) == groups[:, None]
-    return torch.where(groups[:, None] >= 0, own.float(), 1 / count)
+        return mixed(made, shares_of(self.groups(), len(self.heads)))

@@ -36,6 +36,7 @@ class PromptFreeSAM(Backbone):
     """
 
     n_features = WIDTH
+    width = WIDTH
 
     def __init__(self, encoder: nn.Module, n_classes: int, size: int, normalised: bool = True) -> None:
         super().__init__()

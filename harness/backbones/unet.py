@@ -24,6 +24,7 @@ class UNet(Backbone):
         super().__init__()
         self.net = smp.Unet(encoder, encoder_weights=None, classes=n_classes)
         self.n_features = self.net.segmentation_head[0].in_channels
+        self.width = self.net.encoder.out_channels[-1]
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of every stage, the images among them."""

@@ -178,8 +178,7 @@ def fit(job: Job) -> Fit:
     if state.best or state.average:
         load_trained(job.backbone, state.best or state.average)
     started = time.monotonic()
-    bfloat16, share = job.recipe.precision == "bfloat16", job.recipe.dice_weight
-    job.side.calibrate(calibrate.seen(job.backbone, job.feed, job.groups, bfloat16, share))
+    job.side.calibrate(calibrate.seen(job.through(job.backbone), job.groups, job.recipe.dice_weight))
     return Fit(state.curve, state.seconds + time.monotonic() - started, state.most)
 
 

@@ -8,7 +8,8 @@ from torch import nn
 from harness import backbones
 from harness.protocol import BackboneSpec
 from harness.training import underway
-from methods.domain_independent import DomainIndependent, shares_of
+from methods._groups import shares_of
+from methods.domain_independent import DomainIndependent
 
 
 class Toy(nn.Module):
