@@ -14,7 +14,7 @@ from methods._groups import mixed, shares_of
 
 
 class DMoE(Method):
-    """Add to the encoder's last map what experts make of it, chosen by the group's router (Oh et al., 2025).
+    """Add to the encoder's deepest map what experts of the group's choice make of it (Oh et al., 2025).
 
     At each place of the map, `h + sum_i K^g_i(h) E_i(h)`: `E_i` is expert i of `experts`, two layers with
     ReLU between and four times the width, and `K^g = softmax(keep the largest `top` of R^g(h))` the router of
@@ -62,12 +62,12 @@ class DMoE(Method):
 
 
 class _Routed(nn.Module):
-    """A backbone whose decoder gets the last map with the mixture added."""
+    """A backbone whose decoder gets the deepest map with the mixture added."""
 
     def __init__(self, backbone: Any, mixture: nn.Module, groups: Callable[[], Tensor]) -> None:
         super().__init__()
         self.backbone, self.mixture, self.groups = backbone, mixture, groups
-        self.n_features, self.width, self.heads = backbone.n_features, backbone.width, ()
+        self.n_features, self.deepest = backbone.n_features, backbone.deepest
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's maps."""
@@ -75,11 +75,12 @@ class _Routed(nn.Module):
         return maps
 
     def decode(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Return the backbone's logits and features, its last map being the mixture's."""
-        *others, last = maps
-        places = last.flatten(2).transpose(1, 2)
-        added = self.mixture(places, self.groups()).transpose(1, 2).reshape(last.shape)
-        made: tuple[Tensor, Tensor] = self.backbone.decode((*others, last + added))
+        """Return the backbone's logits and features of the maps with the mixture added."""
+        changed, deepest = list(maps), maps[self.deepest]
+        places = deepest.flatten(2).transpose(1, 2)
+        added = self.mixture(places, self.groups()).transpose(1, 2).reshape(deepest.shape)
+        changed[self.deepest] = deepest + added
+        made: tuple[Tensor, Tensor] = self.backbone.decode(tuple(changed))
         return made
 
 

@@ -103,7 +103,7 @@ class _Shifted(nn.Module):
     def __init__(self, backbone: Any, bias: Callable[[], Tensor], groups: Callable[[], Tensor]) -> None:
         super().__init__()
         self.backbone, self.bias, self.groups = backbone, bias, groups
-        self.n_features, self.width, self.heads = backbone.n_features, backbone.width, backbone.heads
+        self.n_features = backbone.n_features
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's maps."""

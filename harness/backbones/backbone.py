@@ -12,13 +12,14 @@ class Backbone(nn.Module, ABC):
 
     n_features : length of the pooled features.
     weights_digest : SHA-256 of the pretrained weights it started from, "" for none.
-    width : channels of the encoder's last map.
+    deepest : place among the encoder's maps of the one that went through all of it; width : its channels.
     heads : names of the modules whose outputs the logits are made of, each called once by `decode` with a
         tensor whose first axis is samples.
     """
 
     n_features: int
     weights_digest: str = ""
+    deepest: int = -1
     width: int = 0
     heads: tuple[str, ...] = ()
 

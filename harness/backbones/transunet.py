@@ -134,6 +134,8 @@ class TransUNet(Backbone):
     """
 
     n_features = CHANNELS[-1]
+    deepest, width = 0, WIDTH
+    heads = ("last",)
 
     def __init__(self, variant: str, n_classes: int, size: int, normalised: bool) -> None:
         super().__init__()

@@ -182,9 +182,9 @@ class Method(nn.Module, ABC):
         Put layers of your own into the backbone, or around it; the recipe's optimiser trains their weights
         with the backbone's. What comes back has `encode` and `decode` as the backbone has them (logits
         [B, C, h, w] and features [B, D] come out). `backbone.heads` names the modules whose outputs the
-        logits are made of, `backbone.width` counts the channels of the encoder's last map. While samples are
-        on their way, `groups()` gives their codes: int64 [B], -1 is unknown; all are -1 when predicting,
-        unless `reads_attribute_at_test`.
+        logits are made of; `maps[backbone.deepest]` is the encoder's last map, of `backbone.width` channels.
+        While samples are on their way, `groups()` gives their codes: int64 [B], -1 is unknown; all are -1
+        when predicting, unless `reads_attribute_at_test`.
         """
         return backbone
 

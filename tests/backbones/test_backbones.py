@@ -52,6 +52,22 @@ def test_shapes_and_finite_gradients_of_what_is_trained(case, deterministic):
             assert weight.grad.isfinite().all(), name
 
 
+@pytest.mark.parametrize("case", [*CASES, ("transunet", "full", "b16")], ids="-".join)
+def test_what_a_method_may_hold_on_to_is_what_it_is_said_to_be(case):
+    net, seen = network(*case, size=32).eval(), {}
+    for name in net.heads:
+        net.get_submodule(name).register_forward_hook(
+            lambda _, given, made, name=name: seen.setdefault(name, []).append(len(given[0])) or 0 * made
+        )
+    with torch.no_grad():
+        maps = net.encode(torch.rand(2, 3, 32, 32))
+        logits, _ = net.decode(maps)
+    assert maps[net.deepest].shape[:2] == (2, net.width)
+    # Each is called once, with samples first, and without them there are no logits.
+    assert seen == {name: [2] for name in net.heads}
+    assert not logits.any()
+
+
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_an_adversary_reaches_weights_through_the_features(case):
     net = network(*case).train()

@@ -10,6 +10,7 @@ class Toy(nn.Module):
     """Images [B, 3, h, w] to one map [B, 4, h, w]; features [B, 4] and logits [B, 3, h, w] of it."""
 
     n_features = width = 4
+    deepest = -1
     heads = ("head",)
 
     def __init__(self) -> None:
