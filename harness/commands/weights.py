@@ -31,7 +31,8 @@ def weights_fetch(name: str, source: str | None, cache: Path) -> None:
     from harness.backbones import weights
 
     weights.check_known(name)
-    with waiting(f"Fetching {name}, {weights.CHECKPOINTS[name].size / 1e6:.0f} MB ..."):
+    size = weights.CHECKPOINTS[name].size
+    with waiting(f"Fetching {name}{f', {size / 1e6:.0f} MB' if size else ''} ..."):
         path = weights.fetch(name, cache, source)
     click.echo(f"{name}: {path}, SHA-256 checked.")
 
@@ -44,4 +45,5 @@ def weights_list(cache: Path) -> None:
 
     for name, checkpoint in weights.CHECKPOINTS.items():
         state = "here" if weights.is_cached(name, cache) else "not fetched"
-        click.echo(f"{name:16} {checkpoint.size / 1e6:8.1f} MB  {state}")
+        size = f"{checkpoint.size / 1e6:8.1f} MB" if checkpoint.size else " " * 11
+        click.echo(f"{name:18} {size}  {state}")

@@ -190,4 +190,4 @@ def weights_digest(protocol: Protocol, cache: Path) -> str:
     if name is None:
         return ""
     weights.find(name, cache)
-    return weights.CHECKPOINTS[name].sha256
+    return weights.digest(name, cache)

@@ -44,10 +44,22 @@ SAMED = {
     "size": (512, 512),
     "precision": "float32",
 }
+TRANSUNET = {
+    "optimiser": ("SGD", {"momentum": 0.9, "weight_decay": 1e-4, "nesterov": False, "dampening": 0}),
+    "batches": (24, 334, 8),
+    "epochs": (200, 200),
+    "rate": (0.01, 0, 0.9),
+    "loss": 0.5,
+    "logits": 224,
+    "size": (512, 224),
+    "precision": "float32",
+}
 SCRIPTS: dict[tuple[str, str], dict[str, Any]] = {
     ("fairseg", "first stage"): SAMED,
     ("fairseg", "FEBS"): SAMED
     | {"batches": (84, 96, 20), "epochs": (5, 10), "rate": (0.0005, 0, 0.9)},  # 42 on each of two GPUs
+    ("fairseg-transunet", "first stage"): TRANSUNET,
+    ("fairseg-transunet", "FEBS"): TRANSUNET | {"epochs": (5, 5)},
 }
 """(protocol, stage) to cell: batch, batches an epoch, samples of the last; epochs run and planned; base rate,
 steps of warm-up and power; share of soft Dice; side of the logits that are trained on; crop and input."""
