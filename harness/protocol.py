@@ -88,6 +88,9 @@ CHECKPOINTS: dict[Selection, str] = {
 BASELINE = "erm"
 """The method that the others are compared with, and that controls are made of."""
 
+ORACLE = "oracle"
+"""The method that is told the cause of a gap: it runs where the protocol tells it, in `[methods.oracle]`."""
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from harness.cohorts import columns, fairseg, folder, synthetic
+from harness.cohorts import columns, fairseg, folder, planted, synthetic
 from harness.cohorts.cache import stored
 from harness.cohorts.cohort import SPLITS, Cohort, Remark
 from harness.cohorts.groups import known, make_groups
@@ -34,7 +34,12 @@ __all__ = [
     "write_thumbnails",
 ]
 
-SOURCES: dict[str, ModuleType] = {"fairseg": fairseg, "folder": folder, "synthetic": synthetic}
+SOURCES: dict[str, ModuleType] = {
+    "fairseg": fairseg,
+    "folder": folder,
+    "planted": planted,
+    "synthetic": synthetic,
+}
 """Name in `[cohort] source` to the module with its `Options` and `open_source`."""
 
 

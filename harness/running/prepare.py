@@ -12,7 +12,7 @@ from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, did_you_mean
 from harness.plugin import discovery
-from harness.protocol import BASELINE, Protocol
+from harness.protocol import BASELINE, ORACLE, Protocol
 from harness.running import plan
 from harness.running.paths import Paths
 from harness.running.plan import Basis, Plan
@@ -117,9 +117,7 @@ def find_methods(
 
     With `controls`, or `twinned` by a method that starts from another, ERM is among them too.
     """
-    found = list(discovery.discover().values())
-    if names:
-        found = discovery.distinct([discovery.find(name) for name in names])
+    found = _asked(protocol, names, where)
     _check_values(protocol, found, where)
     methods, known, broken = _describe(found, controls, twinned, describe)
     candidates = {}
@@ -138,6 +136,20 @@ def find_methods(
     if controls and BASELINE not in candidates:
         raise HarnessError(f"--controls are made of '{BASELINE}', which is broken: {broken[0].error}")
     return candidates, [p.name for p in found if p.name in candidates], broken
+
+
+def _asked(protocol: Protocol, names: Sequence[str], where: str) -> list[discovery.Plugin]:
+    """Return the methods of these names, or all; HarnessError for an oracle that is told nothing."""
+    told = ORACLE in protocol.methods
+    if not names:
+        return [plugin for plugin in discovery.discover().values() if plugin.name != ORACLE or told]
+    found = discovery.distinct([discovery.find(name) for name in names])
+    if not told and any(plugin.name == ORACLE for plugin in found):
+        raise HarnessError(
+            f"{where}: the oracle is told the cause of the gap in [methods.{ORACLE}], and this protocol "
+            "tells it none; take the protocol 'planted'."
+        )
+    return found
 
 
 def _check_values(protocol: Protocol, found: Sequence[discovery.Plugin], where: str) -> None:
@@ -164,7 +176,7 @@ def _describe(
         methods |= described
         broken += also_broken
         origins = {about.starts_from for about in described.values()}
-        if twinned and any(one.starts_from or getattr(one, "passes", 1) != 1 for one in described.values()):
+        if twinned and any(one.starts_from or one.passes != 1 for one in described.values()):
             origins.add(BASELINE)
         waiting = [everywhere[name] for name in everywhere if name in origins and name not in known]
     return methods, known, broken

@@ -24,7 +24,15 @@ class Declares(Protocol):
 
     @property
     def starts_from(self) -> str | None:
-        """The method whose weights it begins with, or None."""
+        """The method that is trained before it, or None."""
+
+    @property
+    def takes(self) -> str:
+        """What it takes of that one: "weights" to begin with, "logits" on each batch, or "both"."""
+
+    @property
+    def passes(self) -> int:
+        """How often a batch goes through a network in one of its steps."""
 
 
 def schedule_of(name: str, methods: Mapping[str, Declares]) -> Schedule | None:
@@ -34,9 +42,9 @@ def schedule_of(name: str, methods: Mapping[str, Declares]) -> Schedule | None:
     while name in methods and name not in seen:
         seen.add(name)
         one = methods[name]
-        found = (int(getattr(one, "passes", 1)), *found)
+        found = (one.passes, *found)
         # Of one that is only taught by another's logits, the other's training is no part.
-        if one.starts_from is None or getattr(one, "takes", "weights") == "logits":
+        if one.starts_from is None or one.takes == "logits":
             return found
         name = one.starts_from
     return None

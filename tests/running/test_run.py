@@ -132,14 +132,14 @@ def test_after_an_edit_the_seeds_not_run_again_are_to_run_and_not_the_old_ones(p
 
 
 def test_after_an_edit_controls_of_the_old_source_go(paths, tmp_path):
-    mine = plugin(tmp_path, "mine", "erm")
+    mine = plugin(tmp_path, "mine", "adv")
     both = prepare_run(parse(), [mine], paths, "tiny.toml", controls=True)
     write_protocol(both, "harness run --controls")
     write_protocol(prepare([mine], paths), "harness run")
     assert ("mine: ERM with the same extra steps", 0) in cells(both)
     Path(mine).write_text(Path(mine).read_text().replace(".mean()", ".sum()"))
     write_protocol(prepare([mine], paths), "harness run")
-    assert {method for method, _ in cells(both)} == {"erm", "mine"}
+    assert {method for method, _ in cells(both)} == {"adv", "mine"}
 
 
 @pytest.mark.parametrize(
@@ -176,3 +176,13 @@ def test_a_worker_that_dies_while_embedding_is_one_sentence(paths):
     prepared = prepare(["erm"], paths, **frozen)
     with pytest.raises(HarnessError, match="embeddings of the frozen backbone: .* SIGKILL.*; run again"):
         embed_cohort(prepared, Dying(), 1, CPU)
+
+
+def test_the_oracle_runs_where_the_protocol_tells_it_the_cause_and_nowhere_else(tmp_path):
+    paths = Paths(tmp_path / "runs", None, tmp_path / "cache")
+    assert "oracle" not in {row.method for row in prepare([], paths, seeds=(0,)).plan.rows}
+    with pytest.raises(HarnessError, match=r"told the cause of the gap in \[methods.oracle\]"):
+        prepare(["oracle"], paths, seeds=(0,))
+    telling = parse(seeds=(0,), methods={"oracle": {"weights": "Black 2"}})
+    told = prepare_run(telling, [], paths, "tiny.toml")
+    assert "oracle" in {row.method for row in told.plan.rows}
