@@ -100,6 +100,7 @@ class Queue:
         self.tries: dict[str, int] = {}
         self.planned: dict[str, int | None] = {}
         self.ended = {t.id: s for s, trials in self.outcome.by_status.items() for t in trials}
+        self.after: dict[str, Future[str]] = {}
         self.looked = self.shown = 0.0
 
     def run(self, todo: Iterable[Trial]) -> None:
@@ -143,9 +144,19 @@ class Queue:
     def _submit(self, trial: Trial) -> None:
         # What an earlier process left says nothing of this one.
         files.remove(self.store.progress(trial.id))
-        future = self.executor.submit(self.run_one, trial, self.paths, self.device)
+        task = (self.run_one, trial, self.paths, self.device)
+        before = self.after.pop(trial.id, None)
+        if before is None:
+            future = self.executor.submit(*task)
+        else:
+            future = self.executor.submit_after(before, *task)  # type: ignore[attr-defined]
         self.futures[future] = trial
         future.add_done_callback(self.came_back.put)
+        if hasattr(self.executor, "submit_after"):
+            # The engine knows how to wait for this one.
+            for following in self.waiting.pop(trial.id, []):
+                self.after[following.id] = future
+                self.ready.append(following)
 
     def _take_back(self) -> None:
         """Wait a moment for tasks that end, and note how their trials did."""
@@ -162,6 +173,8 @@ class Queue:
                 self.elsewhere[trial.id] = trial
             elif status == "again":
                 self.ready.appendleft(trial)
+            elif status == "too early":
+                self._put(trial)
             else:
                 self._end(trial, status)
 
