@@ -20,8 +20,10 @@ from harness.commands import (
     run,
     sandbox,
     score,
+    status,
     submission,
     tune,
+    upkeep,
     weights,
 )
 from harness.commands.interrupts import Interrupted
@@ -54,6 +56,11 @@ for _command in (
     tune.tune_command,
     board.board_group,
     board.withdraw_command,
+    status.status_command,
+    status.logs_command,
+    upkeep.gc_command,
+    upkeep.doctor_command,
+    upkeep.export_command,
 ):
     cli.add_command(_command)
 

@@ -126,7 +126,7 @@ class Queue:
             self._end(trial, "blocked")
 
     def _submit_ready(self) -> None:
-        """Submit as many as the executor is to have at a time; what is run elsewhere takes none of its places."""
+        """Submit as many as the executor is to have; what runs elsewhere takes none of its places."""
         before = len(self.futures)
         while self.ready and len(self.futures) < self.window:
             trial = self.ready.popleft()
@@ -146,10 +146,8 @@ class Queue:
         files.remove(self.store.progress(trial.id))
         task = (self.run_one, trial, self.paths, self.device)
         before = self.after.pop(trial.id, None)
-        if before is None:
-            future = self.executor.submit(*task)
-        else:
-            future = self.executor.submit_after(before, *task)  # type: ignore[attr-defined]
+        executor: Any = self.executor
+        future = executor.submit(*task) if before is None else executor.submit_after(before, *task)
         self.futures[future] = trial
         future.add_done_callback(self.came_back.put)
         if hasattr(self.executor, "submit_after"):

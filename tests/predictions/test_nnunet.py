@@ -25,7 +25,9 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def scored(nnunet, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "page"
-    done = run(*nnunet.places, "--name", "nnU-Net v2", "--attribute", "sex", "--attribute", "site", "--out", str(out))
+    done = run(
+        *nnunet.places, "--name", "nnU-Net v2", "--attribute", "sex", "--attribute", "site", "--out", str(out)
+    )
     assert done.exit_code == 0, done.output
     return out, done.output
 
@@ -86,7 +88,13 @@ def summary(nnunet, file, empty: str | None = None) -> None:
                 "IoU": tp / some if some else float("nan"),
                 "FP": fp, "TP": tp, "FN": fn, "TN": 0, "n_pred": fp + tp, "n_ref": fn + tp,
             }  # fmt: skip
-        cases.append({"metrics": metrics, "prediction_file": f"/x/{case}.nii.gz", "reference_file": f"/y/{case}.nii.gz"})
+        cases.append(
+            {
+                "metrics": metrics,
+                "prediction_file": f"/x/{case}.nii.gz",
+                "reference_file": f"/y/{case}.nii.gz",
+            }
+        )
     file.write_text(json.dumps({"foreground_mean": {}, "mean": {}, "metric_per_case": cases}))
 
 
@@ -100,7 +108,11 @@ def test_its_summary_json_gives_the_same_dice_and_is_marked_self_reported(nnunet
     ours = evaluation(Given((place,), ("a",), truth, frame, "table", ask=ask))
     assert told.obtained == "self-reported scores"
     for mine, theirs in zip(ours.groups.itertuples(), told.groups.itertuples(), strict=True):
-        assert (mine.structure, mine.group, mine.patients) == (theirs.structure, theirs.group, theirs.patients)
+        assert (mine.structure, mine.group, mine.patients) == (
+            theirs.structure,
+            theirs.group,
+            theirs.patients,
+        )
         assert (mine.estimate, mine.low, mine.high) == (theirs.estimate, theirs.low, theirs.high)
 
 

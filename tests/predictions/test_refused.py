@@ -39,7 +39,9 @@ def read(world: worlds.World, folder: Path, **changes: object):
     frame = people.read(folder / "patients.csv")
     ask = Ask(given.pop("id", None), given.pop("patient", None), given.pop("attribute"))
     places = (str(folder / "predictions"),)
-    return make.evaluation(Given(places, ("a",), str(folder / "labelsTs"), frame, "patients.csv", ask=ask, **given))
+    return make.evaluation(
+        Given(places, ("a",), str(folder / "labelsTs"), frame, "patients.csv", ask=ask, **given)
+    )
 
 
 def copied(world: worlds.World, folder: Path) -> Path:
@@ -47,7 +49,9 @@ def copied(world: worlds.World, folder: Path) -> Path:
     return folder / "copy"
 
 
-def each(folder: Path, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray = worlds.AFFINE) -> None:
+def each(
+    folder: Path, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray = worlds.AFFINE
+) -> None:
     """Write every prediction anew."""
     for file in (folder / "predictions").glob("*.nii.gz"):
         worlds.save(change(np.asarray(nibabel.load(file).dataobj)), file, affine)
@@ -93,7 +97,7 @@ def not_a_number(folder: Path) -> None:
 
 
 def negative(folder: Path) -> None:
-    each(folder, lambda labels: (labels.astype(np.int16) - 1))
+    each(folder, lambda labels: labels.astype(np.int16) - 1)
 
 
 def another_size(folder: Path) -> None:
@@ -192,7 +196,9 @@ def broken_dataset(folder: Path) -> None:
 
 
 def odd_dataset(folder: Path) -> None:
-    (folder / "predictions" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "x": "one"}}))
+    (folder / "predictions" / "dataset.json").write_text(
+        json.dumps({"labels": {"background": 0, "x": "one"}})
+    )
 
 
 def a_row_missing(folder: Path) -> None:
@@ -204,7 +210,12 @@ def an_id_twice(folder: Path) -> None:
 
 
 def an_id_in_two_spellings(folder: Path) -> None:
-    rewrite(folder, lambda frame: pd.concat([frame.replace("case_003", "Case_3"), frame.replace("case_003", "CASE-03")]).drop_duplicates("case"))
+    rewrite(
+        folder,
+        lambda frame: pd.concat(
+            [frame.replace("case_003", "Case_3"), frame.replace("case_003", "CASE-03")]
+        ).drop_duplicates("case"),
+    )
 
 
 def ids_of_a_spreadsheet(folder: Path) -> None:
@@ -226,7 +237,9 @@ def a_column_twice(folder: Path) -> None:
 
 
 def not_utf8(folder: Path) -> None:
-    (folder / "patients.csv").write_bytes((folder / "patients.csv").read_text().replace("north", "nörth").encode("latin-1"))
+    (folder / "patients.csv").write_bytes(
+        (folder / "patients.csv").read_text().replace("north", "nörth").encode("latin-1")
+    )
 
 
 def no_patient(folder: Path) -> None:

@@ -1,10 +1,13 @@
 """Where trials run: executors of the shape of `concurrent.futures.Executor`, found by name, told by options.
 
-`harness.executors` is the group of entry points in which a package may bring another: NAME = "module", which has
-`Options`, a dataclass whose fields are what `--set` and `[executor.NAME]` may say, and `make(asked, options)`. What
-that returns may have, beside an executor's own methods, `slots` (tasks that run at a time), `window` (tasks that it
-is given at a time), `flush()` (called after some were submitted), `stop(seconds)` (end what runs, and let it keep
-what it has) and `submit_after(future, function, *arguments)` (a task that starts once another has ended).
+`harness.executors` is the group of entry points in which a package may bring another: NAME = "module", which
+has `Options`, a dataclass whose fields are what `--set` and `[executor.NAME]` may say, and
+`make(asked, options)`. What that returns may have, beside an executor's own methods,
+
+- `slots`: tasks that run at a time, and `window`: tasks that it is given at a time;
+- `flush()`: called after some were submitted;
+- `stop(seconds)`: ends what runs, and lets it keep what it has;
+- `submit_after(future, function, *arguments)`: a task that starts once another has ended.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ class Asked:
 
     jobs: tasks at a time, None for as many as it sees fit; threads: of a task; preload: modules that every
     task imports; runs: the folder of records; seconds: how long a task may take, None for any time; peak:
-    bytes of a GPU that a trial of this kind took before, 0 where nothing tells.
+    bytes of a GPU that a trial of this kind took before, 0 where nothing tells; cards: numbers of the GPUs to
+    use, where not all.
     """
 
     device: torch.device
@@ -44,6 +48,7 @@ class Asked:
     runs: Path
     seconds: float | None = None
     peak: int = 0
+    cards: Sequence[int] = ()
 
 
 def names() -> list[str]:
@@ -52,7 +57,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Any:
-    """Return the module of an executor. Raises HarnessError for a name that there is not, or lacks its library."""
+    """Return the module of an executor. Raises HarnessError for none, or one without its library."""
     others = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     module = _OWN.get(name) or others.get(name)
     if module is None:
@@ -79,7 +84,9 @@ def options(name: str, config: Path | None, given: Sequence[str]) -> Any:
         *_pairs(given),
     ]:
         if key not in known:
-            raise HarnessError(f"{where} {key}: the executor '{name}' has no such option.{did_you_mean(key, known)}")
+            raise HarnessError(
+                f"{where} {key}: the executor '{name}' has no such option.{did_you_mean(key, known)}"
+            )
         values[key] = _value(value, known[key].default, f"{where} {key}")
     return kind(**values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ class Options:
     """What Ray is asked for.
 
     address: of the cluster, as `ray.init` takes it; cpus, gpus: of a trial, gpus may be a part of one; 0 cpus
-    for as many as it has threads; at_once: tasks that are given to it at a time; retries: how often Ray begins
-    a task again whose node has gone.
+    for as many as it has threads; at_once: tasks that are given to it at a time; retries: how often Ray
+    begins a task again whose node has gone.
     """
 
     address: str = "auto"
@@ -38,7 +39,7 @@ def make(asked: Asked, options: Options) -> RayExecutor:
     """Return the executor. Raises HarnessError where no cluster answers."""
     try:
         if not engine.is_initialized():
-            engine.init(address=options.address, logging_level="ERROR", log_to_driver=False)
+            engine.init(address=options.address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise HarnessError(
             f"--executor ray: {str(error).splitlines()[0]} (--set address={options.address}); "
@@ -55,7 +56,8 @@ class RayExecutor(Executor):
         self.window = options.at_once
         gpus = options.gpus or (1.0 if asked.device.type == "cuda" else 0.0)
         cpus = options.cpus or asked.threads
-        self.slots = asked.jobs or max(1, int(engine.cluster_resources().get("CPU", 1) // cpus))
+        resources: dict[str, float] = engine.cluster_resources()  # type: ignore[no-untyped-call]
+        self.slots = asked.jobs or max(1, int(resources.get("CPU", 1) // cpus))
         self._task = engine.remote(num_cpus=cpus, num_gpus=gpus, max_retries=options.retries)(_run)
         self._waiting: dict[Future[Any], Any] = {}
         self._lock = threading.Lock()
@@ -94,5 +96,3 @@ class RayExecutor(Executor):
 
 def _run(tasks: Tasks) -> Any:
     return tasks()
-
-

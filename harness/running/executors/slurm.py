@@ -1,4 +1,4 @@
-"""Trials as jobs of a Slurm cluster, through submitit: arrays, dependencies, time-outs that are gone on from."""
+"""Trials as jobs of a Slurm cluster, through submitit: arrays, dependencies, time-outs with requeue."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_requeued_out_of_time_or_off_its_node_a_trial_goes_on_to_the_same_bytes(
     executor = make(prepared.paths.runs, "cpus=1", "warning=50")
     runner = threading.Thread(target=lambda: outcomes.append(run_through(prepared, executor)))
     runner.start()
-    # All three have ended two of their epochs and are held amid the third, two on one node and one on the other.
+    # All three have ended two of their epochs and are held amid the third, two on one node, one on the other.
     for trial in trials:
         epoch_of(store, trial, 2)
     jobs = {job: node for job, _, node in queued()}
