@@ -38,8 +38,8 @@ class WorkerDied(RuntimeError):
             super().__init__(f"its process exited with status {exitcode}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Come from another machine by the status alone."""
-        return type(self), (self.exitcode,)
+        """Come from another machine by its status."""
+        return type(self), (self.exitcode, self.out_of_memory)
 
 
 class JobLost(WorkerDied):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.running.executors.local import LocalExecutor
-from harness.running.executors.process import JobLost
+from harness.running.executors.process import JobLost, WorkerDied
 
 GRACE_SECONDS = 30.0
 """How long a task may take to keep its last epoch when its job is about to end."""
@@ -43,6 +45,11 @@ class Tasks:
             for future in futures:
                 try:
                     answers.append(("returned", future.result()))
+                except WorkerDied as error:
+                    if error.exitcode == -signal.SIGTERM:
+                        # The engine is about to end this process as well, and to begin the job again.
+                        time.sleep(GRACE_SECONDS)
+                    answers.append(("raised", error))
                 except Exception as error:  # noqa: BLE001 - it belongs to whoever asked for the result
                     answers.append(("raised", error))
         return answers

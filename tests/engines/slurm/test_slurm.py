@@ -15,7 +15,7 @@ from tiny import prepare
 from harness.running.executors import Asked, options
 from harness.store import claims
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 def make(runs: Path, *given: str):
@@ -69,17 +69,17 @@ def test_requeued_out_of_time_or_off_its_node_a_trial_goes_on_to_the_same_bytes(
     (off,) = [trial for trial in trials if jobs[job_of[trial]] == "two"]
     requeued, late = (trial for trial in trials if trial != off)
     scontrol("requeue", job_of[requeued])
+    # A node that answers comes back by itself.
     scontrol("update", "NodeName=two", "State=DOWN", "Reason=test")
     minutes = 1 + int(time.time() - began(job_of[late])) // 60
     scontrol("update", f"JobId={job_of[late]}", f"TimeLimit={minutes}")
     gone = {claims.last(store.claim(trial))[0].token for trial in trials}
-    until = time.monotonic() + 200
+    until = time.monotonic() + 400
     while any((found := claims.last(store.claim(one))) and found[0].token in gone for one in trials):
         assert time.monotonic() < until, queued()
         time.sleep(0.5)
-    scontrol("update", "NodeName=two", "State=RESUME")
     gate.write_text("100000")
-    runner.join(200)
+    runner.join(500)
     assert (outcomes[0].count("done"), outcomes[0].errors) == (3, [])
     for trial in trials:
         assert "The training goes on after epoch 2 of 4, from its checkpoint." in store.log(trial)

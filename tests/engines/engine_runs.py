@@ -72,7 +72,7 @@ def files_of(prepared: Prepared) -> dict[tuple[str, str], bytes]:
     }
 
 
-def epoch_of(store: Store, trial: str, epoch: int, limit: float = 120.0) -> None:
+def epoch_of(store: Store, trial: str, epoch: int, limit: float = 300.0) -> None:
     """Wait until a trial has ended an epoch."""
     file, until = store.progress(trial).with_name(names.EPOCHS), time.monotonic() + limit
     while not file.is_file() or json.loads(file.read_text())["epoch"] < epoch:
