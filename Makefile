@@ -27,7 +27,7 @@ test: install
 
 # What needs an engine beside Python (Docker), or minutes by itself. A skip says what it lacks.
 test-engines: install
-	$(BIN)/python -m pytest $(WORKERS) -m 'docker or slow'
+	$(BIN)/python -m pytest $(WORKERS) -m 'docker or slurm or ray or slow'
 
 # Within a minute: lint, types and the tests nearest to what changed since BASE, side by side.
 check: install

@@ -21,8 +21,10 @@ from harness.commands import (
     run,
     sandbox,
     score,
+    status,
     submission,
     tune,
+    upkeep,
     weights,
 )
 from harness.commands.interrupts import Interrupted
@@ -56,6 +58,11 @@ for _command in (
     board.board_group,
     board.withdraw_command,
     merge.merge_command,
+    status.status_command,
+    status.logs_command,
+    upkeep.gc_command,
+    upkeep.doctor_command,
+    upkeep.export_command,
 ):
     cli.add_command(_command)
 

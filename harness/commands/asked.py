@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.plugin.discovery import Plugin
     from harness.protocol import Protocol
-    from harness.store import Tuned
+    from harness.running.queue import Watcher
+    from harness.store import Store, Tuned
 
 
 def protocol(name_or_file: str) -> Protocol:
@@ -25,6 +26,20 @@ def protocol(name_or_file: str) -> Protocol:
         if name_or_file in _discovered():
             raise HarnessError(f"'{name_or_file}' is a method and no protocol.{did_you_mean('', _shipped())}")
     return load(name_or_file)
+
+
+def executor(name: str, config: Path | None, given: Sequence[str]) -> Any:
+    """Return an executor's options. Raises HarnessError for one that is not there, or does not know them."""
+    from harness.running import executors
+
+    return executors.options(name, config, given)
+
+
+def watchers(names: Sequence[str]) -> list[Callable[[Store], Watcher]]:
+    """Return what makes the watchers that are named. Raises HarnessError for one that is not there."""
+    from harness.running.watchers import find
+
+    return [find(name) for name in names]
 
 
 def methods(

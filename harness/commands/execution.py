@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
 
 from harness.commands import interrupts
 from harness.commands.interrupts import Interrupted
@@ -24,36 +25,48 @@ STOP_SECONDS = 10.0
 """How long a worker may take to end a step and write the last epoch that it finished."""
 
 
+def preload(prepared: Prepared) -> list[str]:
+    """Return what every trial imports; torch imports the last when it is made deterministic."""
+    network = prepared.protocol.backbone.name.replace("-", "_")
+    return ["harness.running.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
+
+
+def local(prepared: Prepared, slots: list[dict[str, str]]) -> Executor:
+    """Return this machine as an executor, a worker a slot."""
+    from harness.running.executors.local import LocalExecutor
+
+    return LocalExecutor(slots, preload=preload(prepared))
+
+
 def execute(
     console: Console,
     prepared: Prepared,
-    slots: list[dict[str, str]],
+    executor: Executor,
     device: torch.device,
     retry_failed: bool,
     box: Sandbox | None = None,
+    watchers: Sequence[Any] = (),
 ) -> Outcome:
-    """Run the trials of a plan, a worker a slot, and show how they go; in `box` if there is one.
+    """Run the trials of a plan and show how they go; in `box` if there is one.
 
     Raises Interrupted, which says what became of each trial that was under way.
     """
     from harness.commands.display import Display
-    from harness.running.executors.local import LocalExecutor
     from harness.running.schedule import embed_cohort, execute
     from harness.running.trial import run_logged
+    from harness.running.watchers import Several
 
     run_one = run_logged if box is None else box.run_logged
-    # What every trial imports, once; torch imports the last when it is made deterministic.
-    network = prepared.protocol.backbone.name.replace("-", "_")
-    preload = ["harness.running.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
-    executor, display = LocalExecutor(slots, preload=preload), Display(console)
+    slots, display = getattr(executor, "slots", 1), Display(console)
     try:
         with console.status("Computing the frozen backbone's embeddings ..."):
-            embed_cohort(prepared, executor, len(slots), device)
+            embed_cohort(prepared, executor, slots, device)
         with display:
-            outcome = execute(prepared, executor, display, len(slots), device, retry_failed, run_one)
+            told = Several(display, *watchers)
+            outcome = execute(prepared, executor, told, slots, device, retry_failed, run_one)
     except KeyboardInterrupt as error:
         console.print("Stopping; Ctrl-C again ends it at once.", highlight=False)
-        executor.stop(STOP_SECONDS)
+        _stop(executor)
         if box is not None:
             box.remove_all()
         said = _what_is_kept(prepared, display.under_way, sandboxed=box is not None)
@@ -65,6 +78,13 @@ def execute(
         raise
     executor.shutdown()
     return outcome
+
+
+def _stop(executor: Executor) -> None:
+    if hasattr(executor, "stop"):
+        executor.stop(STOP_SECONDS)
+    else:
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _what_is_kept(prepared: Prepared, under_way: Sequence[Trial], sandboxed: bool) -> str:

@@ -19,6 +19,16 @@ OPTIONS: dict[str, str] = {
     "--device": "gpu gpus gpu-id cuda cpu accelerator use-gpu",
     "--diff": "compare since old baseline changes moved against",
     "--dry-run": "dry dryrun plan preview what-if simulate no-run list estimate eta n",
+    "--author": "authors creator creators by",
+    "--executor": "engine backend launcher scheduler slurm ray cluster dask submitit",
+    "--executor-config": "executor-file cluster-config launcher-config",
+    "--follow": "f tail",
+    "--kind": "kinds what type only",
+    "--licence": "license spdx",
+    "--set": "option opt executor-option",
+    "--title": "name-of-dataset",
+    "--watcher": "watchers tensorboard mlflow wandb tracker logger",
+    "--zenodo": "doi archive for",
     "--folder": "dir directory path where",
     "--from": "source url file mirror address local",
     "--jobs": "j job workers n-workers num-workers parallel processes procs concurrency n-jobs threads np",
@@ -82,18 +92,22 @@ _NOT_NEEDED = {
     "yes y assume-yes": "Nothing asks for a confirmation.",
     "method methods model models algorithm name": "Methods are named without an option, as in "
     "`harness run erm febs`.",
-    "hparam set param define": "Hyper-parameters are the protocol's: set them under [methods.NAME] in a "
+    "hparam param define": "Hyper-parameters are the protocol's: set them under [methods.NAME] in a "
     "copy of its file, and give that with --protocol FILE.",
 }
 
 COMMANDS: dict[str, str] = {
     "run": "train fit start execute launch benchmark bench go predict resume rerun retry experiment",
     "score": "evaluate eval metrics metric dice predictions grade",
-    "list": "ls status methods protocols trials records ps overview runs results",
-    "show": "cat info inspect view describe log logs record trial get details print traceback",
+    "list": "ls methods protocols trials records overview runs results",
+    "show": "cat info inspect view describe record trial get details print traceback",
+    "status": "ps top progress queue jobs squeue running eta monitor",
+    "logs": "log tail output stdout stderr follow",
+    "gc": "clean cleanup prune purge tidy vacuum",
+    "doctor": "diagnose health env environment version versions sysinfo",
+    "export": "zenodo doi deposit dataset-archive",
     "cohort": "data dataset audit demographics groups subjects patients samples split",
-    "report": "board leaderboard site html build publish render plot figures tables compare diff export "
-    "serve open",
+    "report": "board leaderboard site html build publish render plot figures tables compare diff serve open",
     "plan": "power sample-size seeds-needed enough precision",
     "weights": "download fetch checkpoint checkpoints pretrained models",
     "init": "setup start-here begin data bring own-data folder",

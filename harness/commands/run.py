@@ -70,7 +70,35 @@ if TYPE_CHECKING:
 @click.option(
     "--minutes",
     type=Number(0, 1e6, min_open=True),
-    help="Sandbox: how long a trial may take.  [default: ten times as long as ERM did here, a day without]",
+    help="How long a trial may take.  [default: any time; in a sandbox ten times as long as ERM did here]",
+)
+@click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    help="Where trials run: local, slurm, ray or what a package brings.",
+)
+@click.option(
+    "--executor-config",
+    "config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The executor's options, from [executor.NAME] of a .toml file.",
+)
+@click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the executor, as in --set partition=gpu; may be repeated.",
+)
+@click.option(
+    "--watcher",
+    "watchers",
+    multiple=True,
+    metavar="NAME",
+    help="Also tell of the run to this: tensorboard, or what a package brings; may be repeated.",
 )
 @RUNS
 @CACHE
@@ -92,6 +120,10 @@ def run_command(
     sandbox: str | None,
     memory: float,
     minutes: float | None,
+    executor: str,
+    config: Path | None,
+    given: tuple[str, ...],
+    watchers: tuple[str, ...],
     runs: Path,
     cache: Path,
 ) -> None:
@@ -114,6 +146,8 @@ def run_command(
             options["tuned"] = asked.tuned(tuned, chosen)
         if sandbox:
             asked.engine()
+        place_options = asked.executor(executor, config, given)
+        told = asked.watchers(watchers)
         say("Reading the cohort ...")
         asked.training(chosen, data, cache, device)
         from harness import cohorts
@@ -136,21 +170,38 @@ def run_command(
         if box is not None:
             options["describe"] = box.describe
         prepared = in_slices(prepare(chosen, methods, Paths(runs, data, cache), protocol, **options), most)
-        slots = local.slots(place, jobs, chosen.recipe.threads, cards(device))
+        slots = jobs or getattr(place_options, "at_once", 0)
+        slots = slots or len(local.slots(place, jobs, chosen.recipe.threads, cards(device)))
     from harness.commands.display import console as new_console
 
     console = new_console()
     print_remarks(prepared.cohort)
     execution.print_broken(console, prepared)
     if dry_run:
-        outlook.print_plan(console, prepared, len(slots), place, retry_failed, why)
+        outlook.print_plan(console, prepared, slots, place, retry_failed, why)
         sys.exit(1 if prepared.broken else 0)
+    from harness.running import executors
     from harness.running.board import change, write_protocol
+    from harness.running.executors import Asked
+    from harness.running.space import peak
 
     execution.print_change(console, change(prepared))
     write_protocol(prepared, _command(protocol, methods, seeds, attributes, controls, tuned))
     execution.print_strays(console, prepared.store)
-    outcome = execution.execute(console, prepared, slots, place, retry_failed, box)
+    seconds = None if minutes is None or box is not None else 60 * minutes
+    wanted = Asked(
+        device=place,
+        jobs=jobs,
+        threads=chosen.recipe.threads,
+        preload=execution.preload(prepared),
+        runs=runs,
+        seconds=seconds,
+        peak=peak(prepared, place),
+        cards=cards(device),
+    )
+    engine = executors.find(executor).make(wanted, place_options)
+    watching = [make(prepared.store) for make in told]
+    outcome = execution.execute(console, prepared, engine, place, retry_failed, box, watching)
     execution.print_outcome(console, prepared, outcome)
     execution.print_weights(console, prepared)
     sys.exit(0 if execution.all_well(prepared, outcome) else 1)

@@ -86,7 +86,9 @@ def tune_command(
 
     console = new_console()
     execution.print_broken(console, search.prepared)
-    outcome = execution.execute(console, search.prepared, slots, place, retry_failed)
+    outcome = execution.execute(
+        console, search.prepared, execution.local(search.prepared, slots), place, retry_failed
+    )
     execution.print_outcome(console, search.prepared, outcome)
     execution.print_weights(console, search.prepared)
     found, failed = tune.choose(search)

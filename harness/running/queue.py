@@ -100,6 +100,7 @@ class Queue:
         self.tries: dict[str, int] = {}
         self.planned: dict[str, int | None] = {}
         self.ended = {t.id: s for s, trials in self.outcome.by_status.items() for t in trials}
+        self.after: dict[str, Future[str]] = {}
         self.looked = self.shown = 0.0
 
     def run(self, todo: Iterable[Trial]) -> None:
@@ -125,7 +126,7 @@ class Queue:
             self._end(trial, "blocked")
 
     def _submit_ready(self) -> None:
-        """Submit as many as the executor is to have at a time; what is run elsewhere takes none of its places."""
+        """Submit as many as the executor is to have; what runs elsewhere takes none of its places."""
         before = len(self.futures)
         while self.ready and len(self.futures) < self.window:
             trial = self.ready.popleft()
@@ -143,9 +144,17 @@ class Queue:
     def _submit(self, trial: Trial) -> None:
         # What an earlier process left says nothing of this one.
         files.remove(self.store.progress(trial.id))
-        future = self.executor.submit(self.run_one, trial, self.paths, self.device)
+        task = (self.run_one, trial, self.paths, self.device)
+        before = self.after.pop(trial.id, None)
+        executor: Any = self.executor
+        future = executor.submit(*task) if before is None else executor.submit_after(before, *task)
         self.futures[future] = trial
         future.add_done_callback(self.came_back.put)
+        if hasattr(self.executor, "submit_after"):
+            # The engine knows how to wait for this one.
+            for following in self.waiting.pop(trial.id, []):
+                self.after[following.id] = future
+                self.ready.append(following)
 
     def _take_back(self) -> None:
         """Wait a moment for tasks that end, and note how their trials did."""
@@ -162,6 +171,8 @@ class Queue:
                 self.elsewhere[trial.id] = trial
             elif status == "again":
                 self.ready.appendleft(trial)
+            elif status == "too early":
+                self._put(trial)
             else:
                 self._end(trial, status)
 

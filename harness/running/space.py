@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.plugin import discovery
 from harness.running.paths import Paths
 from harness.running.prepare import Prepared
 from harness.store import files
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ _RUNS = {
     "weights": "trained weights that other methods start from; trained again where they are gone",
     "tuning": "the tries of harness tune",
     "parts": "what the ids were made of, for harness run --dry-run --why",
+    "slurm": "logs and tasks of Slurm's jobs",
+    "tensorboard": "curves for TensorBoard",
     "work": "checkpoints and logs of trials that have not ended: they go on from there",
 }
 
@@ -69,6 +75,17 @@ def prune(prepared: Prepared) -> Weights:
         if not stays:
             files.remove(file)
     return Weights(*counts)
+
+
+def peak(prepared: Prepared, device: torch.device) -> int:
+    """Return the most bytes of a GPU that one of this plan's trials took before, 0 where nothing tells."""
+    from harness.training.device import device_name
+
+    if device.type == "cpu":
+        return 0
+    store, here = prepared.store, device_name(device)
+    costs = [store.record(one).cost for one in prepared.plan.trials if store.is_done(one)]
+    return max((cost.peak_memory_bytes for cost in costs if cost.device == here), default=0)
 
 
 def parts(paths: Paths) -> list[Part]:

@@ -115,7 +115,7 @@ def run_logged(trial: Trial, paths: Paths, device: torch.device, train: Train | 
     """Run a trial in a process of its own, whose output goes to the trial's log.
 
     Returns "elsewhere" if another process has the trial claimed: it is running it; "done" if another
-    has finished it since it was planned.
+    has finished it since it was planned; "too early" if what it starts from is not done.
     """
     store = Store(paths.runs)
     about = {"label": trial.label, "protocol": trial.protocol.name, "job": os.environ.get("SLURM_JOB_ID", "")}
@@ -128,6 +128,8 @@ def run_logged(trial: Trial, paths: Paths, device: torch.device, train: Train | 
             return "done"
         if not own:
             return "elsewhere"
+        if trial.starts_from is not None and not store.is_done(trial.starts_from):
+            return "too early"
         with log.written(store.work(trial.id) / names.LOG):
             return run(trial, paths, device, train)
 

@@ -1,8 +1,8 @@
 """Who works at what, on a file system that several machines share: claims, kept alive and taken over.
 
-A claim on FILE is FILE.1, made where there was none, which one process alone can do. Its holder touches it every
-few seconds. Who finds it unchanged for as long as its lease, by his own steady clock, takes over: he makes FILE.2,
-which again only one can do. No clock is read and no lock server asked: docs/cluster.md says why that holds.
+A claim on FILE is FILE.1, made where there was none, which one process alone can do. Its holder touches it
+every few seconds. Who finds it unchanged for as long as its lease, by his own steady clock, takes over: he
+makes FILE.2, which again only one can do. No clock is compared and no lock server asked: docs/cluster.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SEEN: dict[Path, tuple[tuple[int, int], float]] = {}
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a claim. token: of this claim alone; began: when its process started, in the system's ticks."""
+    """Who holds a claim. token: of this claim alone; began: when its process started, in ticks."""
 
     host: str
     machine: str
@@ -97,7 +97,7 @@ def holder(file: Path) -> Holder | None:
 
 
 def last(file: Path) -> tuple[Holder, float] | None:
-    """Return who made the last claim, dead or not, and when he last gave a sign of life by the store's clock."""
+    """Return who made the last claim, dead or not, and his last sign of life by the store's clock."""
     found = _latest(file)
     read = None if found is None else _read(found[1])
     return None if read is None else (read[1], read[0][1] / 1e9)
@@ -226,7 +226,7 @@ def _read(path: Path) -> tuple[tuple[int, int], Holder] | None:
     try:
         return stamp, Holder(**json.loads(content))
     except (ValueError, TypeError):
-        # It appeared whole: what is half of it now was cut off with the power. One that is empty is being made.
+        # It appeared whole: half of it was cut off with the power. An empty one is being made.
         return stamp, Holder("unknown", machine() if content else "", 0, "cut off", "", LEASE, "")
 
 

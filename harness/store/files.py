@@ -47,7 +47,7 @@ _LOCKLESS = 60.0
 
 @contextmanager
 def claimed(file: Path) -> Iterator[bool]:
-    """Tell, without waiting, whether this process alone has the file until the block ends; a dead one lets go.
+    """Tell, without waiting, whether this process alone has the file until the block ends; the dead let go.
 
     Among the processes of one machine: other machines' are kept apart by `harness.store.claims`.
     """

@@ -53,13 +53,18 @@ def is_dead(folder: Path) -> bool:
 
 def reap(before: Callable[[list[Path]], None] = lambda dead: None) -> list[Path]:
     """Remove the folders of dead processes; `before` is called with them, to end what they started."""
-    found = [path for path in Path(tempfile.gettempdir()).glob("harness-*-*-*") if _NAME.fullmatch(path.name)]
-    dead = [path for path in found if _is_ours(path) and is_dead(path)]
-    if dead:
-        before(dead)
-    for folder in dead:
+    found = dead()
+    if found:
+        before(found)
+    for folder in found:
         shutil.rmtree(folder, ignore_errors=True)
-    return dead
+    return found
+
+
+def dead() -> list[Path]:
+    """Return the folders of dead processes."""
+    found = [path for path in Path(tempfile.gettempdir()).glob("harness-*-*-*") if _NAME.fullmatch(path.name)]
+    return [path for path in found if _is_ours(path) and is_dead(path)]
 
 
 def _is_ours(path: Path) -> bool:

@@ -48,6 +48,12 @@ def said(*arguments: str) -> str:
         ("score", "--subject-id", "--patient"),
         ("score", "--sensitive-attribute", "--attribute"),
         ("cohort", "--pictures", "--thumbnails"),
+        ("run", "--scheduler", "--executor"),
+        ("run", "--tracker", "--watcher"),
+        ("run", "--opt", "--set"),
+        ("export", "--license", "--licence"),
+        ("export", "--doi", "--zenodo"),
+        ("logs", "--tail", "--follow"),
         # Spelling still counts where meaning says nothing.
         ("run", "--protocl", "--protocol"),
         ("run", "--retry-faild", "--retry-failed"),
@@ -95,6 +101,7 @@ def test_other_words_get_an_answer_too(arguments, answer):
 COMMANDS = {
     "train": "run", "leaderboard": "report", "ls": "list", "download": "weights", "scaffold": "new",
     "test": "check", "upload": "submit", "search": "tune", "demographics": "cohort", "fetch": "weights",
+    "squeue": "status", "tail": "logs", "prune": "gc", "diagnose": "doctor", "doi": "export",
     "cat": "show", "rm": "withdraw", "restore": "board", "docker": "sandbox", "reprot": "report",
     "evaluate": "score", "metrics": "score", "combine": "merge",
 }  # fmt: skip

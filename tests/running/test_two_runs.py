@@ -42,7 +42,7 @@ def prepared(tmp_path, cache):
 
 
 class Worker:
-    """Runs trials as `run_logged` does, but for what they would learn and their logs; counts the trainings."""
+    """Runs trials as `run_logged` does, but for what they would learn and their logs; counts them."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds, self.trained = seconds, Counter()

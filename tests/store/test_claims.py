@@ -119,7 +119,7 @@ def test_a_clock_that_jumps_by_a_day_frees_nothing_and_keeps_nothing(claim, cloc
     assert not is_own(claim)
     real = time.time
     monkeypatch.setattr(claims.time, "time", lambda: real() + jump)
-    # The server's clock jumped: what it stamps from now on is of another day, and is a sign of life all the same.
+    # The server's clock jumped: what it stamps is of another day, and a sign of life all the same.
     clock[0] += 20
     os.utime(claim.with_name("claim.1"), (real() + jump, real() + jump))
     assert not is_own(claim)

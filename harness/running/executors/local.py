@@ -9,14 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.running.executors import Asked, places
 from harness.running.executors import process as process_of
+from harness.running.executors.places import slots as slots
 from harness.running.executors.process import WorkerDied as WorkerDied
-
-if TYPE_CHECKING:
-    import torch
 
 # glibc reads these when a process starts: tasks keep the memory that they free, or every training
 # step pays for fresh pages (measured on two cores: a tenth to a third of the encoder's time).
@@ -42,6 +42,7 @@ class LocalExecutor(Executor):
         self._context.set_forkserver_preload(list(preload))
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._running: set[Any] = set()
+        self.slots, self.window = len(slots), 2 * len(slots)
         self._closed = False
         self._seconds = seconds
         self._threads = [threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in slots]
@@ -113,33 +114,20 @@ class LocalExecutor(Executor):
             self._running.discard(process)
 
 
-def slots(
-    device: torch.device, jobs: int | None, threads: int, cards: Sequence[int] = ()
-) -> list[dict[str, str]]:
-    """Return one slot for each task that may run at a time.
+@dataclass(frozen=True)
+class Options:
+    """What a machine is asked for.
 
-    On GPUs one a GPU, or `jobs` spread over them; on a device that is named, one; on the CPU as many as
-    there are cores for `threads` each. cards: numbers of the GPUs to use, where not all.
+    per_gpu: trials that share a GPU, or "auto": as many as its memory holds, by what one took before.
     """
-    gpus = _gpus(device)
-    gpus = [gpus[number] for number in cards] if cards else gpus
-    if gpus:
-        return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus))]
-    # A task under `cuda:1` finds that GPU by its number, so no slot may hide the others from it.
-    at_once = max(1, _cores() // threads) if device.type == "cpu" else 1
-    return [{} for _ in range(jobs or at_once)]
+
+    per_gpu: str = "1"
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _gpus(device: torch.device) -> list[str]:
-    if device.type != "cuda" or device.index is not None:
-        return []
-    import torch
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+def make(asked: Asked, options: Options) -> LocalExecutor:
+    """Return the executor of this machine. Raises HarnessError for a number of trials a GPU that is none."""
+    jobs, cards = asked.jobs, asked.cards
+    if options.per_gpu not in ("", "1") and (gpus := places.gpus(asked.device, cards)) and jobs is None:
+        jobs = len(gpus) * places.per_gpu(options.per_gpu, asked.peak)
+    found = places.slots(asked.device, jobs, asked.threads, cards)
+    return LocalExecutor(found, asked.preload, asked.seconds)

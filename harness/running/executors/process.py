@@ -37,6 +37,10 @@ class WorkerDied(RuntimeError):
         else:
             super().__init__(f"its process exited with status {exitcode}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come from another machine by its status."""
+        return type(self), (self.exitcode, self.out_of_memory)
+
 
 class JobLost(WorkerDied):
     """A job of another machine that ended without a result."""
@@ -57,6 +61,10 @@ class TookTooLong(WorkerDied):
     def __init__(self, seconds: float) -> None:
         super().__init__(-int(signal.SIGKILL))
         self.seconds, self.from_outside = seconds, False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come from another machine by the limit alone."""
+        return TookTooLong, (self.seconds,)
 
     def __str__(self) -> str:
         """Return what a record says of it."""
