@@ -204,8 +204,8 @@ def test_both_passes_of_a_sharper_step_draw_the_same_numbers(feed, tmp_path):
 
 def test_a_radius_of_nothing_is_the_plain_training_to_the_bit(feed, tmp_path):
     plain, sharp = network(), network()
-    curve, _ = fit(job(feed, tmp_path / "a", method(), plain))
-    other, _ = fit(job(feed, tmp_path / "b", method(), sharp, Asks(radius=0.0)))
+    curve = fit(job(feed, tmp_path / "a", method(), plain)).curve
+    other = fit(job(feed, tmp_path / "b", method(), sharp, Asks(radius=0.0))).curve
     assert curve == other
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), sharp.parameters(), strict=True))
 
@@ -332,7 +332,7 @@ def test_a_training_that_was_cut_off_after_any_epoch_ends_in_the_same_bits(
         end, ended = side.side.end, []
         side.side.end = lambda epoch: _cut(ended, epoch, most) or end(epoch)
         try:
-            curve, _ = fit(made)
+            curve = fit(made).curve
         except InterruptedError:
             return None
         return curve, trained_state(backbone)
