@@ -7,7 +7,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -315,7 +315,9 @@ def _step(job: Job, optimizer: torch.optim.Optimizer, picks: np.ndarray, step: i
     else:
         state = streams.current(job.feed.device)
         first = _pass(job, optimizer, way, probe=True)
-        with climbed(job.backbone, job.asks.radius):
+        with ExitStack() as top:
+            with room.watched():
+                top.enter_context(climbed(job.backbone, job.asks.radius))
             streams.restore(state, job.feed.device)
             second = _pass(job, optimizer, way)
         # Told of the weights that there are; and either pass may be the one that is not finite.
@@ -367,7 +369,8 @@ def _average(job: Job, state: _State, step: int, per_epoch: int) -> None:
     share = job.asks.averages_from
     if share is not None and step >= math.floor(share * job.schedule.epochs * per_epoch):
         state.averaged += 1
-        averaging.include(state.average, state.averaged, _changing(job.backbone))
+        with room.watched():
+            averaging.include(state.average, state.averaged, _changing(job.backbone))
 
 
 def _revise(job: Job, state: _State, losses: np.ndarray) -> None:

@@ -28,7 +28,9 @@ def climbed(network: nn.Module, radius: float) -> Iterator[None]:
             length = torch.stack([gradient.norm() for gradient in gradients]).norm().clamp(min=_NONE)
             for one, gradient in zip(moved, gradients, strict=True):
                 one.add_(gradient * (radius / length))
-    yield
-    with torch.no_grad():
-        for changed, before in kept:
-            changed.copy_(before)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for changed, before in kept:
+                changed.copy_(before)

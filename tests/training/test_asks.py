@@ -221,6 +221,16 @@ def test_weights_come_back_from_the_climb_to_the_bit_also_from_no_number():
     assert all(torch.equal(one, before[name]) for name, one in backbone.state_dict().items())
 
 
+def test_what_fails_at_the_top_leaves_the_weights_as_they_were():
+    backbone = network()
+    before = {name: one.clone() for name, one in backbone.state_dict().items()}
+    for one in backbone.parameters():
+        one.grad = torch.ones_like(one)
+    with pytest.raises(ValueError, match="at the top"), climbed(backbone, 1.0):
+        raise ValueError("at the top")
+    assert all(torch.equal(one, before[name]) for name, one in backbone.state_dict().items())
+
+
 def test_the_average_is_the_mean_of_the_weights_after_each_late_step(feed, tmp_path, monkeypatch):
     """Against the weights as an outsider notes them after each step."""
     noted, backbone = [], network()
