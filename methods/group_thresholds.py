@@ -47,16 +47,14 @@ class GroupThresholds(Method):
     reads_attribute_at_test = True
     search: ClassVar = {"most": Range(0.25, 4.0, log=True)}
 
-    bias: Tensor
-
     def __init__(self, task: Task, most: float = 2.0, least: int = 10) -> None:
         super().__init__(task)
         self.most, self.least = most, least
-        self.register_buffer("bias", torch.zeros(max(task.n_groups, 1), task.n_classes))
+        self.shift = _Shift(max(task.n_groups, 1), task.n_classes)
 
     def adapt(self, backbone: Any, groups: Callable[[], Tensor]) -> Any:
         """Add each group's shifts, which are 0 while it trains, to the logits."""
-        return _Shifted(backbone, lambda: self.bias, groups)
+        return _Shifted(backbone, self.shift, groups)
 
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """Return the recipe's loss, as ERM does."""
@@ -65,10 +63,10 @@ class GroupThresholds(Method):
     def calibrate(self, seen: Iterator[tuple[Batch, Output]]) -> None:
         """Choose the shifts of every group from its training samples."""
         shifts = torch.linspace(-self.most, self.most, _CANDIDATES)
-        total = torch.zeros(*self.bias.shape, _CANDIDATES, dtype=torch.float64)
+        total = torch.zeros(*self.shift.bias.shape, _CANDIDATES, dtype=torch.float64)
         for batch, output in seen:
             dice = dice_under(output.logits, batch.masks, shifts).cpu()
-            for group in range(len(self.bias)):
+            for group in range(len(self.shift.bias)):
                 total[group] += dice[(batch.groups == group).cpu()].sum(0)
         # Of equal ones the nearest to 0: what is first is taken.
         order = shifts.abs().argsort(stable=True)
@@ -76,7 +74,7 @@ class GroupThresholds(Method):
         best[:, 0] = 0
         few = torch.tensor([count < self.least for count in self.task.group_counts])
         best[few] = 0
-        self.bias.copy_(best)
+        self.shift.bias.copy_(best)
 
 
 def dice_under(logits: Tensor, masks: Tensor, shifts: Tensor) -> Tensor:
@@ -97,12 +95,26 @@ def dice_under(logits: Tensor, masks: Tensor, shifts: Tensor) -> Tensor:
     return torch.stack(found, 1).reshape(len(logits), logits.shape[1], len(shifts))
 
 
+class _Shift(nn.Module):
+    """What is added to each class's logit in each group: bias float [G, C], 0 at first."""
+
+    bias: Tensor
+
+    def __init__(self, groups: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("bias", torch.zeros(groups, classes))
+
+    def forward(self, logits: Tensor, groups: Tensor) -> Tensor:
+        """Return shifted logits, float [B, C, h, w]; groups: int64 [B]."""
+        return logits + (shares_of(groups, len(self.bias)) @ self.bias)[:, :, None, None]
+
+
 class _Shifted(nn.Module):
     """A backbone whose logits are shifted by group."""
 
-    def __init__(self, backbone: Any, bias: Callable[[], Tensor], groups: Callable[[], Tensor]) -> None:
+    def __init__(self, backbone: Any, shift: _Shift, groups: Callable[[], Tensor]) -> None:
         super().__init__()
-        self.backbone, self.bias, self.groups = backbone, bias, groups
+        self.backbone, self.shift, self.groups = backbone, shift, groups
         self.n_features = backbone.n_features
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -113,5 +125,4 @@ class _Shifted(nn.Module):
     def decode(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return the backbone's features and shifted logits."""
         logits, features = self.backbone.decode(maps)
-        bias = self.bias()
-        return logits + (shares_of(self.groups(), len(bias)) @ bias)[:, :, None, None], features
+        return self.shift(logits, self.groups()), features

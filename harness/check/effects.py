@@ -47,14 +47,15 @@ NAMES = ("trains on", "hyper-parameters matter", "differs from ERM")
 class Network(Backbone):
     """Four convolutions: what a method does to these weights it does to any, at a hundredth of the time."""
 
-    n_features = 16
+    n_features = width = 16
+    heads = ("head",)
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
             nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU()
         )
-        self.decoder = nn.Sequential(nn.Conv2d(16, self.n_features, 3, 1, 1), nn.ReLU())
+        self.decoder = nn.Sequential(nn.Conv2d(16, self.n_features, 3, 1, 1), nn.GroupNorm(4, 16), nn.ReLU())
         self.head = nn.Conv2d(self.n_features, n_classes, 1)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -119,9 +120,10 @@ class _Bench:
         asked = asks.of(discovery.about(method, self.plugin), values, self.plugin.name)
         # In a folder of its own: a checkpoint, written where the machine is slow, is not for the next.
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            fit(self._job(built, backbone, epochs, Path(folder) / names.CHECKPOINT, asked))
+            job = self._job(built, backbone, epochs, Path(folder) / names.CHECKPOINT, asked)
+            fit(job)
         # Of a sharper step's two losses the first is that of the weights as they are.
-        return _Course(tuple(losses[:: 1 if asked.radius is None else 2]), trained_state(backbone))
+        return _Course(tuple(losses[:: 1 if asked.radius is None else 2]), trained_state(job.backbone))
 
     def _teacher(self) -> Backbone:
         """Return another network than the one that is trained: what it has learnt is not looked at."""
@@ -136,10 +138,11 @@ class _Bench:
         told = Assignment(
             self.plugin.name, {}, method.task, recipe, schedule.learning_rate, bench.SEED, device
         )
+        side = Here(method, told)
         return Job(
-            side=Here(method, told),
+            side=side,
             sampler=method.sampler,
-            backbone=backbone,
+            backbone=side.adapt(backbone),
             feed=Feed(found.images, found.masks, [], rows, device),
             recipe=recipe,
             schedule=schedule,

@@ -23,6 +23,10 @@ HOOKS = {
     "training_epoch_end post_epoch on_epoch_finished after_each_epoch epoch update_epoch on_end_epoch",
     "sampling_weights": "sample_weights sampler_weights get_sampling_weights sampling_probabilities weights "
     "sample_probabilities update_weights reweight weigh_samples sampling",
+    "adapt": "adapt_backbone adapt_model wrap wrap_backbone modify_backbone add_layers build_model "
+    "make_model build_network make_network prepare_model heads own_layers",
+    "calibrate": "calibration fit_thresholds thresholds post_process postprocess postprocessing finalize "
+    "after_fit on_training_end fit_calibration",
     "mix": "mixup mix_up mix_batch mixing get_mix cutmix augment augmentation transform_batch",
 }
 """What the harness calls, and how it is called elsewhere."""
@@ -36,7 +40,8 @@ _NO_SUCH_HOOK = {
         "There is no hook around a step: `loss` is called once a step"
     ),
     "on_train_start on_train_end on_fit_start on_fit_end setup teardown before_training after_training": (
-        "There is no hook around the training: __init__ is called before it, `on_epoch_end` after each epoch"
+        "There is no hook around the training: __init__ is called before it, `on_epoch_end` after each epoch "
+        "(`calibrate` after the last, where `trains_own_model`)"
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.backbones.backbone import Backbone
-from harness.check import bench, state
+from harness.check import bench, layers, state
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
 from harness.cohorts.cohort import Cohort
@@ -35,7 +36,15 @@ _CASES: dict[str, tuple[list[int], bool]] = {
     "one sample": ([1], False),
     "empty masks": ([0, 1, 2, 0, 1, 2, -1, 2], True),
 }
-NAMES = (*_CASES, "sampling weights", "mix", "batch left as it was", "random state", "global state")
+NAMES = (
+    *_CASES,
+    "sampling weights",
+    "mix",
+    "own layers",
+    "batch left as it was",
+    "random state",
+    "global state",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
             return
     yield _hook(plugin, place, "sampling weights", "sampling_weights", _weighed)
     yield _hook(plugin, place, "mix", "mix", _mixed)
+    yield _hook(plugin, place, "own layers", "adapt", _adapted)
     yield verdict("batch left as it was", _altered(place))
     yield verdict("random state", state.reseeded(lambda: place.method.loss(*place.batch("loss"))))
     place.method.parameter_groups()
@@ -127,6 +137,13 @@ def _mixed(place: _Bench) -> str:
             if not bool(place.method.loss(mixed, output).isfinite()):
                 raise TrialError(f"the loss of a mixed batch ({name}) is not finite.")
     return f"{mixes} of {_MIXES * len(_CASES)} batches"
+
+
+def _adapted(place: _Bench) -> str:
+    """Send four images through a network with the method's layers; say how many weights these have."""
+    rows = place.cohort.rows("train")[:4]
+    images = torch.from_numpy(place.cohort.images[rows]).movedim(-1, 1).float() / 255
+    return layers.examine(place.method, copy.deepcopy(place.backbone), images)
 
 
 def _guarded(plugin: Plugin, place: _Bench, name: str) -> str:

@@ -57,8 +57,8 @@ def test_a_groups_shift_is_what_its_training_samples_lack_and_of_equals_the_near
         seen.append((batch, Output(logits, None, None)))
     method.calibrate(iter(seen))
     # In steps of a half: any shift in (1.6, 3.6) mends group 1, 2.0 is nearest to none; group 2 has too few.
-    assert method.bias[:, 1].tolist() == [0.0, 2.0, 0.0]
-    assert method.bias[:, 0].tolist() == [0.0, 0.0, 0.0]
+    assert method.shift.bias[:, 1].tolist() == [0.0, 2.0, 0.0]
+    assert method.shift.bias[:, 0].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_prediction_is_shifted_by_the_samples_group_and_an_unknown_one_by_the_mean():
@@ -67,7 +67,7 @@ def test_a_prediction_is_shifted_by_the_samples_group_and_an_unknown_one_by_the_
     network = method.adapt(Toy(), lambda: codes).eval()
     images = torch.rand(2, 3, 2, 2)
     before, _ = network.decode(network.encode(images))
-    method.bias.copy_(torch.tensor([[0.0, 3, 0], [0, 6, 9], [0, 0, 0]]))
+    method.shift.bias.copy_(torch.tensor([[0.0, 3, 0], [0, 6, 9], [0, 0, 0]]))
     after, _ = network.decode(network.encode(images))
     np.testing.assert_allclose((after - before)[0, :, 0, 0].detach(), [0, 6, 9], atol=1e-5)
     np.testing.assert_allclose((after - before)[1, :, 1, 1].detach(), [0, 3, 3], atol=1e-5)
