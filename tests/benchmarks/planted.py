@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("planted-work"), help="cohorts and records")
     parser.add_argument("--keep", action="store_true", help="leave the records of each draw in --work")
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="KEY=JSON", help="recipe.epochs=8 and the like"
+        "--variant", action="append", metavar="KEY=JSON ...", help="'recipe.epochs=8 ...'; may be repeated"
     )
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no draw after so many")
     parser.add_argument("--results", type=Path, default=Path("planted.jsonl"))
@@ -253,6 +253,7 @@ def main() -> None:
 
         asked.cache = Path(os.environ.get("HARNESS_CACHE") or user_cache_path("equity-leaderboard"))
     numbers = asked.draws.split(",") if "," in asked.draws else range(int(asked.draws))
+    variants = [tuple(text.split()) for text in asked.variant or [""]]
     draws = [
         Draw(
             asked.protocol,
@@ -260,14 +261,17 @@ def main() -> None:
             tuple(asked.methods or METHODS[asked.protocol]),
             asked.device,
             asked.cache.resolve(),
-            (asked.work / f"{asked.protocol}-{number}-{abs(hash(tuple(asked.set))) % 9999}").resolve(),
-            tuple(asked.set),
+            (asked.work / f"{asked.protocol}-{number}-{place}").resolve(),
+            variant,
         )
         for number in numbers
+        for place, variant in enumerate(variants)
     ]
     run_all(draws, asked.jobs, asked.results, asked.minutes, asked.keep)
     done = kept(asked.results)
-    print(markdown([done[draw.label] for draw in draws if draw.label in done]))
+    for variant in variants:
+        lines = [done[one.label] for one in draws if one.changes == variant and one.label in done]
+        print(" ".join(variant) or "as it ships", markdown(lines), sep="\n\n", end="\n\n")
 
 
 if __name__ == "__main__":
