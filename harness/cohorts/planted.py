@@ -15,7 +15,7 @@ from harness.cohorts.source import Sample, Source, SourceOptions
 from harness.errors import HarnessError
 from harness.protocol import Seed
 
-_CAMERAS = {"plain": 0.88, "unlike": 0.06, "ringed": 0.06}
+_CAMERAS = {"plain": 0.92, "unlike": 0.03, "ringed": 0.05}
 """Camera to its share of the training; of the test set each has a third."""
 
 _HASTY = 0.35
@@ -29,7 +29,7 @@ _TOO_LARGE = 0.15
 _OFF = (-0.28, 0.2)
 """Where the ring of the ringed camera lies, in disc radii outside the cup's margin: one of the two."""
 
-_WITHIN = 0.25
+_WITHIN = 0.32
 """How many disc radii within the cup's margin its brightness ends in the unlike camera."""
 
 _LINES, _PERIOD = 0.15, 8
