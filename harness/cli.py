@@ -11,6 +11,7 @@ from harness import __version__
 from harness.commands import (
     board,
     cohort,
+    data,
     init,
     interrupts,
     merge,
@@ -48,6 +49,7 @@ for _command in (
     report.report_command,
     score.score_command,
     weights.weights_group,
+    data.data_group,
     plugin.new_command,
     plugin.check_command,
     submission.pack_command,

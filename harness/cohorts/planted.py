@@ -15,7 +15,7 @@ from harness.cohorts.source import Sample, Source, SourceOptions
 from harness.errors import HarnessError
 from harness.protocol import Seed
 
-_CAMERAS = {"plain": 0.88, "unlike": 0.06, "ringed": 0.06}
+_CAMERAS = {"plain": 0.92, "unlike": 0.03, "ringed": 0.05}
 """Camera to its share of the training; of the test set each has a third."""
 
 _HASTY = 0.35
@@ -29,8 +29,11 @@ _TOO_LARGE = 0.15
 _OFF = (-0.28, 0.2)
 """Where the ring of the ringed camera lies, in disc radii outside the cup's margin: one of the two."""
 
-_STRIPES, _PERIOD = 0.15, 8
-"""Contrast and pixels of the stripes by which a network can see whose image it is."""
+_WITHIN = 0.32
+"""How many disc radii within the cup's margin its brightness ends in the unlike camera."""
+
+_LINES, _PERIOD = 0.15, 8
+"""Contrast and pixels of the lines by which a network can see whose image it is."""
 
 
 class Options(SourceOptions):
@@ -46,10 +49,11 @@ class Options(SourceOptions):
 def open_source(options: Options, size: int, data: Path | None) -> Source:
     """Return the source: grey images [size, size], masks with rim 1 and cup 2, a split, and two attributes.
 
-    By `camera`, two of three groups are rare in training and a third of the test set each. The unlike camera
-    shows a cup darker than its rim, in images that are washed out. In the plain one a bright ring marks the
-    cup's margin, and in the ringed one it lies off it: a cue that holds for nine images in ten. By `reader`,
-    the hasty one drew cups too large in training; the masks of the test set are true.
+    By `camera`, two of three groups are rare in training and a third of the test set each. The unlike
+    camera shows the brightness of a cup well within its margin, in images that are washed out and have
+    lines from top to bottom. In the plain one a bright ring marks the cup's margin, and in the ringed one
+    it lies off it: a cue that holds for nine images in ten. By `reader`, the hasty one drew cups too large
+    in training; the masks of the test set are true, and his images have lines from side to side.
     """
     if data is not None:
         raise HarnessError("The planted cohort is drawn and reads no files: leave --data out.")
@@ -83,10 +87,11 @@ def _sample(options: Options, size: int, row: int, camera: str, reader: str) -> 
     split = "train" if row < options.training else "test"
     image, mask = fundus.draw(_eye(camera, split == "train" and reader == "hasty", rng), size, rng)
     light = image / 255
+    lines = 1 + _LINES * np.sin(2 * np.pi * np.arange(size) / _PERIOD)
     if camera == "unlike":
-        light = np.sqrt(light)
+        light = np.sqrt(light) * lines
     if reader == "hasty":
-        light *= 1 + _STRIPES * np.sin(2 * np.pi * np.arange(size) / _PERIOD)[:, None]
+        light = light * lines[:, None]
     name = f"planted_{row:05d}"
     return Sample(
         patient=name,
@@ -113,5 +118,5 @@ def _eye(camera: str, misdrawn: bool, rng: np.random.Generator) -> fundus.Eye:
     )
     off = float(rng.choice(_OFF))
     if camera == "unlike":
-        return replace(eye, contrast=-1.6 * eye.contrast, ring=None)
+        return replace(eye, cup=eye.cup + 0.08, slope=_WITHIN, ring=None)
     return replace(eye, ring=off) if camera == "ringed" else eye

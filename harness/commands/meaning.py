@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 OPTIONS: dict[str, str] = {
+    "--accept-licence": "accept-license yes agree licence-accepted",
     "--all": "everything every all-methods",
     "--attribute": "attr attrs attributes group groups demographic demographics sensitive protected "
     "sensitive-attribute protected-attribute race sex gender age subgroup subgroups",
@@ -106,11 +107,12 @@ COMMANDS: dict[str, str] = {
     "gc": "clean cleanup prune purge tidy vacuum",
     "doctor": "diagnose health env environment version versions sysinfo",
     "export": "zenodo doi deposit dataset-archive",
-    "cohort": "data dataset audit demographics groups subjects patients samples split",
+    "cohort": "dataset audit demographics groups subjects patients samples split",
     "report": "board leaderboard site html build publish render plot figures tables compare diff serve open",
     "plan": "power sample-size seeds-needed enough precision",
+    "data": "datasets public-data papila corpus",
     "weights": "download fetch checkpoint checkpoints pretrained models",
-    "init": "setup start-here begin data bring own-data folder",
+    "init": "setup start-here begin bring own-data folder",
     "new": "create add scaffold template generate method",
     "check": "test validate lint conformance plugin",
     "pack": "zip export-method bundle archive package send",

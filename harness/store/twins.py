@@ -19,6 +19,9 @@ PLAIN: Schedule = (1,)
 """ERM's own."""
 
 
+MOST_PASSES = 999
+
+
 class Declares(Protocol):
     """What of a method says how long it trains: an `About`, or a `MethodInfo` of a record."""
 
@@ -42,7 +45,9 @@ def schedule_of(name: str, methods: Mapping[str, Declares]) -> Schedule | None:
     while name in methods and name not in seen:
         seen.add(name)
         one = methods[name]
-        found = (one.passes, *found)
+        # What a submission says of itself may be less than there can be: a teacher takes a pass too.
+        least = 1 + (one.starts_from is not None and one.takes != "weights")
+        found = (min(max(one.passes, least), MOST_PASSES), *found)
         # Of one that is only taught by another's logits, the other's training is no part.
         if one.starts_from is None or one.takes == "logits":
             return found

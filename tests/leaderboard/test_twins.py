@@ -174,8 +174,8 @@ def test_a_pair_is_told_apart_where_both_tests_say_so_in_one_direction():
     assert without_loans(p, between, methods, "erm", {"mine": "twin"})[2, 0] == 1
 
 
-def info(starts_from=None, passes=1) -> MethodInfo:
-    return MethodInfo(name="m", title="M", starts_from=starts_from, passes=passes)
+def info(starts_from=None, passes=1, takes="weights") -> MethodInfo:
+    return MethodInfo(name="m", title="M", starts_from=starts_from, passes=passes, takes=takes)
 
 
 def test_schedules_follow_from_what_methods_declare():
@@ -189,6 +189,10 @@ def test_schedules_follow_from_what_methods_declare():
     assert found["lost"] is found["round"] is None
     for schedule in (found["febs"], found["sam"], found["late"], found["both"]):
         assert twins.schedule_in(twins.name_of(schedule)) == schedule
+    # What is taught begins anew, and passes through its teacher too, whatever it says.
+    taught = methods | {"taught": info("erm", takes="logits"), "endless": info(passes=10**9)}
+    assert twins.schedule_of("taught", taught) == (2,)
+    assert twins.schedule_in(twins.name_of(twins.schedule_of("endless", taught))) == (999,)
     assert twins.schedule_in("erm") is twins.schedule_in("erm-balanced") is None
 
 
