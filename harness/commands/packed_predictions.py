@@ -39,17 +39,17 @@ def pack_them(
         file = out or Path(f"{method}-{chosen.name}-predictions.zip")
         check_writable(file)
         say("Reading the cohort ...")
+        from harness.predictions import protocols
         from harness.predictions.make import Given
-        from harness.predictions.protocols import predicted
-        from harness.submission import pack, predictions, signature, yardstick
+        from harness.submission import pack, predicted, signature, yardstick
 
         measured = yardstick.from_cohort(protocol, data, cache)
         given = Given(places, places, pair=pair)
         if measured.cohort is None:
             raise HarnessError("Packing predictions needs the cohort; give its files with --data.")
         say("Reading the predictions ...")
-        labels = [predicted(place, given, chosen, measured.cohort)[0] for place in places]
-        packed = predictions.pack(method, title, namespace, measured, labels)
+        labels = [protocols.predicted(place, given, chosen, measured.cohort)[0] for place in places]
+        packed = predicted.pack(method, title, namespace, measured, labels)
         check_same(file, packed)
         pack.write(packed, file)
         if key is not None:
@@ -74,10 +74,12 @@ def submit_them(
     from harness.commands.submission import print_findings, protocol_of
 
     with waiting("Reading the predictions ...") as say:
+        from harness.submission import predicted
+
+        given = predicted.read(file)
+        say("Reading the cohort ...")
         from harness.submission import predictions, signature, yardstick
 
-        given = predictions.read(file)
-        say("Reading the cohort ...")
         chosen = protocol_of(given.manifest.protocol, protocol)
         measured = yardstick.from_cohort(chosen, data, cache)
         from harness.running.paths import Paths

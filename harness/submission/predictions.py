@@ -1,97 +1,24 @@
-"""Predictions alone, as a submission: of a model that nobody here can train, scored here."""
+"""Predictions alone, as a submission: what can be said of them, and their scores on this machine's masks."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
-import harness
 from harness.errors import HarnessError
 from harness.identity import trial_id
-from harness.plugin import naming
-from harness.store import CURVE, MethodInfo, PlanRow, Record, formats
-from harness.store.values import Name, Words
+from harness.store import CURVE, MethodInfo, PlanRow, Record
 from harness.submission import archive
 from harness.submission.agreement import recompute
-from harness.submission.archive import MANIFEST, digests, parsed_json, zipped
-from harness.submission.contents import parse_predictions, reading
+from harness.submission.archive import digests
+from harness.submission.contents import parse_predictions
 from harness.submission.findings import Finding, Parsed, Report
+from harness.submission.predicted import Manifest, Predictions, check_distinct, member
 from harness.submission.yardstick import Yardstick
 
 KIND = "predictions only"
-MOST_TRAININGS = 20
-
-
-class Manifest(BaseModel):
-    """manifest.json: what was packed, and the SHA-256 of each training's predictions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Annotated[int, Field(ge=1, le=1, strict=True)] = 1
-    kind: Literal["predictions only"] = "predictions only"
-    method: Annotated[str, Field(pattern=f"^{naming.NAME}$")]
-    title: Annotated[Words, Field(min_length=1, max_length=naming.MOST_TITLE)]
-    namespace: Annotated[str, Field(pattern=f"^{naming.NAMESPACE}$")] = naming.GUEST
-    protocol: Name
-    protocol_digest: Name
-    harness: Name
-    members: Annotated[dict[str, Name], Field(min_length=1, max_length=MOST_TRAININGS)]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A file of predictions in memory: of its members only the manifest has been understood."""
-
-    manifest: Manifest
-    members: dict[str, bytes]
-    raw: bytes
-
-
-def pack(
-    method: str, title: str, namespace: str, yardstick: Yardstick, trainings: Sequence[np.ndarray]
-) -> bytes:
-    """Return the file of predictions; `trainings`: of each, uint8 class indices [test samples, S, S].
-
-    Raises HarnessError for a name that is none, and for a training that is another one.
-    """
-    naming.check_name(method)
-    samples = np.array(yardstick.samples)
-    members = {
-        _member(seed): formats.arrays_bytes(samples=samples, labels=labels)
-        for seed, labels in enumerate(trainings)
-    }
-    _check_distinct(members)
-    manifest = Manifest(
-        method=method, title=title or method, namespace=namespace, protocol=yardstick.protocol.name,
-        protocol_digest=yardstick.digest, harness=harness.__version__, members=digests(members),
-    )  # fmt: skip
-    return zipped({MANIFEST: _bytes(manifest), **members})
-
-
-def read(file: Path) -> Predictions:
-    """Read a file of predictions as a stranger's. Raises HarnessError for one that is none."""
-    raw = archive.raw(file)
-    with reading(str(file)), zipfile.ZipFile(io.BytesIO(raw)) as opened:
-        entries = opened.infolist()
-        allowed = {MANIFEST, *(_member(seed) for seed in range(MOST_TRAININGS))}
-        for entry in entries:
-            if entry.filename not in allowed or entry.compress_type != zipfile.ZIP_STORED:
-                raise HarnessError(f"{file}: member {entry.filename[:100]!r} has no place in predictions.")
-        if len({entry.filename for entry in entries}) != len(entries):
-            raise HarnessError(f"{file}: a member is there twice; nothing was read.")
-        members = {entry.filename: opened.read(entry) for entry in entries}
-    manifest = parsed_json(members.pop(MANIFEST, b""), Manifest, f"{file}: {MANIFEST}")
-    return Predictions(manifest, members, raw)
 
 
 def verify(given: Predictions, yardstick: Yardstick) -> tuple[archive.Manifest, Report]:
@@ -130,13 +57,13 @@ def verify(given: Predictions, yardstick: Yardstick) -> tuple[archive.Manifest, 
 def _file(given: Predictions, yardstick: Yardstick) -> list[Finding]:
     if digests(given.members) != dict(sorted(given.manifest.members.items())):
         return [Finding("hashes", "failed", "its members are not those that its manifest lists")]
-    if set(given.members) != {_member(seed) for seed in range(len(given.members))}:
+    if set(given.members) != {member(seed) for seed in range(len(given.members))}:
         return [Finding("hashes", "failed", "its trainings are not numbered from 0")]
     if given.manifest.protocol_digest != yardstick.digest:
         why = f"they are of another protocol or cohort than '{yardstick.protocol.name}' here"
         return [Finding("protocol", "failed", why)]
     try:
-        _check_distinct(given.members)
+        check_distinct(given.members)
     except HarnessError as error:
         return [Finding("trainings", "failed", str(error).rstrip("."))]
     return [Finding("protocol", "confirmed", "protocol, cohort and test samples are those that are here")]
@@ -176,16 +103,3 @@ def _as_submission(manifest: Manifest, rows: list[PlanRow]) -> archive.Manifest:
         protocol_digest=manifest.protocol_digest, harness=manifest.harness, plan=tuple(rows),
         members=manifest.members,
     )  # fmt: skip
-
-
-def _check_distinct(members: dict[str, bytes]) -> None:
-    if len(set(digests(members).values())) < len(members):
-        raise HarnessError("Two trainings have the same predictions; each stands for a training of its own.")
-
-
-def _member(seed: int) -> str:
-    return f"predictions/{seed}.npz"
-
-
-def _bytes(manifest: Manifest) -> bytes:
-    return (json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()

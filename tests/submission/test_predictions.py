@@ -1,4 +1,4 @@
-"""Predictions alone come to a board: scored here, marked, and ranked only where there are trainings enough."""
+"""Predictions alone come to a board: scored here, marked, ranked from three trainings on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.cli import cli
 from harness.errors import HarnessError
 from harness.running.paths import Paths
 from harness.store import Store
-from harness.submission import archive, predictions, yardstick
+from harness.submission import archive, predicted, predictions, yardstick
 from harness.submission.submit import submit
 from leaderboard.compute import sections, words
 from leaderboard.read import boards
@@ -44,12 +44,12 @@ def labels(measured, training: int) -> np.ndarray:
 
 def packed(measured, trainings: int = 1, name: str = "nnunet") -> bytes:
     made = [labels(measured, i) for i in range(trainings)]
-    return predictions.pack(name, "nnU-Net version 2", "guest", measured, made)
+    return predicted.pack(name, "nnU-Net version 2", "guest", measured, made)
 
 
 def read(folder: Path, data: bytes):
     (folder / "given.zip").write_bytes(data)
-    return predictions.read(folder / "given.zip")
+    return predicted.read(folder / "given.zip")
 
 
 def added(folder: Path, here, data: bytes) -> Store:
@@ -141,7 +141,7 @@ def test_a_row_that_takes_no_part_moves_no_number_of_the_others(tmp_path):
 def test_the_same_file_again_changes_nothing_and_another_of_the_name_is_refused(here, tmp_path):
     store = added(tmp_path, here, packed(here[1]))
     measured = here[1]
-    other = predictions.pack("nnunet", "nnU-Net version 2", "guest", measured, [labels(measured, 4)])
+    other = predicted.pack("nnunet", "nnU-Net version 2", "guest", measured, [labels(measured, 4)])
     manifest, report = predictions.verify(read(tmp_path, other), measured)
     with pytest.raises(HarnessError, match="a submission overwrites none"):
         submit(manifest, report, measured, Paths(store.root, None, tmp_path), predictions_only=True)
@@ -157,7 +157,7 @@ def rezipped(data: bytes, change) -> bytes:
 def beyond(measured) -> bytes:
     wrong = labels(measured, 0)
     wrong[0, 0, 0] = 9
-    return predictions.pack("nnunet", "nnU-Net", "guest", measured, [wrong])
+    return predicted.pack("nnunet", "nnU-Net", "guest", measured, [wrong])
 
 
 def fewer(measured) -> bytes:
@@ -224,4 +224,4 @@ def test_a_strangers_file_is_refused_in_one_sentence(what, here, tmp_path):
 def test_two_trainings_that_are_one_are_refused(here):
     same = labels(here[1], 0)
     with pytest.raises(HarnessError, match="Two trainings have the same predictions"):
-        predictions.pack("a", "A", "guest", here[1], [same, same])
+        predicted.pack("a", "A", "guest", here[1], [same, same])
