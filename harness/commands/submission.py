@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands import asked
+from harness.commands import asked, packed_predictions
 from harness.commands.options import CACHE, DATA, DEVICE, METHOD, PROTOCOL, PROTOCOL_NAME, RUNS, Seed
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
@@ -47,6 +47,13 @@ _MARKS = {"confirmed": "green", "could not confirm": "yellow", "failed": "red"}
 @click.option(
     "--sign", "key", type=click.Path(path_type=Path), help="Sign it with this SSH key: the file and FILE.sig."
 )
+@click.option(
+    "--predictions",
+    multiple=True,
+    help="Pack these predictions of the test samples instead, METHOD their name; once for each training.",
+)
+@click.option("--title", default="", help="Of --predictions: what the row is called.  [default: METHOD]")
+@click.option("--pair", help="Of --predictions: how files are named, as in '{id}_pred.png'.")
 @RUNS
 @CACHE
 def pack_command(
@@ -57,16 +64,31 @@ def pack_command(
     out: Path | None,
     namespace: str,
     key: Path | None,
+    predictions: tuple[str, ...],
+    title: str,
+    pair: str | None,
     runs: Path,
     cache: Path,
 ) -> None:
-    """Put METHOD's source and all its records under a protocol into one file."""
+    """Put METHOD's source and all its records under a protocol into one file.
+
+    With --predictions: the label maps of a model that was trained elsewhere, for a row without training.
+    """
     _check_namespace(namespace)
+    if predictions:
+        if tuned is not None:
+            raise HarnessError("--tuned and --predictions exclude each other: nothing is known of a tuning.")
+        packed_predictions.pack_them(
+            method, title, namespace, protocol, data, cache, predictions, pair, out, key
+        )
+        return
+    if title or pair:
+        raise HarnessError(f"--{'title' if title else 'pair'} is of --predictions DIR.")
     with waiting("Reading the protocol ...") as say:
         chosen = asked.protocol(protocol)
         (plugin,) = asked.methods([method], False, "pack", under=chosen)
         out = out or Path(f"{plugin.name}-{chosen.name}.zip")
-        _check_writable(out)
+        check_writable(out)
         values = None if tuned is None else asked.tuned(tuned, chosen)
         say("Reading the cohort ...")
         asked.training(chosen, data, cache, "cpu")
@@ -77,7 +99,7 @@ def pack_command(
         prepared = prepare(chosen, [method], Paths(runs, data, cache), protocol, tuned=values)
         say("Packing the records ...")
         packed = pack.pack(prepared, plugin, _run_command(method, protocol, data, tuned, runs), namespace)
-        _check_same(out, packed)
+        check_same(out, packed)
         pack.write(packed, out)
         if key is not None:
             say("")
@@ -121,7 +143,7 @@ def verify_command(
         from harness.submission import archive
 
         submission = archive.read(file)
-        chosen = _protocol_of(submission, protocol)
+        chosen = protocol_of(submission.manifest.protocol, protocol)
         _check_rerun(rerun, asked.protocol(chosen), sandbox)
         say("Reading the cohort ...")
         from harness.submission.verify import verify
@@ -132,13 +154,13 @@ def verify_command(
         report = verify(submission, yardstick)
         _name_key(report, file, submission, signers)
         say("")
-        _print_findings(report.findings)
+        print_findings(report.findings)
         if rerun is not None and not report.failed:
             say(f"Training seed {rerun} again ...")
             for finding in _trained_again(submission, report, yardstick, rerun, data, cache, device, sandbox):
                 say("")
                 report.findings.append(finding)
-                _print_findings([finding])
+                print_findings([finding])
                 say(f"Training seed {rerun} again ...")
     _conclude(file, report)
     sys.exit(1 if report.failed else 0)
@@ -155,6 +177,7 @@ def verify_command(
     is_flag=True,
     help="Take its scores as they are, where this machine lacks the cohort; marked self-reported.",
 )
+@click.option("--predictions", is_flag=True, help="FILE is what harness pack --predictions made.")
 @click.option("--corrects", metavar="WHY", default="", help="It replaces its earlier rows; a public line.")
 @click.option("--who", default="", help="In whose name it corrects.  [default: the key that signed]")
 @_SIGNERS
@@ -165,6 +188,7 @@ def submit_command(
     protocol: str | None,
     data: Path | None,
     unverified: bool,
+    predictions: bool,
     corrects: str,
     who: str,
     signers: Path | None,
@@ -172,6 +196,12 @@ def submit_command(
     cache: Path,
 ) -> None:
     """Verify a submission FILE and add its records to the board, marked."""
+    if predictions:
+        if unverified:
+            raise HarnessError(
+                "--unverified and --predictions exclude each other: their scores are made here."
+            )
+        sys.exit(packed_predictions.submit_them(file, protocol, data, cache, runs, signers, corrects, who))
     with waiting("Reading the submission ...") as say:
         from harness.submission import archive
 
@@ -187,7 +217,7 @@ def submit_command(
         report = verify(submission, yardstick)
         key = _name_key(report, file, submission, signers)
         say("")
-        _print_findings(report.findings)
+        print_findings(report.findings)
         if report.failed:
             _conclude(file, report)
             sys.exit(1)
@@ -226,14 +256,14 @@ def _name_key(report: Report, file: Path, submission: Submission, signers: Path 
     return key
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """Raise HarnessError where the file could not be written, before a cohort is read for it."""
     if out.is_dir() or not out.parent.is_dir():
         said = "a folder" if out.is_dir() else f"there is no folder {out.parent}"
         raise HarnessError(f"--out {out}: {said}; choose another place for the file.")
 
 
-def _check_same(out: Path, packed: bytes) -> None:
+def check_same(out: Path, packed: bytes) -> None:
     """Raise HarnessError where another file has the place: it may have been handed out."""
     if out.is_file() and out.read_bytes() != packed:
         raise HarnessError(
@@ -285,14 +315,13 @@ def _yardstick(
     if unverified:
         name = submission.manifest.protocol if protocol is None else load(protocol).name
         return yardstick.from_board(Store(runs), name)
-    return yardstick.from_cohort(_protocol_of(submission, protocol), data, cache)
+    return yardstick.from_cohort(protocol_of(submission.manifest.protocol, protocol), data, cache)
 
 
-def _protocol_of(submission: Submission, given: str | None) -> str:
+def protocol_of(name: str, given: str | None) -> str:
     """Return the protocol to measure by; a name from the file is only ever looked up, never opened."""
     from harness.protocol import shipped
 
-    name = submission.manifest.protocol
     if given is not None:
         return given
     if name not in shipped():
@@ -311,7 +340,8 @@ def _run_command(method: str, protocol: str, data: Path | None, tuned: Path | No
     return shlex.join(parts)
 
 
-def _print_findings(findings: list[Finding]) -> None:
+def print_findings(findings: list[Finding]) -> None:
+    """Print a line for each finding, its verdict in colour."""
     for finding in findings:
         mark = click.style(f"{finding.verdict:18}", fg=_MARKS[finding.verdict])
         click.echo(f"{mark} {finding.what:11} {plain(finding.why)}")

@@ -11,7 +11,12 @@ from harness.store import ProtocolRecord, Record, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-_OBTAINED = {"run": "run here", "verified": "verified from predictions", "reported": "self-reported"}
+_OBTAINED = {
+    "run": "run here",
+    "verified": "verified from predictions",
+    "predictions": "predictions only",
+    "reported": "self-reported",
+}
 _DAMAGED = "damaged, as is said beside this"
 
 

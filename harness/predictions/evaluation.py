@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from harness import equity
+from harness.equity.adjust import adjusted
 from harness.equity.along import smooth
 from harness.equity.crossed import crossed
 from harness.equity.presence import ranks_present
 from harness.equity.standardise import strata
+from harness.equity.variance import variance
 from harness.errors import HarnessError
 from harness.predictions.people import People
 from harness.store import SCORES
@@ -295,6 +297,30 @@ class Evaluation:
             columns = ["model", "structure", "sample", "patient", self.metric]
             frames.append(picked[columns].assign(attribute=attribute, group=picked[attribute]))
         return _joined(frames)
+
+    @cached_property
+    def adjusted(self) -> pd.DataFrame:
+        """The gap at equal values of each number, and of all of them together, beside the raw gap."""
+        return _joined([self._adjusted(a, s) for a in self.attributes for s in self.structures])
+
+    def _adjusted(self, attribute: str, structure: str) -> pd.DataFrame:
+        scores, rows = self.equity_scores(attribute, structure, self.metric), self.rows(structure)
+        given = {
+            # Sizes are skewed: a regression is on their root.
+            name: np.sqrt(values[rows]) if name.startswith("size of ") else values[rows]
+            for name, values in self.numbers(structure).items()
+            if name != attribute
+        }
+        if scores is None or not given:
+            return pd.DataFrame()
+        sets = [{name: values} for name, values in given.items()] + ([given] if len(given) > 1 else [])
+        found = pd.concat([adjusted(scores, own) for own in sets], ignore_index=True)
+        return _renamed(found).assign(attribute=attribute, structure=structure)
+
+    @cached_property
+    def variance(self) -> pd.DataFrame:
+        """How much of the spread of scores is the group, the patient, the model, the training."""
+        return self._each(lambda scores, attribute, structure: variance(scores))
 
     def _size(self, structure: str) -> np.ndarray | None:
         if "size" not in self.scores:

@@ -10,7 +10,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from harness.predictions import drawing, words
+from harness.predictions import drawing, origins, words
 from harness.predictions.evaluation import REPORTED, Evaluation
 from harness.predictions.overlays import Picture
 
@@ -39,7 +39,7 @@ def render(evaluation: Evaluation, pictures: Sequence[Picture] = ()) -> str:
         "calibrated": rows(evaluation.calibrated),
         "worst": rows(evaluation.worst),
         "pictures": list(pictures),
-        "origins": _origins(evaluation),
+        "origins": origins.sections(evaluation),
     }
     return env.get_template("predictions.html.j2").render(**values)
 
@@ -154,7 +154,3 @@ def _curves(evaluation: Evaluation) -> Rows:
 def _unknown(row: dict[str, Any], evaluation: Evaluation) -> str:
     said = words.unknown(row, evaluation.metric)
     return f"{row['structure']}, {row['model']}: {said}" if said else ""
-
-
-def _origins(evaluation: Evaluation) -> Rows:
-    return []

@@ -89,9 +89,10 @@ class Cost(_Json):
     """How often a batch went through a network in the training; 0 is not known."""
 
 
-Obtained = Literal["run", "verified", "reported"]
+Obtained = Literal["run", "verified", "predictions", "reported"]
 """How a record came here, from strongest to weakest: run here; verified from predictions, by recomputing
-its scores; self-reported, taken without recomputing anything."""
+its scores; predictions only, scored here, of a training that nothing is known of; self-reported, taken
+without recomputing anything."""
 
 
 HowTrained = Literal["", "by the harness", "by itself"]

@@ -145,14 +145,14 @@ def read(file: Path) -> Submission:
     Raises HarnessError, one sentence, for a file that `harness pack` cannot have written: too large,
     too many members, names that are not a submission's, compressed or damaged members, no manifest.
     """
-    raw = _raw(file)
+    whole = raw(file)
     try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        with zipfile.ZipFile(io.BytesIO(whole)) as archive:
             members = _members(file, archive)
     except _UNREADABLE as error:
         raise HarnessError(f"{file}: not a zip, or damaged ({error}); get the file again.") from None
     manifest = parsed_json(members.pop(MANIFEST, b""), Manifest, f"{file}: {MANIFEST}")
-    return Submission(manifest, members, raw)
+    return Submission(manifest, members, whole)
 
 
 def load_json(data: bytes, where: str) -> dict[str, Any]:
@@ -226,7 +226,8 @@ def check_directory(tail: bytes, members: int, where: str) -> None:
         raise HarnessError(f"{where}: its directory is that of more than {members}; nothing was read.")
 
 
-def _raw(file: Path) -> bytes:
+def raw(file: Path) -> bytes:
+    """Return the bytes of a zip, bounded before anything is read. Raises HarnessError."""
     try:
         if not file.is_dir() and not file.is_file() and file.exists():
             raise HarnessError(f"{file}: no regular file; give the file that `harness pack` wrote.")

@@ -48,7 +48,12 @@ class Signed:
 
 
 def submit(
-    manifest: Manifest, report: Report, yardstick: Yardstick, paths: Paths, by: Signed = Signed()
+    manifest: Manifest,
+    report: Report,
+    yardstick: Yardstick,
+    paths: Paths,
+    by: Signed = Signed(),
+    predictions_only: bool = False,
 ) -> Obtained:
     """Write the records of a report without failures and their cells in the plan; return the mark.
 
@@ -62,7 +67,8 @@ def submit(
     if report.failed:
         raise HarnessError(f"The submission failed verification: {report.failed[0].why}.")
     store = Store(paths.runs)
-    obtained: Obtained = "reported" if yardstick.cohort is None else "verified"
+    scored: Obtained = "predictions" if predictions_only else "verified"
+    obtained: Obtained = "reported" if yardstick.cohort is None else scored
     _check_board(store, manifest, yardstick, by)
     _check_alike(store, manifest, report, yardstick)
     todo = {
@@ -100,7 +106,7 @@ def duplicates(store: Store, manifest: Manifest, report: Report, yardstick: Yard
     for record in store.records():
         if record.status != "done" or record.method.name == own:
             continue
-        if record.method.source_digest in sources:
+        if record.method.source_digest and record.method.source_digest in sources:
             said[f"its source is that of '{record.method.name}'"] = None
         if record.files.get(names.PREDICTIONS) in made:
             said[f"predictions of it are those of '{record.method.name}' to the bit"] = None
@@ -130,7 +136,7 @@ def _check_alike(store: Store, manifest: Manifest, report: Report, yardstick: Ya
     titles = {
         name: one.method.title
         for name, one in found.items()
-        if one is not None and one.method.source_digest != info.source_digest
+        if one is not None and (not info.source_digest or one.method.source_digest != info.source_digest)
     }
     try:
         naming.check_title(info.title, titles)

@@ -41,6 +41,8 @@ def command(board: Board, method: str) -> str:
     if longer:  # ERM's twin runs with whatever method it is the twin of
         method = longer[0]
     entry = board.entries[method]
+    if any(entry.obtained(attribute) == "predictions" for attribute in board.attributes):
+        return with_data(board, f"harness submit --predictions FILE --protocol {shlex.quote(board.name)}")
     here = all(entry.obtained(attribute) in ("run", None) for attribute in board.attributes)
     # A submitted method stands here under its namespace, which is no part of its file's name.
     file = method.partition(".")[2] if method in board.record.arrivals else method

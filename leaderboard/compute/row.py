@@ -99,6 +99,8 @@ class Row:
     status: str
     done: int
     planned: int
+    ranks: bool = True
+    """Whether it takes part in the ranking: predictions only, of too few trainings, do not."""
     obtained: Obtained | None = None
     """How its finished trials were obtained, the weakest of them."""
     trained: HowTrained = ""

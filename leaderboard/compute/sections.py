@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -156,6 +156,38 @@ def _counts(board: Board, attribute: str, structure: str) -> dict[str, tuple[int
 
 
 def _tables(board: Board, names: list[str], attribute: str, structure: str, metric: Metric) -> Tables | None:
+    part = [name for name in names if _takes_part(board, name, attribute)]
+    found = _ranked(board, part, attribute, structure, metric)
+    beside = [name for name in names if name not in part]
+    if not beside or not (scores := _scores(board, beside, attribute, structure, metric)):
+        return found
+    return _beside(found, equity.tables(scores, "", ranked=metric is METRICS[0]))
+
+
+def _takes_part(board: Board, name: str, attribute: str) -> bool:
+    """Whether a method is ranked: predictions only, of too few trainings to tell two apart, are not."""
+    entry = board.entries[name]
+    several = len(entry.done(attribute)) >= equity.LEAST_SEEDS
+    return several or entry.obtained(attribute) != "predictions"
+
+
+def _beside(found: Tables | None, others: Tables) -> Tables:
+    """Return tables with the scores and noise of methods that are shown and do not take part."""
+    empty = {
+        field.name: getattr(others, field.name).iloc[:0]
+        for field in fields(Tables)
+        if field.name not in ("summary", "noise")
+    }
+    if found is None:
+        return replace(others, **empty)
+    return replace(
+        found,
+        summary=pd.concat([found.summary, others.summary], ignore_index=True),
+        noise=pd.concat([found.noise, others.noise], ignore_index=True),
+    )
+
+
+def _ranked(board: Board, names: list[str], attribute: str, structure: str, metric: Metric) -> Tables | None:
     scores = _scores(board, names, attribute, structure, metric)
     if scores is None:
         return None
@@ -178,7 +210,8 @@ def _margin(board: Board) -> float:
 
 
 def _enough(board: Board, names: list[str], attribute: str, structure: str) -> list[Line]:
-    scores = _scores(board, names, attribute, structure, METRICS[0])
+    part = [name for name in names if _takes_part(board, name, attribute)]
+    scores = _scores(board, part, attribute, structure, METRICS[0])
     assert scores is not None
     try:
         return _lines(equity.enough(scores))
@@ -231,6 +264,7 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         "done": len(done),
         "planned": len(entry.under(attribute)),
         "obtained": entry.obtained(attribute),
+        "ranks": _takes_part(board, name, attribute),
         "trained": entry.trained(attribute),
         "seeds": tuple(record.seed for record in done),
         "errors": tuple(entry.failed(attribute)),
@@ -250,14 +284,16 @@ def _row(board: Board, name: str, attribute: str, structure: str, lines: dict[st
         family=_family(dice.family.get(name)) if dice else None,
         missed=int(np.nansum(missed)),
         scored=int((~np.isnan(missed)).sum()),
-        cost=board.cost(name, attribute),
+        # What it took to train, predictions alone do not tell.
+        cost=None if common["obtained"] == "predictions" else board.cost(name, attribute),
     )
 
 
 def _rank(board: Board, dice: _Lines, name: str, obtained: Obtained | None) -> dict[str, Any]:
-    (row,), methods = dice.ranking[name], len(dice.ranking)
-    if pd.isna(row["rank"]):
+    ranking, methods = dice.ranking.get(name, []), len(dice.ranking)
+    if not ranking or pd.isna(ranking[0]["rank"]):
         return {}
+    (row,) = ranking
     # A lead over ERM and others may be that of the further epochs, which only the twin shows.
     beside_its_twin = name not in board.twins or board.twins[name] in dice.ranking
     return {

@@ -21,7 +21,12 @@ MISSING = "–"
 TOLERANCE = ScoringSpec().tolerance
 """Of NSD where a protocol says nothing else."""
 
-OBTAINED = {"run": "run here", "verified": "verified from predictions", "reported": "self-reported"}
+OBTAINED = {
+    "run": "run here",
+    "verified": "verified from predictions",
+    "predictions": "predictions only",
+    "reported": "self-reported",
+}
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -231,6 +236,8 @@ def levelled(row: Row) -> str:
 
 def status(row: Row) -> str:
     """Say what became of a method's trials."""
+    if row.status == "done" and not row.ranks:
+        return "not ranked: one training" if row.done == 1 else f"not ranked: {row.done} trainings"
     if row.status == "done":
         return f"{row.done} seeds" if row.done != 1 else "1 seed"
     if row.status == "not run yet":
@@ -288,7 +295,8 @@ def maybe(value: float | None) -> str:
 def standing(row: Row, section: Section) -> str:
     """Say where a method stands in a section, in one sentence."""
     if row.rank is None:
-        return f"{status(row)}." if not row.done else "too few patients in the groups to rank it."
+        few = "too few patients in the groups to rank it."
+        return f"{status(row)}." if not (row.done and row.ranks) else few
     es = row.number("dice", "es_sum")
     place = f"rank {rank(row)} of {len(section.ranked)}"
     said = f"{place}, ES-Dice {number(es.value)} (95% interval {interval(es)}), {status(row)}"

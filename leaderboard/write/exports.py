@@ -67,7 +67,7 @@ class _Method(_Json):
     status: str = Field(description="done, partial, failed or not run yet")
     obtained: str | None = Field(
         None,
-        description="run here, verified (scores recomputed from predictions) or reported",
+        description="run here, verified (scores recomputed), predictions (only, scored here) or reported",
     )
     trained: str = Field("", description="by the harness, by itself (it trains its own model), or not known")
     hyper_parameters_are: str = Field(

@@ -130,7 +130,7 @@ def _badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry: Entry
             parts = [
                 f"{words.number(es.value)} ({words.interval(es)})",
                 f"rank {words.rank(row)} of {len(section.ranked)}",
-                *(["self-reported"] if row.obtained == "reported" else []),
+                *([words.obtained(row)] if row.obtained in ("reported", "predictions") else []),
                 *(["partial"] if row.status != "done" else []),
             ]
             text = " · ".join(parts)
@@ -192,6 +192,9 @@ def _table_values(
         "crossed": [_crossed(page, section) for section in shown],
         "across": list(zip(across, figures, strict=True)),
         "across_why": (page.result.why.get(ACROSS, "") if first else "", together.why),
+        "obtained": sorted(
+            {how for one in page.sections for row in one.rows if (how := words.obtained(row))}
+        ),
         "citations": together.build("Citations", partial(citations.of_board, page.board), []),
         "why": [one.why for one in why],
     }
