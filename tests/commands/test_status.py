@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -101,7 +102,7 @@ def test_it_watches_until_nothing_is_left(prepared, monkeypatch):
         for one in trials:
             trial.run(one, prepared.paths, CPU, learned)
 
-    monkeypatch.setattr(commands.time, "sleep", meanwhile)
+    monkeypatch.setattr(commands, "time", SimpleNamespace(sleep=meanwhile))
     lines = said("status", "--watch", runs=prepared.paths.runs).splitlines()
     assert lines[0].startswith(f"tiny: 0 of {len(trials)} done")
     assert lines[-1].startswith(f"tiny: {len(trials)} of {len(trials)} done")
@@ -125,6 +126,6 @@ def test_logs_follow_a_trial_until_its_record_is_there(prepared, monkeypatch):
             if not text:
                 trial.run(one, prepared.paths, CPU, learned)
 
-        monkeypatch.setattr(commands.time, "sleep", meanwhile)
+        monkeypatch.setattr(commands, "time", SimpleNamespace(sleep=meanwhile))
         assert said("logs", one.id, "-f", runs=store.root) == "one\ntwo\nthree\n"
     assert said("logs", one.id[:8], runs=store.root) == "one\ntwo\nthree\n"

@@ -40,6 +40,7 @@ class LocalExecutor(Executor):
             os.environ.setdefault(name, value)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
+        process_of.start_server()
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._running: set[Any] = set()
         self.slots, self.window = len(slots), 2 * len(slots)

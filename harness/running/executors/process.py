@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from typing import Any
 TAKEN_OVER = 75
 """How a process ends that was silent for so long that another has taken its trial over."""
 
+_FOR_A_JOB = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]
 _OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 
 
@@ -69,6 +72,21 @@ class TookTooLong(WorkerDied):
     def __str__(self) -> str:
         """Return what a record says of it."""
         return f"it took longer than {self.seconds / 60:.3g} minutes (--minutes) and was ended"
+
+
+def start_server() -> None:
+    """Start the server that processes are forked from, deaf to what a batch system tells a whole job.
+
+    It would die of a SIGTERM or a warning that is for its children's trials, and these would be lost with it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    own = {number: signal.signal(number, signal.SIG_IGN) for number in _FOR_A_JOB}
+    try:
+        forkserver.ensure_running()
+    finally:
+        for number, handler in own.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def start(context: Any, slot: dict[str, str], task: tuple[Any, ...]) -> tuple[Any, Connection]:
@@ -129,6 +147,7 @@ def _end_group(group: int) -> None:
 def _child(sender: Connection, slot: dict[str, str], fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what happens to its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setsid"):
         os.setsid()  # what it forks can be ended with it
     os.environ.update(slot)

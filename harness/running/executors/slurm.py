@@ -99,11 +99,15 @@ class SlurmExecutor(Executor):
         self._slurm.update_parameters(dependency=dependency or None)
         size = self.options.per_job
         chunks = [new[start : start + size] for start in range(0, len(new), size)]
-        with self._slurm.batch():
-            jobs = [
-                self._slurm.submit(Tasks([t for _, _, t in part], self.asked.preload, self.asked.seconds))
-                for part in chunks
-            ]
+        try:
+            with self._slurm.batch():
+                jobs = [
+                    self._slurm.submit(Tasks([t for _, _, t in part], self.asked.preload, self.asked.seconds))
+                    for part in chunks
+                ]
+        except (OSError, submitit.core.utils.FailedJobError) as error:
+            said = str(error).strip().replace("\n", "; ")
+            raise HarnessError(f"--executor slurm: {said}; what was sent before goes on.") from None
         for part, job in zip(chunks, jobs, strict=True):
             futures = [future for _, future, _ in part]
             self._job_of |= dict.fromkeys(futures, job)

@@ -1,0 +1,187 @@
+"""Workers and runs killed at seeded moments, two runs on one store: python tests/benchmarks/chaos.py [TRIALS] [SEED].
+
+The same trials run once in peace. Then every record must be there once, with the same bytes, and nothing beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tomli_w
+
+from harness.running.queue import read_progress
+from harness.running.status import Running, under_way
+from harness.store import Store, files, names
+
+TABLE = {
+    "name": "chaos",
+    "title": "Chaos",
+    "ranked_by": "cup",
+    "cohort": {"source": "synthetic", "size": 16, "samples": 24, "shift": 1.0, "seed": 0},
+    "split": {"test": 0.4},
+    "structures": {"cup": [2], "rim": [1], "disc": [1, 2]},
+    "attributes": {"race": {}, "gender": {}},
+    "backbone": {"name": "sam", "variant": "tiny", "adapt": "full"},
+    "recipe": {
+        "epochs": 8,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "augmentation": "flip",
+        "finetune": {"epochs": 1, "learning_rate": 1e-4},
+    },
+}
+
+PLUGIN = """
+from harness import Card, Method, segmentation_loss
+from harness.training import checkpoint, fit
+checkpoint.KEEP_SECONDS, checkpoint.KEEP_SHARE, fit.CHECKPOINT_SECONDS = 0.0, 1e9, -1.0
+
+class Written(Method):
+    card = Card(title="A checkpoint after each epoch")
+
+    def loss(self, batch, output):
+        return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
+"""
+
+PER_SEED = 5
+"""ERM, FEBS from it under two attributes, and the method that writes a checkpoint after each epoch, under two."""
+
+WORDS = ("run", "written.py", "febs", "--protocol", "chaos.toml", "--cache", "cache", "--jobs", "2")
+
+
+@dataclass
+class Found:
+    """What came of it: kills by what was hit and when, how often a training went on, what was wrong."""
+
+    trials: int
+    kills: Counter = field(default_factory=Counter)
+    stages: Counter = field(default_factory=Counter)
+    resumed: int = 0
+    began: int = 0
+    seconds: tuple[float, float] = (0.0, 0.0)
+    exits: list[int] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def prepare(folder: Path, seeds: int) -> None:
+    """Write the protocol and the method."""
+    (folder / "chaos.toml").write_text(tomli_w.dumps(TABLE | {"seeds": list(range(seeds))}))
+    (folder / "written.py").write_text(PLUGIN)
+
+
+def start(folder: Path, runs: str) -> subprocess.Popen:
+    """Start a run, in a group of its own."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "harness", *WORDS, "--runs", runs]
+    with (folder / f"{runs}.out").open("ab") as out:
+        return subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True)
+
+
+def chaos(folder: Path, seeds: int, seed: int, share: float = 0.5) -> Found:
+    """Run in peace and in chaos; `share`: kills to trials."""
+    prepare(folder, seeds)
+    began = time.monotonic()
+    peace = start(folder, "peace")
+    assert peace.wait() == 0, (folder / "peace.out").read_text()
+    in_peace = time.monotonic() - began
+    found = Found(seeds * PER_SEED)
+    rng, between = random.Random(seed), in_peace / found.trials / share
+    runners = [start(folder, "chaos") for _ in range(2)]
+    began, store = time.monotonic(), Store(folder / "chaos")
+    # The first moments are the runs' own: what they import is no trial's life.
+    next_kill = began + in_peace / found.trials
+    while any(one.poll() is None for one in runners) or any(one.returncode for one in runners):
+        time.sleep(0.01)
+        for place, one in enumerate(runners):
+            if one.poll() not in (None, 0):
+                if one.returncode > 0:
+                    found.wrong.append(f"a run ended with status {one.returncode}")
+                    return found
+                runners[place] = start(folder, "chaos")
+        if time.monotonic() >= next_kill and sum(found.kills.values()) < found.trials * share:
+            next_kill = time.monotonic() + rng.uniform(0, 2 * between)
+            _kill(store, runners, rng, found)
+    found.exits, found.seconds = [one.returncode for one in runners], (in_peace, time.monotonic() - began)
+    _compare(folder, found)
+    return found
+
+
+def _kill(store: Store, runners: list[subprocess.Popen], rng: random.Random, found: Found) -> None:
+    """Kill a worker, or a run, or a run and all of its workers."""
+    what = rng.choices(("worker", "run", "both"), (8, 1, 1))[0]
+    workers = [one for one in under_way(store) if one.alive]
+    alive = [one for one in runners if one.poll() is None]
+    if what == "worker" and workers:
+        one = rng.choice(workers)
+        found.stages[_stage(store, one)] += 1
+        _end(one.process)
+    elif alive and what != "worker":
+        for one in workers if what == "both" else ():
+            found.stages[_stage(store, one)] += 1
+            _end(one.process)
+        _end(rng.choice(alive).pid)
+    else:
+        return
+    found.kills[what] += 1
+
+
+def _stage(store: Store, one: Running) -> str:
+    """Return what a trial is at: what it says, or the writing that it is seen in."""
+    writing = {"commit": store.path(one.trial).parent, "checkpoint": store.claim(one.trial).parent}
+    for what, folder in writing.items():
+        with contextlib.suppress(OSError):
+            start = f".{one.trial}." if what == "commit" else f".{names.CHECKPOINT}"
+            if any(path.name.startswith(start) and path.is_dir() for path in folder.iterdir()):
+                return what
+    return read_progress(store, one.trial)["stage"]
+
+
+def _end(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def _compare(folder: Path, found: Found) -> None:
+    peace, store = Store(folder / "peace"), Store(folder / "chaos")
+    if store.ids() != peace.ids() or len(store.ids()) != found.trials:
+        found.wrong.append(f"{len(store.ids())} records instead of {found.trials}")
+    for trial in set(store.ids()) & set(peace.ids()):
+        for name in (names.PREDICTIONS, names.SCORES, names.CURVE):
+            if _digest(store.path(trial) / name) != _digest(peace.path(trial) / name):
+                found.wrong.append(f"{trial}: {name} has other bytes")
+        log = store.log(trial)
+        found.resumed += "The training goes on after epoch" in log
+    places = (folder / "chaos", folder / "cache")
+    left = [str(path) for root in places for path in root.rglob("*") if path.name.endswith(files.PART)]
+    left += [str(path) for path in (folder / "chaos" / "work").iterdir()]
+    found.wrong += [f"left over: {path}" for path in left]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+
+
+def main(trials: int = 200, seed: int = 0) -> int:
+    """Print what came of it."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        found = chaos(Path(folder), max(1, trials // PER_SEED), seed)
+    print(f"{found.trials} trials, seed {seed}: {found.seconds[0]:.0f} s in peace, {found.seconds[1]:.0f} s in chaos")
+    print(f"killed: {dict(found.kills)}; the trials that were hit were at {dict(found.stages)}")
+    print(f"{found.resumed} went on from a checkpoint; the runs ended with {found.exits}")
+    print("\n".join(found.wrong) or "every record once, with the same bytes; nothing else is left")
+    return 1 if found.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
