@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,9 @@ class Asks:
         return 1 + (self.radius is not None) + self.taught
 
 
+MOST_RADIUS = 1e6
+"""No network's weights are as long: a bound only, so that every number that is let in is one."""
+
 PLAIN = Asks()
 """What a method asks for that has a loss and nothing else."""
 
@@ -42,10 +44,10 @@ PLAIN = Asks()
 def of(about: About, values: Mapping[str, Any], where: str) -> Asks:
     """Return what a method asks for under its hyper-parameters.
 
-    Raises HarnessError, which begins with `where`, for a radius that is not finite and at least 0, and for a
-    share that is not in [0, 1).
+    Raises HarnessError, which begins with `where`, for a radius that is not in [0, 10^6) and a share that is
+    not in [0, 1).
     """
-    radius = None if about.sharpness is None else _number(values, about.sharpness, where, math.inf)
+    radius = None if about.sharpness is None else _number(values, about.sharpness, where, MOST_RADIUS)
     share = None if about.averages_from is None else _number(values, about.averages_from, where, 1.0)
     return Asks(about.weighs_samples, about.mixes, about.is_taught, radius, share)
 
@@ -53,6 +55,6 @@ def of(about: About, values: Mapping[str, Any], where: str) -> Asks:
 def _number(values: Mapping[str, Any], name: str, where: str, below: float) -> float:
     value = values.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:
-        allowed = "at least 0 and finite" if below == math.inf else f"at least 0 and below {below:g}"
-        raise HarnessError(f"{where}: {name} = {value!r}; it is a number, {allowed}.")
+        shown = str(value)[:60] if isinstance(value, float | str) else type(value).__name__
+        raise HarnessError(f"{where}: {name} = {shown}; it is a number, at least 0 and below {below:,.0f}.")
     return float(value)

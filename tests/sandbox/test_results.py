@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from tiny import prepare, trial_of
 
+from harness.plugin import discovery
 from harness.running.trial import Paths
-from harness.sandbox import results
+from harness.sandbox import results, runs
 from harness.sandbox.wire import BadResult, encode
 
 ALL = {name: {} for name in ("race", "gender", "maritalstatus", "language", "ethnicity")}
@@ -33,6 +38,30 @@ def test_a_long_training_under_many_groups_has_room_for_its_curve(world):
     sent = stream(cohort, curve)
     assert 1_000_000 < len(sent) < results.most_bytes(trial, cohort, {})
     assert len(results.read(sent, trial, cohort, {}).curve) == len(curve)
+
+
+LIES = {
+    "a radius that is no hyper-parameter": ({"sharpness": "rho"}, "names 'rho', which is none"),
+    "a radius of 400 digits": ({"sharpness": "step_size", "defaults": {"step_size": 10**400}}, "beyond 64 bits"),
+    "a radius that is a word": ({"sharpness": "step_size", "defaults": {"step_size": "x"}}, "it is a number"),
+    "a radius below 0": ({"sharpness": "step_size", "defaults": {"step_size": -1.0}}, "at least 0"),
+    "a share of 1": ({"averages_from": "step_size", "defaults": {"step_size": 1.0}}, "below 1"),
+    "logits of nobody": ({"takes": "logits"}, "name one in starts_from"),
+    "takes all": ({"takes": "everything", "starts_from": "erm"}, "takes"),
+    "two ways of drawing": ({"weighs_samples": True, "sampler": "group-balanced"}, "leave one of them out"),
+    "a number for a flag": ({"mixes": 3}, "mixes"),
+}
+
+
+@pytest.mark.parametrize("what", LIES)
+def test_what_a_plugin_in_a_container_asks_for_is_checked_outside(what):
+    plugin = discovery.find("groupdro")
+    said = json.loads(json.dumps(asdict(discovery.about(discovery.load(plugin), plugin))))
+    assert runs._about(said).passes == 1
+    changed, why = LIES[what]
+    with pytest.raises(BadResult, match=re.escape(why)) as caught:
+        runs._about(said | changed)
+    assert len(str(caught.value)) < 600
 
 
 def test_a_header_longer_than_any_curve_is_refused(world):
