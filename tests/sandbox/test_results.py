@@ -42,7 +42,10 @@ def test_a_long_training_under_many_groups_has_room_for_its_curve(world):
 
 LIES = {
     "a radius that is no hyper-parameter": ({"sharpness": "rho"}, "names 'rho', which is none"),
-    "a radius of 400 digits": ({"sharpness": "step_size", "defaults": {"step_size": 10**400}}, "beyond 64 bits"),
+    "400 digits": (
+        {"sharpness": "step_size", "defaults": {"step_size": 10**400}},
+        "beyond 64 bits",
+    ),
     "a radius that is a word": ({"sharpness": "step_size", "defaults": {"step_size": "x"}}, "it is a number"),
     "a radius below 0": ({"sharpness": "step_size", "defaults": {"step_size": -1.0}}, "at least 0"),
     "a share of 1": ({"averages_from": "step_size", "defaults": {"step_size": 1.0}}, "below 1"),
