@@ -35,7 +35,7 @@ class Mine(Method):
 
 
 def failed(submission, yardstick) -> dict[str, str]:
-    return {finding.name: finding.why for finding in verify(submission, yardstick).failed}
+    return {finding.what: finding.why for finding in verify(submission, yardstick).failed}
 
 
 def test_records_that_claim_the_attribute_where_the_source_declares_nothing_are_refused(world):
