@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
+from leaderboard.compute import tracks
 from leaderboard.write.exports import SCHEMA_VERSION, Export, MethodResult, ProtocolResult, SectionResult
 
 TOLERANCE = 5e-4
@@ -55,6 +56,7 @@ class Cell:
     def name(self) -> str:
         """What a person calls it."""
         where = f"{self.section.attribute}, {self.section.structure}"
+        where += tracks.among(self.section.track, [self.section.attribute])
         return f"{self.protocol}: {self.method.method} ({where})"
 
 
@@ -164,7 +166,9 @@ def _ranks(moved: Sequence[Move]) -> Iterator[str]:
 def _of(protocol: ProtocolResult) -> Iterator[tuple[tuple[str, ...], Cell]]:
     for section in protocol.sections:
         for method in section.methods:
-            key = (protocol.name, section.attribute, section.structure, method.method)
+            if section.track != tracks.MAIN and method.method == section.baseline:
+                continue  # the main track's row once more
+            key = (protocol.name, section.attribute, section.structure, section.track, method.method)
             yield key, Cell(protocol.name, section, method)
 
 

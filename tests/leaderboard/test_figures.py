@@ -82,7 +82,7 @@ def test_no_mark_sits_on_the_frame():
 def test_the_rank_figure_says_each_methods_range_under_every_attribute(tmp_path):
     world = World(methods=("erm", "adv", "febs"), structures=("cup", "disc"), samples=120)
     (board,) = boards.of_store(make_store(tmp_path, world))
-    found = across.of_board(board, sections.of_board(board))
+    (found,) = across.of_board(board, sections.of_board(board))
     drawn = together.ranks(found, "cup")
     assert drawn.title == "Ranks by attribute, cup"
     said = set(re.findall(r"<title>([^<]*)</title>", str(drawn.svg)))

@@ -9,6 +9,7 @@ import pytest
 from make_records import World, make_store, shared_site
 
 import leaderboard
+from leaderboard import moved
 from leaderboard.compute import results, tracks
 from leaderboard.compute.tracks import AT_TEST, MAIN
 from leaderboard.read import boards
@@ -114,6 +115,25 @@ def test_the_page_says_why_and_a_method_of_the_track_says_where_it_stands(site):
     assert "yes, and to predict: it needs that of each patient" in own
     assert "read at test" in (site.out / "quick/badges/heads-race.svg").read_text()
     assert "read at test" not in (site.out / "quick/badges/erm-race.svg").read_text()
+
+
+def test_what_moved_between_two_sites_is_told_of_each_track(site, tmp_path):
+    text = (site.out / "leaderboard.json").read_text()
+    changed = json.loads(text)
+    for section in changed["protocols"][0]["sections"]:
+        for method in section["methods"]:
+            if (section["track"], method["method"]) in [(AT_TEST, "heads"), (AT_TEST, "erm")]:
+                method["scores"]["dice"]["es_sum"]["estimate"] -= 0.1
+    alone = json.loads(text)
+    first = alone["protocols"][0]
+    first["sections"] = [one for one in first["sections"] if one["track"] == MAIN]
+    for name, export in {"changed": changed, "alone": alone}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(export))
+    told = moved.diff(site.out, tmp_path / "changed.json").splitlines()
+    assert told[0] == "1 score of 1 method moved"
+    assert "quick: heads (race, cup, with race read at test time): dice es_sum" in told[1]
+    # ERM's row in the second track is no method that came.
+    assert moved.diff(tmp_path / "alone.json", site.out).startswith("2 methods added; no score moved")
 
 
 def test_scores_for_the_panel_of_choices_are_of_one_track(site):
