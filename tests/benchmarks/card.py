@@ -3,8 +3,8 @@
     python tests/benchmarks/card.py --out FOLDER [--seconds 240] [--eager]
 
 Weights are random, and so are the images: neither changes what a step costs. One Markdown table goes to
-standard output, the same as JSON to FOLDER/card.json after every row. `--eager` compiles nothing;
-`--rehearse` goes through all of it on a CPU, small.
+standard output, the same as JSON to FOLDER/card.json after each row. `--eager` compiles nothing; `--rehearse`
+goes through all of it on a CPU, small.
 """
 
 from __future__ import annotations
