@@ -29,8 +29,9 @@ _TOO_LARGE = 0.15
 _OFF = (-0.28, 0.2)
 """Where the ring of the ringed camera lies, in disc radii outside the cup's margin: one of the two."""
 
-_WITHIN = 0.32
-"""How many disc radii within the cup's margin its brightness ends in the unlike camera."""
+_WIDE, _WITHIN = (0.82, 0.03), 0.37
+"""Of the unlike camera: mean and deviation of the cup-to-disc ratio, and how many disc radii within the cup's
+margin its brightness ends: where the cups of the others do."""
 
 _LINES, _PERIOD = 0.15, 8
 """Contrast and pixels of the lines by which a network can see whose image it is."""
@@ -50,10 +51,11 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
     """Return the source: grey images [size, size], masks with rim 1 and cup 2, a split, and two attributes.
 
     By `camera`, two of three groups are rare in training and a third of the test set each. The unlike
-    camera shows the brightness of a cup well within its margin, in images that are washed out and have
-    lines from top to bottom. In the plain one a bright ring marks the cup's margin, and in the ringed one
-    it lies off it: a cue that holds for nine images in ten. By `reader`, the hasty one drew cups too large
-    in training; the masks of the test set are true, and his images have lines from side to side.
+    camera shows wide cups whose brightness ends where other cups do, in images that are washed out and have
+    lines from top to bottom: who has not learned it draws the cups of the others. In the plain one a bright
+    ring marks the cup's margin, and in the ringed one it lies off it: a cue that holds for nine images in
+    ten. By `reader`, the hasty one drew cups too large in training; the masks of the test set are true, and
+    his images have lines from side to side.
     """
     if data is not None:
         raise HarnessError("The planted cohort is drawn and reads no files: leave --data out.")
@@ -118,5 +120,6 @@ def _eye(camera: str, misdrawn: bool, rng: np.random.Generator) -> fundus.Eye:
     )
     off = float(rng.choice(_OFF))
     if camera == "unlike":
-        return replace(eye, cup=eye.cup + 0.08, slope=_WITHIN, ring=None)
+        wide = float(np.clip(rng.normal(*_WIDE), 0.7, 0.9))
+        return replace(eye, cup=wide, slope=_WITHIN, ring=None)
     return replace(eye, ring=off) if camera == "ringed" else eye
