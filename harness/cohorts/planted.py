@@ -32,11 +32,11 @@ class Options(SourceOptions):
     test: Annotated[int, Field(ge=60, le=9_999)] = 300
     """Samples to test on, as many of each camera and reader."""
     rare: Annotated[float, Field(gt=0, le=0.25)] = 0.03
-    """Share of the training that the unlike camera has, and the ringed one; each has a third of the test set."""
+    """Share of the training that the unlike and the ringed camera have each; each tests a third."""
     within: Annotated[float, Field(ge=0, le=0.5)] = 0.32
     """How many disc radii within the cup's margin its brightness ends in the unlike camera."""
     hasty: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Of the plain camera's training masks, the share that the hasty reader drew; he has half of the test set."""
+    """Of the plain camera's training masks, the share that the hasty reader drew; half of the test is his."""
     too_large: Annotated[float, Field(ge=0, le=0.4)] = 0.3
     """By how many disc radii his cups are, in training."""
     seed: Seed = 0
