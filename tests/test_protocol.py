@@ -90,7 +90,7 @@ def test_labels_become_classes_in_their_order(table):
     assert loaded.classes("tumour") == (2,)
 
 
-@pytest.mark.parametrize("name", ["quick", "null", "planted", "fairseg", "lgg-flair"])
+@pytest.mark.parametrize("name", ["quick", "null", "planted", "papila", "fairseg", "lgg-flair"])
 def test_a_protocol_that_says_nothing_of_later_keys_has_none_of_them(name):
     # A board's digest is over this table: earlier boards stay where they are.
     table = protocol.load(name).model_dump(mode="json")

@@ -13,10 +13,12 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from harness import protocol
 from harness.cohorts import fetching, load
+from harness.commands.data import data_group
 from harness.errors import HarnessError
 
 TOP = "PapilaDB-PAPILA-17f8fa7746adb20275b5b6a0d99dc9dfe3007e9f"
@@ -206,3 +208,16 @@ def test_an_archive_of_something_else_is_told(monkeypatch, tmp_path, options, sa
     with pytest.raises(HarnessError, match=said):
         fetching.fetch("papila", tmp_path / "papila", str(tmp_path / "given.zip"))
     assert not (tmp_path / "papila").exists()
+
+
+def test_the_licence_is_shown_and_nothing_is_fetched_before_it_is_accepted(known, packed, serve, tmp_path):
+    server = serve(packed)
+    words = ["fetch", "papila", "--from", server.address, "--to", str(tmp_path / "papila")]
+    refused = CliRunner().invoke(data_group, words)
+    assert "Licence:  GNU GPL 3.0" in refused.output
+    assert "give --accept-licence" in str(refused.exception)
+    assert server.asked == []
+    done = CliRunner().invoke(data_group, [*words, "--accept-licence"])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == f"harness run --all --protocol papila --data {tmp_path / 'papila'}"
+    assert (tmp_path / "papila" / "manifest.csv").is_file()

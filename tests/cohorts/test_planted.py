@@ -56,8 +56,8 @@ def test_only_training_masks_of_the_hasty_reader_are_drawn_too_large(monkeypatch
 
 
 def test_a_mask_drawn_too_large_has_the_same_image_and_a_larger_cup():
-    eye = planted._eye("plain", False, np.random.default_rng(1))
-    wrong = planted._eye("plain", True, np.random.default_rng(1))
+    eye = planted._eye("plain", 0.3, 0.0, np.random.default_rng(1))
+    wrong = planted._eye("plain", 0.3, 0.3, np.random.default_rng(1))
     (image, true), (same, large) = (fundus.draw(one, 96, np.random.default_rng(2)) for one in (eye, wrong))
     assert (image == same).all()
     assert (large == fundus.CUP).sum() > 1.2 * (true == fundus.CUP).sum()
