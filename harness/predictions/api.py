@@ -12,6 +12,7 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.metrics.surface import TOLERANCE
 from harness.predictions import coding, grids, people
+from harness.predictions.aligned import ErrorMaps
 from harness.predictions.coding import Coding
 from harness.predictions.evaluation import MEASURED, Evaluation, checked
 from harness.predictions.grids import Grid
@@ -166,12 +167,14 @@ def _of_arrays(
     given = _text(structures)
     names_of = coding.of_text(given) if given is not None else _discovered(true)
     options = Options(names_of, resample, {}, tolerance, spacing)
-    seen, scores, calibration = Suspicion.of(cases, names_of.labels), [], []
+    seen, errors = Suspicion.of(cases, names_of.labels), ErrorMaps()
+    scores, calibration = [], []
     for case in cases:
         grid = _grid(true[case], f"truth of '{case}'")
         codes = names_of.codes(grids.whole(grid), grid.file)
         pair = fit_pair(_grid(predicted[pred_of[case]], f"pred of '{case}'"), grid, codes, False, options)
         seen.see(case, pair)
+        errors.see(case, pair)
         one = score_pair(case, pair, tolerance)
         scores.append(one.scores)
         calibration.append(one.calibration)
@@ -181,6 +184,7 @@ def _of_arrays(
         checked(table.assign(model=name, seed=0), "pred"), who, tuple(names_of.structures), MEASURED,
         pd.concat(calibration, ignore_index=True).assign(model=name, seed=0), tolerance=tolerance,
         unit="pixels" if spacing is None and not hasattr(true[cases[0]], "affine") else "mm", notes=who.notes,
+        errors={name: errors},
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +14,12 @@ from harness import equity
 from harness.equity.adjust import adjusted
 from harness.equity.along import smooth
 from harness.equity.crossed import crossed
+from harness.equity.place import places
 from harness.equity.presence import ranks_present
 from harness.equity.standardise import strata
 from harness.equity.variance import variance
 from harness.errors import HarnessError
+from harness.predictions.aligned import ErrorMaps
 from harness.predictions.people import People
 from harness.store import SCORES
 
@@ -53,6 +56,8 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     unpaired: tuple[str, ...] = ()
     title: str = ""
+    errors: Mapping[str, ErrorMaps] = field(default_factory=dict, repr=False)
+    """Model to maps of where it errs, of its last training; none where predictions were not seen."""
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -316,6 +321,22 @@ class Evaluation:
         sets = [{name: values} for name, values in given.items()] + ([given] if len(given) > 1 else [])
         found = pd.concat([adjusted(scores, own) for own in sets], ignore_index=True)
         return _renamed(found).assign(attribute=attribute, structure=structure)
+
+    @cached_property
+    def place(self) -> pd.DataFrame:
+        """Clusters of places within a structure where groups' errors differ, with p over the whole map."""
+        frames = []
+        table = self.people.table
+        for model, errors in self.errors.items():
+            for structure in self.structures:
+                maps, there = errors.of(structure, table["sample"].tolist())
+                for attribute in self.attributes if len(maps) else ():
+                    own = table[there]
+                    groups, patients = own[attribute].to_numpy(object), own["patient"].to_numpy()
+                    found = places(maps, groups, patients, least=equity.MIN_PATIENTS)
+                    named = {"attribute": attribute, "structure": structure, "model": model}
+                    frames.append(found.assign(**named))
+        return _joined(frames)
 
     @cached_property
     def variance(self) -> pd.DataFrame:

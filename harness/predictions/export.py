@@ -19,7 +19,7 @@ from harness.store import files, formats
 PAGE, WHOLE = "index.html", "evaluation.json"
 FRAMES = (
     *("who", "groups", "gaps", "summary", "noise", "comparison", "unknown", "crossed", "by_size", "along"),
-    *("calibrated", "variance", "adjusted", "worst"),
+    *("calibrated", "variance", "adjusted", "place", "worst"),
 )
 """Tables of an evaluation that are written, each under its own name."""
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.errors import HarnessError
 from harness.predictions import coding, files, grids
+from harness.predictions.aligned import ErrorMaps
 from harness.predictions.coding import Coding
 from harness.predictions.files import Case, Found
 from harness.predictions.ids import listed, match
@@ -40,6 +41,7 @@ class Gathered:
     scores: pd.DataFrame
     calibration: pd.DataFrame
     paired: Paired
+    errors: ErrorMaps
 
 
 def paired(predictions: Found, truths: Found) -> Paired:
@@ -101,14 +103,15 @@ def _labels(truths: Found) -> list[int]:
 
 def gathered(found: Paired, options: Options, place: str, progress: Progress) -> Gathered:
     """Return the scores of paired files. Raises HarnessError for what cannot be scored, or not be right."""
-    seen = Suspicion.of(list(found.cases), options.coding.labels)
+    seen, errors = Suspicion.of(list(found.cases), options.coding.labels), ErrorMaps()
 
     def look(name: str, pair: Pair) -> None:
         seen.see(name, pair)
+        errors.see(name, pair)
 
     scores, calibration = score_all(found.cases, options, progress, look)
     seen.check(place, relabelled=bool(options.relabel))
-    return Gathered(scores, calibration, found)
+    return Gathered(scores, calibration, found, errors)
 
 
 def folders(

@@ -74,6 +74,7 @@ def _from_maps(given: Given, progress: Progress) -> Evaluation:
     return Evaluation(
         checked(scores, given.places[0]), who, tuple(names.structures), MEASURED, calibration,
         tolerance=given.tolerance, unit="mm" if mm else "pixels",
+        errors={name: one.errors for name, one in zip(given.names, found, strict=True)},
         notes=tuple(dict.fromkeys(note for one in pairs for note in one.notes)) + who.notes,
         unpaired=tuple(dict.fromkeys(name for one in pairs for name in one.unpaired)),
     )  # fmt: skip

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from harness.predictions import words
+from harness.predictions.aligned import REACH
 from harness.predictions.evaluation import Evaluation
 
 Row = dict[str, Any]
@@ -15,7 +16,7 @@ _NAMES = {"method": "model", "method by group": "model by group", "method by pat
 
 def sections(evaluation: Evaluation) -> list[Row]:
     """Return the tables of the page: each with what it means and what it cannot say."""
-    return [one for one in (_variance(evaluation), _adjusted(evaluation)) if one["rows"]]
+    return [one for one in (_variance(evaluation), _adjusted(evaluation), _place(evaluation)) if one["rows"]]
 
 
 def _variance(evaluation: Evaluation) -> Row:
@@ -73,6 +74,51 @@ def _adjusted(evaluation: Evaluation) -> Row:
         "disease found late. Nothing is said of what the table does not hold, and a straight line and a "
         "square are taken to be enough. That a gap can be explained does not make it fair.",
     }
+
+
+def _place(evaluation: Evaluation) -> Row:
+    found = [row for row in _rows(evaluation.place) if row["p"] <= words.ALPHA]
+    rows = [
+        (
+            f"{row['attribute']}, {row['structure']}, {row['model']}",
+            _where(row["row"], row["column"]),
+            f"{row['worst']} more than {row['best']}",
+            f"{100 * row['difference']:.0f} of 100 ({100 * row['low']:.0f} to {100 * row['high']:.0f})",
+            words.p_value(row["p"]),
+        )
+        for row in found
+    ]
+    return {
+        "title": "Where in the structure errors lie",
+        "meaning": "Each structure's errors in its own coordinates, from its centre and in units of its size "
+        "(of a volume, over its slices): places where one group has more errors than another, beyond chance "
+        "over the whole map.",
+        "columns": ("Attribute, structure, model", "Place, as stored", "Who errs", "How much more", "Chance"),
+        "rows": rows,
+        "figure": "",
+        "limit": "Structures are aligned by centre and size alone, and not turned: left and right eyes, say, "
+        "are one. The test says that groups differ somewhere in such a place, not at each of its points, and "
+        "how much is a little too large, because the place was found by it.",
+    }
+
+
+def _where(row: float, column: float) -> str:
+    """Return a place in words, rows counted downwards and columns to the right as they are stored."""
+    reach = math.hypot(row, column) * REACH
+    depth = (
+        "the middle"
+        if reach < 0.4
+        else "inside"
+        if reach < 0.8
+        else "the rim"
+        if reach < 1.2
+        else "beyond it"
+    )
+    sides = [name for name, is_there in (
+        ("low rows", row < -0.2), ("high rows", row > 0.2),
+        ("low columns", column < -0.2), ("high columns", column > 0.2),
+    ) if is_there]  # fmt: skip
+    return f"{depth}, {' and '.join(sides)}" if sides else depth
 
 
 def _rows(frame: Any) -> list[Row]:

@@ -55,7 +55,9 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("how", GIVEN)
+@pytest.mark.parametrize(
+    "how", ["an array", *(pytest.param(one, marks=pytest.mark.slow) for one in list(GIVEN)[1:])]
+)
 def test_arrays_in_the_order_of_the_table_give_the_numbers_of_the_command(how, pictures, told):
     make = GIVEN[how]
     order = pictures.table.sample(frac=1, random_state=3)

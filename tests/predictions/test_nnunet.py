@@ -126,6 +126,7 @@ def test_what_nnunet_leaves_out_as_nan_counts_as_found_and_is_said(nnunet, tmp_p
     assert any("neither in truth nor prediction" in note for note in told.notes)
 
 
+@pytest.mark.slow
 def test_probabilities_beside_the_maps_are_read_in_nnunets_axes_and_give_calibration(nnunet, tmp_path):
     folder = tmp_path / "predictions"
     folder.mkdir()
