@@ -176,7 +176,9 @@ def main(trials: int = 200, seed: int = 0) -> int:
     """Print what came of it."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         found = chaos(Path(folder), max(1, trials // PER_SEED), seed)
-    print(f"{found.trials} trials, seed {seed}: {found.seconds[0]:.0f} s in peace, {found.seconds[1]:.0f} s in chaos")
+    print(
+        f"{found.trials} trials, seed {seed}: {found.seconds[0]:.0f} s in peace, {found.seconds[1]:.0f} s in chaos"
+    )
     print(f"killed: {dict(found.kills)}; the trials that were hit were at {dict(found.stages)}")
     print(f"{found.resumed} went on from a checkpoint; the runs ended with {found.exits}")
     print("\n".join(found.wrong) or "every record once, with the same bytes; nothing else is left")

@@ -66,11 +66,12 @@ def test_requeued_out_of_time_or_off_its_node_a_trial_goes_on_to_the_same_bytes(
         epoch_of(store, trial, 2)
     jobs = {job: node for job, _, node in queued()}
     job_of = {trial: claims.holder(store.claim(trial)).about["job"] for trial in trials}
-    (off,) = [trial for trial in trials if jobs[job_of[trial]] == "two"]
+    node_of = {trial: jobs[job_of[trial]] for trial in trials}
+    (off,) = [one for one in trials if list(node_of.values()).count(node_of[one]) == 1]
     requeued, late = (trial for trial in trials if trial != off)
     scontrol("requeue", job_of[requeued])
     # A node that answers comes back by itself.
-    scontrol("update", "NodeName=two", "State=DOWN", "Reason=test")
+    scontrol("update", f"NodeName={node_of[off]}", "State=DOWN", "Reason=test")
     minutes = 1 + int(time.time() - began(job_of[late])) // 60
     scontrol("update", f"JobId={job_of[late]}", f"TimeLimit={minutes}")
     gone = {claims.last(store.claim(trial))[0].token for trial in trials}
