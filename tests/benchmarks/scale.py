@@ -1,7 +1,9 @@
-"""A store of many trials: planning, the cost of one more, status, list and report: tests/benchmarks/scale.py [TRIALS].
+"""A store of many trials: planning, one more, status, list and report: tests/benchmarks/scale.py [TRIALS].
 
 The trainings take no time, so that what is measured is the harness's own.
 """
+
+# ruff: noqa: E402 - the tests' own modules are found once the path says where
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ class Here(Executor):
 
 
 class Copying:
-    """Ends a trial with a copy of the first one's record: the claim, the commit and its syncs are the real ones."""
+    """Ends a trial with a copy of the first one's record; the claim, the commit and its syncs are real."""
 
     def __init__(self, store: Store, first: str) -> None:
         self.store = store
@@ -71,7 +73,7 @@ class Copying:
 
 @contextlib.contextmanager
 def timed(what: str, count: int, table: list[tuple[str, float, str]]) -> Iterator[None]:
-    """Note how long a block took, and by trial; of a processor's time too, which a busy machine does not stretch."""
+    """Note how long a block took, and of it a processor's time, which no other process stretches."""
     began, worked = time.perf_counter(), time.process_time()
     yield
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
