@@ -52,7 +52,7 @@ def test_trials_as_jobs_have_the_bytes_of_this_machine_and_warm_starts_wait(slur
 
 
 def test_requeued_out_of_time_or_off_its_node_a_trial_goes_on_to_the_same_bytes(slurm, tmp_path, cache):
-    gate, method = slow(tmp_path)
+    gate, method = slow(tmp_path, written=True)
     kinds = SMALL | {"seeds": (0, 1, 2), "epochs": 4}
     prepared = prepare([method], here(tmp_path / "jobs", cache), **kinds)
     store, trials = prepared.store, list(prepared.plan.trials)
@@ -83,7 +83,7 @@ def test_requeued_out_of_time_or_off_its_node_a_trial_goes_on_to_the_same_bytes(
     runner.join(500)
     assert (outcomes[0].count("done"), outcomes[0].errors) == (3, [])
     for trial in trials:
-        assert "The training goes on after epoch 2 of 4, from its checkpoint." in store.log(trial)
+        assert "The training goes on after epoch 2 of 4, from its checkpoint." in store.log(trial), trial
     assert [path for path in store.root.rglob("*") if path.name.endswith(".part")] == []
     local = prepare([method], here(tmp_path / "local", cache), **kinds)
     run_through(local, None)
