@@ -68,3 +68,5 @@ bench: install
 	$(BIN)/python -m pytest -s tests/benchmarks
 	$(BIN)/python tests/benchmarks/calibration.py
 	$(BIN)/python tests/benchmarks/claims.py
+	$(BIN)/python tests/benchmarks/scale.py
+	$(BIN)/python tests/benchmarks/chaos.py

@@ -27,7 +27,6 @@ OPTIONS: dict[str, str] = {
     "--kind": "kinds what type only",
     "--licence": "license spdx",
     "--set": "option opt executor-option",
-    "--title": "name-of-dataset",
     "--watcher": "watchers tensorboard mlflow wandb tracker logger",
     "--zenodo": "doi archive for",
     "--folder": "dir directory path where",

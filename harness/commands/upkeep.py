@@ -54,6 +54,9 @@ def gc_command(dry_run: bool, kinds: tuple[str, ...], as_json: bool, runs: Path,
     if dry_run:
         click.echo(f"{total} would go; harness gc removes it, --kind KIND what stays.")
         return
+    from harness.sandbox import reaping
+
+    reaping.reap()  # with the containers that dead processes waited for
     freed = garbage.remove(going)
     click.echo(f"Removed {readable(freed)} of {total}; --kind KIND removes what stayed.")
 

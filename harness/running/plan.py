@@ -150,6 +150,21 @@ class Basis:
         }
 
     @cached_property
+    def scored(self) -> dict[str, Any]:
+        """What scores depend on beside masks and structures; see `scored_as`."""
+        return scored_as(self.protocol, self.cohort)
+
+    def attribute(self, name: str) -> dict[str, Any]:
+        """Return what a trial's id has of an attribute that it reads, worked out once for all of them."""
+        if name not in self._attributes:
+            self._attributes[name] = _attribute_identity(self.cohort, name)
+        return dict(self._attributes[name])
+
+    @cached_property
+    def _attributes(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    @cached_property
     def data(self) -> dict[str, str]:
         """`parts`, each as one digest."""
         return {name: identity.data_digest(digests) for name, digests in self.parts.items()}
@@ -411,7 +426,7 @@ def identity_of(
     made: dict[str, Any] = {
         "scheme": identity.SCHEME,
         "data": data,
-        "attribute": None if attribute is None else _attribute_identity(basis.cohort, attribute),
+        "attribute": None if attribute is None else basis.attribute(attribute),
         "starts_from": starts_from,
         "method": dict(method),
         "backbone": _backbone(protocol) | {"weights": basis.weights},
@@ -426,9 +441,9 @@ def identity_of(
         made["attribute"] |= _read_at_test(basis.cohort, attribute, validated)
     if validated:
         made["validated"] = [protocol.classes(name) for name in protocol.structures]
-    if scored := scored_as(protocol, basis.cohort):
+    if basis.scored:
         # A record holds the scores of its trial, and two boards that score otherwise would share it.
-        made["scored"] = scored
+        made["scored"] = dict(basis.scored)
     sampler, shuffled = control
     if sampler is not None or shuffled:
         made["control"] = {"sampler": sampler, "shuffled": shuffled}

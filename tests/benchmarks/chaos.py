@@ -1,6 +1,6 @@
-"""Workers and runs killed at seeded moments, two runs on one store: python tests/benchmarks/chaos.py [TRIALS] [SEED].
+"""Workers and runs killed at seeded moments, two runs on one store: benchmarks/chaos.py [TRIALS] [SEED].
 
-The same trials run once in peace. Then every record must be there once, with the same bytes, and nothing beside it.
+The same trials run once in peace. Then every record must be there once, of the same bytes, and no other file.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Written(Method):
 """
 
 PER_SEED = 5
-"""ERM, FEBS from it under two attributes, and the method that writes a checkpoint after each epoch, under two."""
+"""ERM, FEBS from it under two attributes, and what writes a checkpoint after each epoch, under two."""
 
 WORDS = ("run", "written.py", "febs", "--protocol", "chaos.toml", "--cache", "cache", "--jobs", "2")
 
@@ -176,7 +176,8 @@ def main(trials: int = 200, seed: int = 0) -> int:
     """Print what came of it."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         found = chaos(Path(folder), max(1, trials // PER_SEED), seed)
-    print(f"{found.trials} trials, seed {seed}: {found.seconds[0]:.0f} s in peace, {found.seconds[1]:.0f} s in chaos")
+    peace, after = found.seconds
+    print(f"{found.trials} trials, seed {seed}: {peace:.0f} s in peace, {after:.0f} s in chaos")
     print(f"killed: {dict(found.kills)}; the trials that were hit were at {dict(found.stages)}")
     print(f"{found.resumed} went on from a checkpoint; the runs ended with {found.exits}")
     print("\n".join(found.wrong) or "every record once, with the same bytes; nothing else is left")

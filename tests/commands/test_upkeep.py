@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -23,7 +26,10 @@ SMALL = {"cohort": {"source": "synthetic", "size": 16, "samples": 24, "shift": 1
 
 
 @pytest.fixture
-def prepared(tmp_path):
+def prepared(tmp_path, monkeypatch):
+    # What other tests' processes left where temporary folders are is none of this one's.
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     found = prepare(["erm", "groupdro"], Paths(tmp_path / "runs", None, tmp_path / "cache"), **SMALL)
     write_protocol(found, "harness run erm groupdro")
     for one in found.plan.trials.values():
@@ -81,9 +87,6 @@ def test_gc_names_records_on_no_board_and_what_training_them_again_takes(prepare
 
 
 def test_gc_removes_what_another_machine_left_a_day_ago(prepared):
-    import os
-    import time
-
     left = prepared.store.root / "records" / f".x.{'0' * 8}.{'1' * 8}{files.PART}"
     left.mkdir()
     assert "left-over" not in said("gc", "--dry-run", *places(prepared))

@@ -28,8 +28,9 @@ FILES = ("predictions.npz", "scores.parquet", "curve.csv")
 SLOW = """
 import pathlib, time
 from harness import Card, Method, segmentation_loss
-from harness.training import checkpoint
+from harness.training import checkpoint, fit
 checkpoint.KEEP_SECONDS, checkpoint.KEEP_SHARE = 0.0, 1e9  # every epoch, however short
+fit.CHECKPOINT_SECONDS = {seconds}
 
 class Slow(Method):
     card = Card(title="Slow")
@@ -47,11 +48,14 @@ def here(folder: Path, cache: Path) -> Paths:
     return Paths(folder, None, cache)
 
 
-def slow(folder: Path, steps: int = 7) -> tuple[Path, str]:
-    """Return the file that says up to which step a method trains, and the method's file."""
+def slow(folder: Path, written: bool = False) -> tuple[Path, str]:
+    """Return the file that says up to which step a method trains, and the method's file.
+
+    written: its epochs go to the disk one by one, and not only when it is told to end.
+    """
     gate, method = folder / "gate", folder / "slow.py"
-    gate.write_text(str(steps))
-    method.write_text(SLOW.format(gate=str(gate)))
+    gate.write_text("7")
+    method.write_text(SLOW.format(gate=str(gate), seconds=-1.0 if written else 10.0))
     return gate, str(method)
 
 

@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.running.executors import Asked
 from harness.running.executors.remote import Jobs, Sent, Task, Tasks
 
+_HELD = "launch failed requeued held"
 _FOR_SBATCH = ("partition", "gres", "account", "constraint", "qos", "mem")
 
 
@@ -131,8 +132,12 @@ class SlurmExecutor(Executor):
 
 def _states() -> dict[str, str] | None:
     """Return the user's jobs that wait or run, by state; None where the controller does not answer."""
-    asked = ["squeue", "--me", "-h", "-r", "-o", "%i %T"]
+    asked = ["squeue", "--me", "-h", "-r", "-o", "%i|%T|%r"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return None
-    return dict(line.split()[:2] for line in done.stdout.splitlines() if len(line.split()) > 1)
+    jobs = [line.split("|") for line in done.stdout.splitlines()]
+    held = [job for job, _, reason in jobs if _HELD in reason]
+    if held:  # for ever, by Slurm, because its node failed it: it is to be sent again
+        subprocess.run(["scancel", *held], capture_output=True, check=False)
+    return {job: state for job, state, _ in jobs if job not in held}

@@ -39,7 +39,7 @@ def asked(runs) -> Asked:
 def test_a_trial_whose_node_goes_down_goes_on_at_another_to_the_same_bytes(cluster, tmp_path):
     from harness.running.executors import ray
 
-    gate, method = slow(tmp_path)
+    gate, method = slow(tmp_path, written=True)
     kinds = SMALL | {"epochs": 4}
     names = ["erm", "febs", method]
     prepared = prepare(names, here(tmp_path / "tasks", tmp_path / "cache"), **kinds)
@@ -60,6 +60,7 @@ def test_a_trial_whose_node_goes_down_goes_on_at_another_to_the_same_bytes(clust
     gate.write_text("100000")
     runner.join(500)
     assert (outcomes[0].count("done"), outcomes[0].errors) == (len(prepared.plan.trials), [])
+    assert "The training goes on after epoch 2 of 4, from its checkpoint." in store.log(held)
     local = prepare(names, here(tmp_path / "local", tmp_path / "cache"), **kinds)
     run_through(local, None)
     assert files_of(prepared) == files_of(local)

@@ -19,6 +19,10 @@ def slurm():
     ping = ["scontrol", "ping"]
     if shutil.which("scontrol") is None or b"UP" not in subprocess.run(ping, capture_output=True).stdout:
         needs.missing("there is no Slurm here", "`sudo .ci/engines`, which installs and starts one")
+    # A test before this one may have taken a node away; one that is there refuses to come back.
+    subprocess.run(
+        ["scontrol", "update", "NodeName=one,two", "State=RESUME"], capture_output=True, check=False
+    )
 
 
 @pytest.fixture(scope="session")
