@@ -29,6 +29,8 @@ def fuse(parts: list[torch.nn.Module], backend: str = "inductor") -> None:
     """Have each part compiled when it is first called; what the compiler fails on runs as it is written."""
     # A graph that the compiler fails on is no reason to lose a training.
     torch._dynamo.config.suppress_errors = True
+    # Two kinds of block, with and without a graph, in slices of some lengths: more than torch allows for one.
+    torch._dynamo.config.recompile_limit = 64
     for part in parts:
         part.compile(dynamic=False, backend=backend)
 

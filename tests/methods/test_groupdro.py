@@ -75,8 +75,9 @@ def test_weights_survive_a_checkpoint():
 
 
 def test_the_default_adjusts_nothing_as_in_the_authors_code():
-    plain, rare = GroupDRO(make_task(group_counts=(4, 16, 100)), step_size=1.0), GroupDRO(
-        make_task(group_counts=(100, 4, 16)), step_size=1.0
+    plain, rare = (
+        GroupDRO(make_task(group_counts=(4, 16, 100)), step_size=1.0),
+        GroupDRO(make_task(group_counts=(100, 4, 16)), step_size=1.0),
     )
     for method in (plain, rare):
         method.loss(*make_batch([0, 1, 2]))
