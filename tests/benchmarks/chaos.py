@@ -54,8 +54,8 @@ class Written(Method):
         return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
 """
 
-PER_SEED = 5
-"""ERM, FEBS from it under two attributes, and what writes a checkpoint after each epoch, under two."""
+PER_SEED = 6
+"""ERM, its twin, FEBS from it under two attributes, and what writes a checkpoint each epoch, under two."""
 
 WORDS = ("run", "written.py", "febs", "--protocol", "chaos.toml", "--cache", "cache", "--jobs", "2")
 
