@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from tiny import parse
 
@@ -17,6 +19,13 @@ def folder(tmp_path):
 def test_local_imports_are_followed_and_nothing_else(folder):
     files = identity.local_files(folder / "mine.py")
     assert [f.name for f in files] == ["deeper.py", "helper.py", "mine.py"]
+
+
+def test_no_room_above_the_training_is_part_of_what_a_trial_is():
+    # What plans, schedules, scores, compares or prints may change without anything training again.
+    files = identity.reached(plan._entries(parse()), Path("methods/erm.py").resolve())
+    rooms = {file.parent.name for file in files if "harness" in file.parts}
+    assert rooms == {"harness", "backbones", "plugin", "training"}
 
 
 def test_a_change_two_imports_away_changes_the_digest(folder):

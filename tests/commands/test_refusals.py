@@ -102,6 +102,8 @@ REFUSED = [
     (("score", "empty", "--truth", "empty", "--images", "empty"), "add --publish-images if they may"),
     (("score", "empty", "--truth", "empty", "--out", "tiny.toml"), "--out tiny.toml: a file"),
     (("weights", "fetch", "mobilesam"), "There are no weights 'mobilesam'. Did you mean 'mobile-sam'?"),
+    (("data", "fetch", "papilla"), "There is no data set 'papilla'. Did you mean 'papila'?"),
+    (("data", "fetch", "papila"), "Nobody is here to accept the licence of 'papila'; give --accept-licence."),
     (("new", "2fair"), "'2fair' is no method's name"),
     (("new", "erm"), "is a method that is there already"),
     (("check", "gropdro"), "There is no method 'gropdro'. Did you mean 'groupdro'?"),

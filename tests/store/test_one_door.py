@@ -53,6 +53,8 @@ ALLOWED = {
     "harness/store/formats.py": ({"to_csv", "to_parquet", "savez_compressed", "save", "write_table"}, MEMORY),
     "harness/training/checkpoint.py": ({"save"}, MEMORY),
     "harness/training/side.py": ({"save"}, MEMORY),
+    "harness/training/fit.py": ({"save"}, MEMORY),
+    "harness/cohorts/papila.py": ({"save"}, MEMORY),
     "harness/commands/audit_page.py": ({"save"}, MEMORY),
     "harness/predictions/overlays.py": ({"save"}, MEMORY),
     "harness/running/plan.py": ({"to_csv"}, MEMORY),

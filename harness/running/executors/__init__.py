@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,15 @@ def find(name: str) -> Any:
     if module is None:
         raise HarnessError(f"--executor {name}: there is no such executor.{did_you_mean(name, names())}")
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
+        missing = next((one for one in getattr(found, "NEEDS", ()) if find_spec(one) is None), None)
     except ModuleNotFoundError as error:
+        found, missing = None, error.name
+    if missing is not None:
         raise HarnessError(
-            f"--executor {name}: {error.name} is not installed; pip install 'equity-leaderboard[{name}]'."
-        ) from None
+            f"--executor {name}: {missing} is not installed; pip install 'equity-leaderboard[{name}]'."
+        )
+    return found
 
 
 def options(name: str, config: Path | None, given: Sequence[str]) -> Any:

@@ -13,10 +13,8 @@ from harness.running.executors import Asked
 from harness.running.executors.process import JobLost
 from harness.running.executors.remote import Tasks, settle
 
-try:
-    import ray as engine
-except ImportError:  # this file has its name
-    raise ModuleNotFoundError(name="ray") from None
+NEEDS = ("ray",)
+"""The libraries of this executor, which a machine without it does not have."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,8 @@ class Options:
 
 def make(asked: Asked, options: Options) -> RayExecutor:
     """Return the executor. Raises HarnessError where no cluster answers."""
+    import ray as engine
+
     try:
         if not engine.is_initialized():
             engine.init(address=options.address, logging_level=logging.ERROR, log_to_driver=False)
@@ -52,6 +52,8 @@ class RayExecutor(Executor):
     """Gives each task to Ray, which places it, and begins it again where its node goes down."""
 
     def __init__(self, asked: Asked, options: Options) -> None:
+        import ray as engine
+
         self.asked = asked
         self.window = options.at_once
         gpus = options.gpus or (1.0 if asked.device.type == "cuda" else 0.0)
@@ -88,6 +90,8 @@ class RayExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the cluster; with `cancel_futures` its tasks end."""
+        import ray as engine
+
         with self._lock:
             left, self._waiting = dict(self._waiting), {}
         for reference in left.values() if cancel_futures else ():

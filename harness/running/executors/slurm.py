@@ -8,11 +8,12 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-import submitit
-
 from harness.errors import HarnessError
 from harness.running.executors import Asked
 from harness.running.executors.remote import Jobs, Sent, Task, Tasks
+
+NEEDS = ("submitit",)
+"""The libraries of this executor, which a machine without it does not have."""
 
 _HELD = "launch failed requeued held"
 _FOR_SBATCH = ("partition", "gres", "account", "constraint", "qos", "mem")
@@ -55,6 +56,8 @@ class SlurmExecutor(Executor):
     """
 
     def __init__(self, asked: Asked, options: Options) -> None:
+        import submitit
+
         self.asked, self.options = asked, options
         self.slots = asked.jobs or options.at_once
         self.window = 1_000_000
@@ -95,6 +98,8 @@ class SlurmExecutor(Executor):
         self._send(chained, f"afterany:{':'.join(sorted(ids))}" if ids else "")
 
     def _send(self, new: list[tuple[Any, Future[Any], Task]], dependency: str) -> None:
+        import submitit
+
         if not new:
             return
         self._slurm.update_parameters(dependency=dependency or None)
