@@ -129,7 +129,7 @@ NEVER = [
     edit("a statistic", "harness/equity/scores.py", "", "\nEXTRA = 1\n"),
     edit("the adjustment of p-values", "harness/multiplicity.py", "(len(order) - rank)", "(len(order) + 1 - rank)"),
     edit("the site", "leaderboard/__init__.py", "", "\nEXTRA = 1\n"),
-    edit("the schedule", "harness/running/schedule.py", "timeout=0.25", "timeout=0.5"),
+    edit("the schedule", "harness/running/queue.py", "SHOW_SECONDS = 0.25", "SHOW_SECONDS = 0.5"),
     edit("how a label reads", "harness/running/plan.py", 'f"seed {self.seed}"', 'f"seed: {self.seed}"'),
     edit("the sandbox", "harness/sandbox/limits.py", "", "\nEXTRA = 1\n"),
     edit("the line to a method", "harness/sandbox/line.py", "TEXT = 4_000", "TEXT = 5_000"),

@@ -439,7 +439,8 @@ def what_a_plugin_said(ran: Ran) -> Scenario:
     about = {
         "card": vars(Card("Mine")), "defaults": {}, "kinds": {}, "reads_attribute": True, "starts_from": None,
         "sampler": "uniform", "controls": {}, "search": {}, "packages": {}, "trains_own_model": False,
-        "reads_attribute_at_test": False, "adapts": False,
+        "reads_attribute_at_test": False, "adapts": False, "takes": "weights", "sharpness": None,
+        "averages_from": None, "weighs_samples": False, "mixes": False,
     }  # fmt: skip
 
     class Box(runs.Sandbox):
