@@ -179,7 +179,7 @@ def test_failed_trials_are_seen_on_the_board_and_on_the_methods_page(tab, site):
     [
         (
             "CSV",
-            '"attribute","structure","choices","method","title","status","obtained","letters","Rank",',
+            '"attribute","structure","track","choices","method","title","status","obtained","letters","Rank",',
         ),
         ("LaTeX table (booktabs)", "\\toprule"),
         ("BibTeX", "@misc{equity-leaderboard-quick,"),

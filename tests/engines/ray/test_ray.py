@@ -67,9 +67,10 @@ def test_a_trial_whose_node_goes_down_goes_on_at_another_to_the_same_bytes(clust
 
 
 def test_where_no_cluster_answers_one_sentence_says_so(tmp_path):
+    import ray as engine
+
     from harness.running.executors import ray
 
-    engine = pytest.importorskip("ray")
     engine.shutdown()
     with pytest.raises(HarnessError, match="--executor ray: .*`ray start --head` starts one"):
         ray.make(asked(tmp_path), options("ray", None, ["address=127.0.0.1:1"]))

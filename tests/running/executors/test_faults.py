@@ -104,7 +104,6 @@ def test_as_many_trials_share_a_gpu_as_its_memory_and_the_cores_hold(free, peak,
 def test_options_come_from_a_file_and_over_it_from_the_line(tmp_path):
     file = tmp_path / "cluster.toml"
     file.write_text('[executor.slurm]\npartition = "gpu"\ntime = 60\nmem = "4G"\n')
-    pytest.importorskip("submitit")
     found = options("slurm", file, ["time=5", "per-job=3"])
     assert (found.partition, found.time, found.per_job, found.mem) == ("gpu", 5, 3, "4G")
     assert options("slurm", None, ["account=1234"]).account == "1234"
@@ -124,7 +123,6 @@ def test_options_come_from_a_file_and_over_it_from_the_line(tmp_path):
     ],
 )
 def test_what_is_no_option_is_one_sentence(tmp_path, text, given, said):
-    pytest.importorskip("submitit")
     file = tmp_path / "cluster.toml"
     file.write_text(text)
     with pytest.raises(HarnessError, match=said):
