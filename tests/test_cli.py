@@ -174,7 +174,7 @@ def test_it_runs_as_a_module(tmp_path):
     ("words", "offered"),
     [
         ("harness ru", ["run"]),
-        ("harness run gro", ["groupdro"]),
+        ("harness run gro", ["group-thresholds", "groupdro"]),
         ("harness run --protocol qu", ["quick"]),
         ("harness run --dev", ["--device"]),
         ("harness run --device cu", ["cuda", "cuda:0"]),

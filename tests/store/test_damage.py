@@ -419,7 +419,8 @@ def test_a_plugin_is_asked_again_where_what_it_said_is_damaged(ran, tmp_path):
         "card": {"title": "Mine", "authors": "", "paper": "", "url": "", "licence": ""}, "defaults": {},
         "kinds": {}, "reads_attribute": True, "starts_from": None, "sampler": "uniform", "controls": {},
         "search": {}, "packages": {}, "trains_own_model": False,
-        "reads_attribute_at_test": False, "adapts": False,
+        "reads_attribute_at_test": False, "adapts": False, "takes": "weights", "sharpness": None,
+        "averages_from": None, "weighs_samples": False, "mixes": False,
     }  # fmt: skip
 
     class Box(runs.Sandbox):
