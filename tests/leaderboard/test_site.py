@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -142,8 +143,16 @@ def test_what_is_said_against_erm_agrees_with_the_letters(small):
 
 def test_best_is_not_written_where_a_paired_test_does_not_agree():
     line = {"rank": 1, "rank_low": 1, "p_best": 0.97, "letters": "a"}
-    assert not sections._rank([line | {"rank_high": 2}], 2, "run")["best"]
-    assert sections._rank([line | {"rank_high": 1}], 2, "run")["best"]
+
+    def best(rank_high, twins, obtained="run"):
+        lines = SimpleNamespace(ranking={"febs": [line | {"rank_high": rank_high}], "erm": []})
+        return sections._rank(SimpleNamespace(twins=twins), lines, "febs", obtained)["best"]
+
+    assert not best(2, {})
+    assert best(1, {})
+    assert best(1, {"febs": "erm"})
+    assert not best(1, {"febs": "erm+1"}), "its lead may be that of the epochs of a twin which has not run"
+    assert not best(1, {}, "reported")
 
 
 def test_a_cohort_with_too_small_groups_says_so_instead_of_ranking(tmp_path):
