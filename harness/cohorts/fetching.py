@@ -69,22 +69,24 @@ def fetch(name: str, folder: Path, source: str | None = None, progress: Progress
     was fetched of the archive is kept where the way there breaks, and the next call goes on from it. The
     folder appears whole. Raises HarnessError, one sentence, for what went wrong.
     """
-    chosen = find(name)
+    chosen, part = find(name), folder.parent / f"{folder.name}.zip{files.PART}"
     if (folder / papila.MANIFEST).is_file():
+        files.remove(part)  # the power may have been cut after the one and before the other
         return folder
-    archive = _archive(chosen, name, folder, source, progress)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise HarnessError(f"{folder}: holds something else; give a folder that is not there yet with --to.")
+    archive = _archive(chosen, name, part, source, progress)
     try:
         with zipfile.ZipFile(archive) as packed, files.writing(folder) as aside:
             chosen.lay_out(packed, aside, progress)
     except (zipfile.BadZipFile, OSError) as error:
         raise HarnessError(f"{archive}: cannot be unpacked into {folder} ({error}).") from None
-    if source is None or source.startswith(("http://", "https://")):
-        files.remove(archive)
+    files.remove(part)
     return folder
 
 
-def _archive(chosen: Dataset, name: str, folder: Path, source: str | None, progress: Progress) -> Path:
-    """Return the checked archive: a file of the user's, or one that was downloaded beside the folder."""
+def _archive(chosen: Dataset, name: str, part: Path, source: str | None, progress: Progress) -> Path:
+    """Return the checked archive: a file of the user's, or `part`, downloaded beside the folder."""
     source = source or chosen.address
     if not source.startswith(("http://", "https://")):
         given = Path(source)
@@ -94,14 +96,17 @@ def _archive(chosen: Dataset, name: str, folder: Path, source: str | None, progr
             )
         _check(given, chosen, name)
         return given
-    files.make(folder.parent)
-    part = folder.parent / f"{folder.name}.zip{files.PART}"
+    files.make(part.parent)
+    resumed = part.is_file()
     _download(source, part, name, progress)
     try:
         _check(part, chosen, name)
     except HarnessError:
         files.remove(part)
-        raise
+        # A power cut may leave a file its length and not its bytes: what was gone on from was no part of it.
+        if not resumed or part.exists():
+            raise
+        return _archive(chosen, name, part, source, progress)
     return part
 
 

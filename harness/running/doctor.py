@@ -125,7 +125,7 @@ def _folders(paths: Paths) -> Iterator[Finding]:
 
 def _writable(what: str, folder: Path, there: Path) -> Finding:
     """Try what a store does: make a file that only one can make, and give it its time."""
-    probe = there / f".probe.{os.getpid()}"
+    probe = files.probe(there)
     try:
         files.mark(probe, b"")
         try:

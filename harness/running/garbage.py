@@ -61,11 +61,17 @@ def _left_over(paths: Paths) -> Iterator[Waste]:
     for root in (paths.runs, paths.cache):
         if not root.is_dir():
             continue
-        files.sweep(root)
+        for folder in (root, *root.glob("*/")):
+            with contextlib.suppress(FileNotFoundError):
+                files.sweep(folder)
         now = claims.now(root)
-        for path in (*root.glob(f"*/.*{files.PART}"), *root.glob(f"*/*/.*{files.PART}")):
+        for path in [one for depth in ("", "*/", "*/*/") for one in root.glob(f"{depth}.*{files.PART}")]:
             with contextlib.suppress(OSError):
-                if now - path.stat().st_mtime > _OLD:
+                age = now - path.stat().st_mtime
+                if age > claims.LEASE:
+                    # A board that a dead machine held back amid a swap is one: its records are not on none.
+                    files.put_back(path)
+                if age > _OLD:
                     yield Waste(path, "left-over", size_of(path), "nothing: it was never whole", True)
     for folder in leases.dead():
         yield Waste(folder, "left-over", size_of(folder), "nothing: its process is gone", True)

@@ -165,6 +165,11 @@ def mark(target: Path, data: bytes) -> None:
         _remove(aside)
 
 
+def probe(folder: Path) -> Path:
+    """Return a name for a file that only tries what a folder can; the next sweep takes one that was left."""
+    return folder / f".probe.{_HERE}.{secrets.token_hex(4)}{PART}"
+
+
 def put(path: Path, data: bytes | memoryview) -> None:
     """Write a file in a folder that is still aside; who puts the folder in its place syncs it."""
     with stream(path) as file:
@@ -258,8 +263,17 @@ def sweep(folder: Path) -> None:
                 continue
             with claimed(place / _LOCK) as nobodys:
                 if nobodys:
-                    _put_back(place)
+                    put_back(place)
                     _remove(place)
+
+
+def put_back(place: Path) -> None:
+    """Undo half a swap of one who died: what was held back returns where nothing has taken its place."""
+    held = place / _OLD
+    for old in held.iterdir() if held.is_dir() else ():
+        if not os.path.lexists(place.with_name(old.name)):
+            _rename(old, place.with_name(old.name))
+            _sync(place.parent)
 
 
 @contextmanager
@@ -309,15 +323,6 @@ def _put_in_place(aside: Path, target: Path) -> None:
             held.parent.mkdir()
             _rename(target, held)
             _rename(aside, target)
-
-
-def _put_back(place: Path) -> None:
-    """Undo half a swap: what was held back returns where nothing has taken its place."""
-    held = place / _OLD
-    for old in held.iterdir() if held.is_dir() else ():
-        if not os.path.lexists(place.with_name(old.name)):
-            _rename(old, place.with_name(old.name))
-            _sync(place.parent)
 
 
 def _sync_tree(folder: Path) -> None:

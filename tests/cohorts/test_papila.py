@@ -20,6 +20,7 @@ from harness import protocol
 from harness.cohorts import fetching, load
 from harness.commands.data import data_group
 from harness.errors import HarnessError
+from harness.store import files
 
 TOP = "PapilaDB-PAPILA-17f8fa7746adb20275b5b6a0d99dc9dfe3007e9f"
 PATIENTS = 24
@@ -175,6 +176,34 @@ def test_another_file_than_the_stated_one_is_refused_and_not_kept(known, packed,
     with pytest.raises(HarnessError, match="its SHA-256 is .* is stated in"):
         fetching.fetch("papila", tmp_path / "papila", serve(packed + b"x").address)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_a_power_cut_left_without_its_bytes_begins_anew(known, packed, serve, tmp_path):
+    server = serve(packed)
+    (tmp_path / f"papila.zip{files.PART}").write_bytes(bytes(10_000))
+    folder = fetching.fetch("papila", tmp_path / "papila", server.address)
+    assert server.asked == ["bytes=10000-", None]
+    assert (folder / "manifest.csv").is_file()
+
+
+def test_an_archive_that_outlived_its_unpacking_goes_with_the_next_call(known, packed, tmp_path):
+    (tmp_path / "papila").mkdir()
+    (tmp_path / "papila" / "manifest.csv").write_text("id\n")
+    (tmp_path / f"papila.zip{files.PART}").write_bytes(packed)
+    fetching.fetch("papila", tmp_path / "papila")
+    assert [path.name for path in tmp_path.iterdir()] == ["papila"]
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_else_is_in_the_place_is_refused_and_kept(known, packed, serve, tmp_path, what):
+    server = serve(packed)
+    mine = tmp_path / "papila" if what == "file" else tmp_path / "papila" / "thesis.tex"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(HarnessError, match="holds something else; give a folder that is not there yet"):
+        fetching.fetch("papila", tmp_path / "papila", server.address)
+    assert mine.read_text() == "mine"
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(("status", "said"), [(404, "answered 404"), (503, "answered 503")])

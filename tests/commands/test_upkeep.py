@@ -95,6 +95,35 @@ def test_gc_removes_what_another_machine_left_a_day_ago(prepared):
     assert not left.exists()
 
 
+def test_gc_puts_back_a_board_that_a_dead_machine_held_back_and_keeps_its_records(prepared):
+    store = prepared.store
+    held = store.root / "protocols" / f".tiny.{'0' * 8}.{'1' * 8}{files.PART}"
+    (held / "old").mkdir(parents=True)
+    (store.root / "protocols" / "tiny").rename(held / "old" / "tiny")
+    assert store.protocols() == []
+    os.utime(held, (time.time() - 2 * 86_400,) * 2)
+    said("gc", "--kind", "record", *places(prepared))
+    assert store.protocols() == ["tiny"]
+    assert set(store.ids()) == set(prepared.plan.trials)
+    assert not held.exists()
+
+
+def test_what_a_look_that_died_left_is_gone_with_the_next_gc_and_troubles_no_doctor(tmp_path, monkeypatch):
+    paths = Paths(tmp_path / "runs", None, tmp_path / "cache")
+    for folder in (paths.runs, paths.cache):
+        folder.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "remove", lambda path: None)
+        list(doctor.examine(paths))
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(left) == 3
+    assert not [one for one in doctor.examine(paths) if one.what.endswith("files") and one.verdict == "ill"]
+    for path in left:
+        os.utime(path, (time.time() - 120,) * 2)
+    said("gc", "--runs", str(paths.runs), "--cache", str(paths.cache))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_the_doctor_finds_a_machine_that_is_well_and_says_what_mends_one_that_is_not(tmp_path, monkeypatch):
     paths = Paths(tmp_path / "runs", None, tmp_path / "cache")
     found = {one.what: one for one in doctor.examine(paths)}

@@ -108,7 +108,7 @@ class Disk:
             if name == "_swap":
                 self._real["_swap"](one, other)
             elif name == "_link":
-                other.unlink()
+                other.unlink(missing_ok=True)  # it may have been removed since
             elif one.parent.is_dir() and os.path.lexists(other):
                 shutil.move(other, one)
                 if held is not None:

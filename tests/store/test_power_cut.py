@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import os
 import shutil
+import time
+import urllib.request
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +28,7 @@ from harness import cohorts
 from harness.backbones import weights
 from harness.backbones.weights import Checkpoint
 from harness.cohorts import cache as cohort_cache
-from harness.cohorts import survey
+from harness.cohorts import fetching, survey
 from harness.commands import audit_page, init
 from harness.errors import HarnessError
 from harness.plugin import discovery
@@ -32,7 +36,8 @@ from harness.plugin.discovery import About
 from harness.plugin.method import Card
 from harness.plugin.new import write_method
 from harness.predictions import export
-from harness.running import boards, merging, provenance, space, trial, tune
+from harness.running import boards, doctor, garbage, merging, provenance, space, trial, tune
+from harness.running import export as board_export
 from harness.running.board import protocol_digest, write_protocol
 from harness.running.paths import Paths
 from harness.running.plan import Plan
@@ -562,6 +567,103 @@ def a_page_of_predictions(ran: Ran) -> Scenario:
     )
 
 
+def a_board_for_a_doi(ran: Ran) -> Scenario:
+    """Over an older archive."""
+    about = board_export.About("Records", ("Doe, Jo",), "CC0-1.0", "1", "2026-11-28")
+
+    def before(folder: Path) -> None:
+        a_board(ran).before(folder)
+        (folder / "tiny.zip").write_bytes(b"an older one")
+
+    return Scenario(
+        lambda folder: board_export.write(Store(folder / "runs"), "tiny", about, folder / "tiny.zip"),
+        lambda folder: {"file": digest(folder / "tiny.zip")},
+        before,
+    )
+
+
+class Served(io.BytesIO):
+    """What a server answers to who asks for a file, from where he says."""
+
+    def __init__(self, content: bytes, request: urllib.request.Request) -> None:
+        start = int(request.get_header("Range", "bytes=0-")[len("bytes=") : -1])
+        super().__init__(content[start:])
+        self.status, self.headers = 206 if start else 200, {"Content-Length": str(len(content) - start)}
+
+
+def a_fetched_data_set(ran: Ran) -> Scenario:
+    """Going on with what a download that broke left, which is no part of the archive."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("manifest.csv", "id,image\n" * 50)
+    content = packed.getvalue()
+
+    def lay_out(archive: zipfile.ZipFile, aside: Path, _) -> None:
+        files.put(aside / "manifest.csv", archive.read("manifest.csv"))
+
+    known = replace(fetching.DATASETS["papila"], sha256=hashlib.sha256(content).hexdigest(), lay_out=lay_out)
+
+    def before(folder: Path) -> None:
+        (folder / "eyes").mkdir()
+        (folder / "eyes" / "papila.zip.part").write_bytes(bytes(100))
+
+    def act(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(fetching.DATASETS, "papila", known)
+            patched.setattr(urllib.request, "urlopen", lambda request, timeout: Served(content, request))
+            fetching.fetch("papila", folder / "eyes" / "papila")
+        assert [path.name for path in (folder / "eyes").glob("*.zip*")] == []
+
+    return Scenario(act, lambda folder: {"set": tree(folder / "eyes" / "papila")}, before)
+
+
+def a_doctors_look(ran: Ran) -> Scenario:
+    """At what a folder can and at its clock, with files that are gone after it."""
+
+    def act(folder: Path) -> None:
+        found = [*doctor._folders(paths := ran.paths(folder)), *doctor._clock(paths)]
+        assert {one.verdict for one in found if not one.what.endswith("disk")} == {"well"}
+
+    def look(folder: Path) -> Parts:
+        return {"seen": [path.name for path in folder.glob("*") if not path.name.endswith(files.PART)]}
+
+    return Scenario(act, look)
+
+
+def what_is_of_no_use(ran: Ran) -> Scenario:
+    """A record on no board, the work of its trial, embeddings, and what another machine left amid a swap."""
+
+    def before(folder: Path) -> None:
+        a_board(ran).before(folder)
+        ran.run(folder)
+        store = Store(folder / "runs")
+        files.write(store.work(ran.one.id) / names.CHECKPOINT, b"much")
+        files.note(store.progress(ran.one.id), b"{}")
+        for name in ("one", "two"):
+            files.make(folder / "cache" / "embeddings" / name)
+            files.write(folder / "cache" / "embeddings" / name / "maps.npy", b"maps")
+        held = store.board_folder("tiny").with_name(f".tiny.{'0' * 8}.{'1' * 8}{files.PART}")
+        (held / "old").mkdir(parents=True)
+        store.board_folder("tiny").rename(held / "old" / "tiny")
+        os.utime(held, (time.time() - 2 * garbage._OLD,) * 2)
+
+    def act(folder: Path) -> None:
+        found = garbage.find(Paths(folder / "runs", None, folder / "cache"))
+        garbage.remove([one for one in found if one.path.is_relative_to(folder)])
+        assert Store(folder / "runs").protocols() == ["tiny"]
+
+    def look(folder: Path) -> Parts:
+        store = Store(folder / "runs")
+        return {
+            "record": record(store, ran.one.id),
+            "board": board(store),
+            "work": tree(folder / "runs" / "work" / ran.one.id),
+            **{name: tree(folder / "cache" / "embeddings" / name) for name in ("one", "two")},
+        }
+
+    return Scenario(act, look, before)
+
+
 SCENARIOS = {
     one.__name__: one
     for one in (
@@ -598,6 +700,10 @@ SCENARIOS = {
         a_page_of_an_audit,
         a_page_of_predictions,
         a_site,
+        a_board_for_a_doi,
+        a_fetched_data_set,
+        a_doctors_look,
+        what_is_of_no_use,
     )
 }
 
@@ -651,7 +757,8 @@ def swept(folder: Path) -> list[Path]:
         for path in (folder, *folder.rglob("*")):
             if path.is_dir():
                 files.sweep(path)
-    return [path for path in folder.rglob("*") if path.name.endswith(files.PART) and path.is_dir()]
+    left = [path for path in folder.rglob("*") if path.name.endswith(files.PART)]
+    return [path for path in left if path.is_dir() or files._PLACE.fullmatch(path.name)]
 
 
 @pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 17], ids=["whole", "sample"])
@@ -710,7 +817,8 @@ def test_every_function_that_writes_is_among_those_that_are_cut(ran, tmp_path):
     assert writers() - reached == set()
 
 
-WRITES = {"create", "flush", "make", "move", "note", "publish", "remove", "replacing", "write", "writing"}
+WRITES = {"create", "flush", "make", "mark", "move", "note", "publish", "put_back", "remove", "replacing"}
+WRITES |= {"write", "writing"}
 
 
 def writers() -> set[tuple[str, str]]:
