@@ -62,7 +62,7 @@ WORDS = ("run", "written.py", "febs", "--protocol", "chaos.toml", "--cache", "ca
 
 @dataclass
 class Found:
-    """What came of it: kills by what was hit and when, how often a training went on, what was wrong."""
+    """What came of it: kills by what was hit and when, how many trials went on, what was wrong."""
 
     trials: int
     kills: Counter = field(default_factory=Counter)
@@ -70,7 +70,6 @@ class Found:
     hits: Counter = field(default_factory=Counter)
     """How often each trial's worker was killed."""
     resumed: int = 0
-    began: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
     exits: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
