@@ -20,7 +20,7 @@ from pathlib import Path
 
 import tomli_w
 
-from harness.running.queue import read_progress
+from harness.running.queue import TRIES, read_progress
 from harness.running.status import Running, under_way
 from harness.store import Store, files, names
 
@@ -62,13 +62,14 @@ WORDS = ("run", "written.py", "febs", "--protocol", "chaos.toml", "--cache", "ca
 
 @dataclass
 class Found:
-    """What came of it: kills by what was hit and when, how often a training went on, what was wrong."""
+    """What came of it: kills by what was hit and when, how many trials went on, what was wrong."""
 
     trials: int
     kills: Counter = field(default_factory=Counter)
     stages: Counter = field(default_factory=Counter)
+    hits: Counter = field(default_factory=Counter)
+    """How often each trial's worker was killed."""
     resumed: int = 0
-    began: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
     exits: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -101,39 +102,57 @@ def chaos(folder: Path, seeds: int, seed: int, share: float = 0.5) -> Found:
     began, store = time.monotonic(), Store(folder / "chaos")
     # The first moments are the runs' own: what they import is no trial's life.
     next_kill = began + in_peace / found.trials
-    while any(one.poll() is None for one in runners) or any(one.returncode for one in runners):
-        time.sleep(0.01)
-        for place, one in enumerate(runners):
-            if one.poll() not in (None, 0):
-                if one.returncode > 0:
-                    found.wrong.append(f"a run ended with status {one.returncode}")
-                    return found
-                runners[place] = start(folder, "chaos")
-        if time.monotonic() >= next_kill and sum(found.kills.values()) < found.trials * share:
-            next_kill = time.monotonic() + rng.uniform(0, 2 * between)
-            _kill(store, runners, rng, found)
+    try:
+        while any(one.poll() is None for one in runners) or any(one.returncode for one in runners):
+            time.sleep(0.01)
+            if said := _start_again(folder, runners):
+                found.wrong.append(said)
+                return found
+            if time.monotonic() >= next_kill and sum(found.kills.values()) < found.trials * share:
+                next_kill = time.monotonic() + rng.uniform(0, 2 * between)
+                _kill(store, runners, rng, found)
+    finally:
+        for one in runners:
+            one.kill()
     found.exits, found.seconds = [one.returncode for one in runners], (in_peace, time.monotonic() - began)
     _compare(folder, found)
     return found
 
 
+def _start_again(folder: Path, runners: list[subprocess.Popen]) -> str:
+    """Start the runs that were killed again; return what one said that ended by itself and not well."""
+    for place, one in enumerate(runners):
+        if (one.poll() or 0) > 0:
+            said = "\n".join((folder / "chaos.out").read_text().splitlines()[-20:])
+            return f"a run ended with status {one.returncode}:\n{said}"
+        if one.returncode:
+            runners[place] = start(folder, "chaos")
+    return ""
+
+
 def _kill(store: Store, runners: list[subprocess.Popen], rng: random.Random, found: Found) -> None:
-    """Kill a worker, or a run, or a run and all of its workers."""
+    """Kill a worker, or a run, or a run and all workers.
+
+    None that would be its trial's fourth: that is a failed record, as it has to be.
+    """
     what = rng.choices(("worker", "run", "both"), (8, 1, 1))[0]
-    workers = [one for one in under_way(store) if one.alive]
+    workers = [one for one in under_way(store) if one.alive and found.hits[one.trial] < TRIES - 1]
     alive = [one for one in runners if one.poll() is None]
     if what == "worker" and workers:
-        one = rng.choice(workers)
-        found.stages[_stage(store, one)] += 1
-        _end(one.process)
+        _hit(store, rng.choice(workers), found)
     elif alive and what != "worker":
         for one in workers if what == "both" else ():
-            found.stages[_stage(store, one)] += 1
-            _end(one.process)
+            _hit(store, one, found)
         _end(rng.choice(alive).pid)
     else:
         return
     found.kills[what] += 1
+
+
+def _hit(store: Store, one: Running, found: Found) -> None:
+    found.stages[_stage(store, one)] += 1
+    found.hits[one.trial] += 1
+    _end(one.process)
 
 
 def _stage(store: Store, one: Running) -> str:

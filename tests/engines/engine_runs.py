@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from harness.running.paths import Paths
 from harness.running.prepare import Prepared
 from harness.running.queue import Outcome
 from harness.running.schedule import execute
-from harness.store import Store, names
+from harness.store import Store
+from harness.training.checkpoint import epochs_in
 
 SMALL = {
     "seeds": (0,),
@@ -54,7 +54,8 @@ def slow(folder: Path, written: bool = False) -> tuple[Path, str]:
     written: its epochs go to the disk one by one, and not only when it is told to end.
     """
     gate, method = folder / "gate", folder / "slow.py"
-    gate.write_text("7")
+    # Two steps an epoch, of 23 images in eights: held at the second step of the third.
+    gate.write_text("5")
     method.write_text(SLOW.format(gate=str(gate), seconds=-1.0 if written else 10.0))
     return gate, str(method)
 
@@ -77,8 +78,8 @@ def files_of(prepared: Prepared) -> dict[tuple[str, str], bytes]:
 
 
 def epoch_of(store: Store, trial: str, epoch: int, limit: float = 300.0) -> None:
-    """Wait until a trial has ended an epoch."""
-    file, until = store.progress(trial).with_name(names.EPOCHS), time.monotonic() + limit
-    while not file.is_file() or json.loads(file.read_text())["epoch"] < epoch:
-        assert time.monotonic() < until, f"{trial} has not ended epoch {epoch}"
+    """Wait until a trial has an epoch on the disk: what it says of itself is there a moment before that."""
+    until = time.monotonic() + limit
+    while epochs_in(store.checkpoint(trial)) < epoch:
+        assert time.monotonic() < until, f"{trial} has not kept epoch {epoch}"
         time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import threading
 import time
@@ -84,7 +83,7 @@ def test_requeued_out_of_time_or_off_its_node_a_trial_goes_on_to_the_same_bytes(
     runner.join(500)
     assert (outcomes[0].count("done"), outcomes[0].errors) == (3, [])
     for trial in trials:
-        assert re.search("The training goes on after epoch [23] of 4, from its checkpoint.", store.log(trial))
+        assert "The training goes on after epoch 2 of 4, from its checkpoint." in store.log(trial)
     assert [path for path in store.root.rglob("*") if path.name.endswith(".part")] == []
     local = prepare([method], here(tmp_path / "local", cache), **kinds)
     run_through(local, None)
