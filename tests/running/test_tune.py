@@ -26,8 +26,10 @@ from harness.running.schedule import execute
 from harness.running.trial import Paths
 from harness.store import Store
 
-# Long enough that no score is 0.
-ONE = {"attributes": {"race": {}}, "seeds": [0], "epochs": 2}
+# Long enough that no score is 0, and from values that another try differs from in its scores.
+ONE = {
+    "attributes": {"race": {}}, "seeds": [0], "epochs": 2, "methods": {"groupdro": {"adjustment": 3.0}},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
