@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ from harness.running.executors.remote import Tasks, settle
 
 NEEDS = ("ray",)
 """The libraries of this executor, which a machine without it does not have."""
+
+ASK_SECONDS = 10.0
+"""How long a cluster's machine may take to answer at its address."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,26 @@ def make(asked: Asked, options: Options) -> RayExecutor:
 
     try:
         if not engine.is_initialized():
+            _ask(options.address)
             engine.init(address=options.address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray has no type of its own for what went wrong there
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise HarnessError(
-            f"--executor ray: {str(error).splitlines()[0]} (--set address={options.address}); "
-            "`ray start --head` starts one."
+            f"--executor ray: {said} (--set address={options.address}); `ray start --head` starts one."
         ) from None
     return RayExecutor(asked, options)
+
+
+def _ask(address: str) -> None:
+    """Raise ConnectionError if nothing listens at HOST:PORT, where Ray itself asks for minutes."""
+    wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, _, port = wanted.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ASK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"nothing answers at {wanted}: {error}") from None
 
 
 class RayExecutor(Executor):

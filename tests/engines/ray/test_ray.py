@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head without a core to spare, and a node of two."""
+    """A head without a core to spare; tests add nodes."""
     try:
         from ray.cluster_utils import Cluster
     except ImportError:
@@ -45,14 +45,14 @@ def test_a_trial_whose_node_goes_down_goes_on_at_another_to_the_same_bytes(clust
     prepared = prepare(names, here(tmp_path / "tasks", tmp_path / "cache"), **kinds)
     store = prepared.store
     held = next(one.id for one in prepared.plan.trials.values() if one.plugin.name == "slow")
-    node, outcomes = cluster.add_node(num_cpus=2), []
+    node, outcomes = cluster.add_node(num_cpus=1), []
     executor = ray.make(asked(prepared.paths.runs), options("ray", None, [f"address={cluster.address}"]))
     runner = threading.Thread(target=lambda: outcomes.append(run_through(prepared, executor)))
     runner.start()
     epoch_of(store, held, 2)
     first = claims.last(store.claim(held))[0].token
     cluster.remove_node(node, allow_graceful=False)
-    cluster.add_node(num_cpus=2)
+    cluster.add_node(num_cpus=1)
     until = time.monotonic() + 400
     while (found := claims.last(store.claim(held))) is None or found[0].token == first:
         assert time.monotonic() < until

@@ -43,10 +43,10 @@ def scontrol(*words: str) -> None:
 
 
 def test_trials_as_jobs_have_the_bytes_of_this_machine_and_warm_starts_wait(slurm, tmp_path, cache):
-    prepared = prepare(["erm", "groupdro", "febs"], here(tmp_path / "jobs", cache), **SMALL)
+    prepared = prepare(["erm", "febs"], here(tmp_path / "jobs", cache), **SMALL)
     outcome = run_through(prepared, make(prepared.paths.runs, "per_job=2"))
     assert (outcome.count("done"), outcome.errors) == (len(prepared.plan.trials), [])
-    local = prepare(["erm", "groupdro", "febs"], here(tmp_path / "local", cache), **SMALL)
+    local = prepare(["erm", "febs"], here(tmp_path / "local", cache), **SMALL)
     run_through(local, None)
     assert files_of(prepared) == files_of(local)
 
