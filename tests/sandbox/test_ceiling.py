@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_three_steps_and_sixteen_predictions_stand_for_all(world, monkeypatch):
 
     def fit(job):
         trained.append((len(job.feed), len(job.groups), job.schedule.epochs, job.side.what))
-        return [], 3.0
+        return SimpleNamespace(seconds=3.0)
 
     def predict(backbone, feed, *rest):
         predicted.append(len(feed))
