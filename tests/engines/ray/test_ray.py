@@ -23,7 +23,7 @@ def cluster():
     try:
         from ray.cluster_utils import Cluster
     except ImportError:
-        needs.missing("Ray is not installed", "pip install 'equity-leaderboard[ray]'")
+        needs.missing("Ray is not installed", "`pip install 'equity-leaderboard[ray]'`")
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield found
     import ray
