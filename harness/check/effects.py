@@ -29,7 +29,8 @@ from harness.store import names
 from harness.training.checkpoint import Checkpoint
 from harness.training.device import prepare_torch
 from harness.training.feed import Feed
-from harness.training.fit import Job, Schedule, fit, trained_state
+from harness.training.fit import fit, trained_state
+from harness.training.job import Job, Schedule
 from harness.training.side import Assignment, Here
 
 LIMIT = 240.0

@@ -103,7 +103,7 @@ def _what_is_kept(prepared: Prepared, under_way: Sequence[Trial], sandboxed: boo
 
 def _goes_on(prepared: Prepared, trial: Trial, sandboxed: bool) -> str:
     from harness.training.checkpoint import before, epochs_in
-    from harness.training.fit import Schedule
+    from harness.training.job import Schedule
 
     if prepared.store.is_done(trial.id):
         return "done"

@@ -30,7 +30,7 @@ from harness.running.plan import Basis, Trial
 from harness.store import Cost, HowTrained, Record, Store, files, formats, names
 from harness.training import embed, origins, room, side
 from harness.training.device import device_name, prepare_torch
-from harness.training.fit import CurveRow, Progress
+from harness.training.job import CurveRow, Progress
 from harness.training.side import MakeSide
 from harness.training.train import Inputs, Setting, Trained, train_and_predict
 from harness.training.validate import validator

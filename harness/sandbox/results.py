@@ -18,7 +18,7 @@ from harness.running.plan import Trial
 from harness.running.trial import Fitted
 from harness.sandbox.wire import BadResult, decode
 from harness.store import Cost
-from harness.training.fit import CurveRow, Schedule
+from harness.training.job import CurveRow, Schedule
 
 _CURVE = TypeAdapter(list[CurveRow])
 

@@ -6,10 +6,10 @@ import copy
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,104 +17,16 @@ from torch import Tensor
 
 from harness.backbones.backbone import Backbone
 from harness.errors import TrialError
-from harness.plugin.asks import PLAIN, Asks
-from harness.plugin.losses import mixed_losses
-from harness.plugin.method import Sampler
 from harness.seeds import generator, seed_everything
-from harness.training import averaging, calibrate, gradient, optimiser, room, sampling, streams, underway
-from harness.training.augment import Augmentation, draw
-from harness.training.checkpoint import Checkpoint
+from harness.training import averaging, calibrate, optimiser, room, sampling, underway
 from harness.training.feed import Feed
-from harness.training.mixing import Mix
-from harness.training.passes import Pass, Through, check_slices
+from harness.training.job import CurveRow, Job
+from harness.training.passes import check_slices
 from harness.training.sampling import order
-from harness.training.sharpness import climbed
-from harness.training.side import Answer, LossSide
-
-if TYPE_CHECKING:
-    from harness.protocol import Recipe
-
-CurveRow = tuple[int, str, str, str, float]
-
-Progress = Callable[[str, int, int], None]
+from harness.training.step import Taken, take
 
 # Writing a checkpoint costs about as much as a short epoch; losing this much work costs no more.
 CHECKPOINT_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The part of a recipe that differs between a first training and a fine-tuning."""
-
-    epochs: int
-    planned_epochs: int
-    learning_rate: float
-    warmup_steps: int
-    batch_size: int
-    keeps_last: bool = False
-
-    @classmethod
-    def of(cls, recipe: Recipe, finetunes: bool) -> Schedule:
-        """Return the schedule of a method that does, or does not, start from another's weights."""
-        part = recipe.finetune if finetunes else recipe
-        return cls(
-            epochs=part.epochs,
-            planned_epochs=part.planned_epochs or part.epochs,
-            learning_rate=part.learning_rate,
-            warmup_steps=part.warmup_steps,
-            batch_size=part.batch_size or recipe.batch_size,
-            keeps_last=recipe.last_batch == "keep",
-        )
-
-    def steps_per_epoch(self, samples: int) -> int:
-        """Return the number of batches, at least one: the last, smaller one counts where it is kept."""
-        full, rest = divmod(samples, self.batch_size)
-        return max(1, full + (self.keeps_last and rest > 0))
-
-
-@dataclass
-class Job:
-    """Everything that one training needs.
-
-    side: the method, wherever it runs; sampler: draws the batches; groups: int64 [n], the codes of the
-    method's attribute, -1 throughout where it reads none; most: samples whose graph is held at a time, 0
-    for the whole batch, None for as many as the device turns out to hold;
-    codes: groups and codes of every attribute, for the curve; checkpoint: what to resume from;
-    validate: gives the validation score of the weights as they are, where there is a validation split;
-    asks: what it does beside asking for losses; teacher: whose logits a method that is taught is given.
-    """
-
-    side: LossSide
-    sampler: Sampler
-    backbone: Backbone
-    feed: Feed
-    recipe: Recipe
-    schedule: Schedule
-    groups: np.ndarray
-    codes: dict[str, tuple[tuple[str, ...], np.ndarray]]
-    seed: int
-    name: str
-    checkpoint: Checkpoint
-    progress: Progress
-    validate: Callable[[Backbone], float] | None = None
-    most: int | None = 0
-    asks: Asks = PLAIN
-    teacher: Backbone | None = None
-
-    @property
-    def batch(self) -> int:
-        """Samples of a whole batch."""
-        return min(self.schedule.batch_size, len(self.feed))
-
-    def through(self, backbone: Backbone) -> Through:
-        """Return how this training's batches go through a network."""
-        return Through(
-            backbone,
-            self.feed,
-            bfloat16=self.recipe.precision == "bfloat16",
-            most=self.most or 0,
-            corners=self.recipe.label_resize == "corner",
-        )
 
 
 @dataclass
@@ -261,10 +173,10 @@ def _epoch(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> tuple[l
     check_slices(job.backbone, job.most or 0, job.side.own_layers)
     per_epoch = job.schedule.steps_per_epoch(len(job.feed))
     seen: list[np.ndarray] = []
-    taken: list[_Taken] = []
+    taken: list[Taken] = []
     for i, picks in enumerate(_batches(job, state, per_epoch)):
         step = epoch * per_epoch + i
-        taken.append(_step(job, optimizer, picks, step, _factor(job, step, per_epoch)))
+        taken.append(take(job, optimizer, picks, step, _factor(job, step, per_epoch)))
         seen.append(picks)
         _average(job, state, step, per_epoch)
         job.progress("training", step + 1, job.schedule.epochs * per_epoch)
@@ -275,93 +187,6 @@ def _epoch(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> tuple[l
     spread = {"gradient_median": np.median(times), "gradient_largest": times.max()}
     rows += [(epoch, name, "", "", float(value)) for name, value in spread.items()]
     return rows, sampling.by_sample(picks, losses, len(job.feed))
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """What is kept of a step, on the device.
-
-    loss: of the method, a scalar; finite: whether it and its gradients are; times: the gradients' length
-    over that of the plain loss's; per_sample: the plain loss of each sample, [B].
-    """
-
-    loss: Tensor
-    finite: Tensor
-    times: Tensor
-    per_sample: Tensor
-
-
-@dataclass(frozen=True)
-class _Way:
-    """One step's batch on its way through the network, the same however often it goes."""
-
-    picks: np.ndarray
-    drawn: Augmentation
-    mix: Mix | None
-    teacher: Tensor | None
-    factor: float
-
-
-def _step(job: Job, optimizer: torch.optim.Optimizer, picks: np.ndarray, step: int, factor: float) -> _Taken:
-    """Take one step; a sharper one climbs the gradient of a probe first, and draws the same numbers twice."""
-    drawn = draw(job.recipe.augmentation, len(picks), generator("augment", job.seed, step))
-    mix = _mix(job, picks)
-    with room.watched():
-        teacher = None if job.teacher is None else job.through(job.teacher).look(picks, drawn, mix)
-    way = _Way(picks, drawn, mix, teacher, factor)
-    optimiser.scale_rates(optimizer, factor)
-    if job.asks.radius is None:
-        taken = _pass(job, optimizer, way)
-    else:
-        state = streams.current(job.feed.device)
-        first = _pass(job, optimizer, way, probe=True)
-        with ExitStack() as top:
-            with room.watched():
-                top.enter_context(climbed(job.backbone, job.asks.radius))
-            streams.restore(state, job.feed.device)
-            second = _pass(job, optimizer, way)
-        # Told of the weights that there are; and either pass may be the one that is not finite.
-        taken = replace(first, finite=first.finite & second.finite & second.loss.isfinite())
-    with room.watched():
-        optimizer.step()
-    return taken
-
-
-def _pass(job: Job, optimizer: torch.optim.Optimizer, way: _Way, probe: bool = False) -> _Taken:
-    """Go forward, ask the method for the gradients at logits and features, and go on from there."""
-    with room.watched():
-        made = job.through(job.backbone).forward(way.picks, way.drawn, job.groups[way.picks], way.mix)
-    with room.watched(in_loss=True):
-        answer = job.side.answer(made.batch, made.logits, made.features, way.factor, way.teacher, probe)
-    with room.watched():
-        return _carry_on(job, optimizer, made, answer)
-
-
-def _carry_on(job: Job, optimizer: torch.optim.Optimizer, made: Pass, answer: Answer) -> _Taken:
-    """Take a method's gradients at logits and features on through the network."""
-    share = job.recipe.dice_weight
-    times = gradient.ratio(answer, made.logits, made.batch, share)
-    if job.recipe.optimizer == "sgd":
-        # AdamW divides a gradient by its own size; under SGD a method would set its own rate.
-        answer = gradient.shortened(answer, times, gradient.MOST_UNDER_SGD)
-    optimizer.zero_grad(set_to_none=True)
-    made.back(answer.logits, answer.features)
-    batch = made.batch
-    plain = mixed_losses(made.logits, batch.masks, batch.other_masks, batch.shares, share)
-    return _Taken(answer.loss, _finite(answer), times, plain)
-
-
-def _finite(answer: Answer) -> Tensor:
-    sums = [one.sum() for one in (answer.logits, answer.features) if one is not None]
-    return torch.stack([one.isfinite() for one in (answer.loss, *sums)]).all()
-
-
-def _mix(job: Job, picks: np.ndarray) -> Mix | None:
-    """Ask a method that mixes what to mix."""
-    if not job.asks.mixes:
-        return None
-    groups, samples = (torch.from_numpy(one).to(job.feed.device) for one in (job.groups[picks], picks))
-    return job.side.mix(groups, samples)
 
 
 def _average(job: Job, state: _State, step: int, per_epoch: int) -> None:
@@ -393,7 +218,7 @@ def _batches(job: Job, state: _State, per_epoch: int) -> Iterator[np.ndarray]:
     yield from np.split(picks, range(size, draws, size))
 
 
-def _check_finite(job: Job, taken: list[_Taken], epoch: int, per_epoch: int) -> None:
+def _check_finite(job: Job, taken: list[Taken], epoch: int, per_epoch: int) -> None:
     """Raise TrialError for the first step whose loss or gradient is not finite, once an epoch."""
     losses, finite = torch.stack([one.loss for one in taken]).cpu(), [bool(one.finite) for one in taken]
     for i, loss in enumerate(losses):

@@ -9,7 +9,8 @@ from harness.backbones.backbone import Backbone
 from harness.backbones.resize import upsample
 from harness.training.compiling import as_written
 from harness.training.feed import Feed
-from harness.training.fit import Progress, forward
+from harness.training.fit import forward
+from harness.training.job import Progress
 
 # Part of what a result depends on (the last bits of a batched product), so not an option.
 _BATCH = 16

@@ -13,7 +13,7 @@ from harness.errors import HarnessError, TrialError
 from harness.training.passes import sliceable
 
 if TYPE_CHECKING:
-    from harness.training.fit import Job
+    from harness.training.job import Job
 
 _GIB = 2**30
 

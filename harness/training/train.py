@@ -22,7 +22,8 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.compiling import compile_parts, seconds
 from harness.training.device import peak_memory, prepare_torch
 from harness.training.feed import Feed
-from harness.training.fit import CurveRow, Job, Progress, Schedule, fit, load_trained, trained_state
+from harness.training.fit import fit, load_trained, trained_state
+from harness.training.job import CurveRow, Job, Progress, Schedule
 from harness.training.predict import predict
 from harness.training.sampling import shuffled
 from harness.training.side import Assignment, MakeSide

@@ -38,7 +38,7 @@ from harness.training import fit, side  # noqa: E402
 from harness.training.checkpoint import Checkpoint  # noqa: E402
 from harness.training.compiling import compile_parts, seconds  # noqa: E402
 from harness.training.device import device_name, prepare_torch  # noqa: E402
-from harness.training.fit import Job  # noqa: E402
+from harness.training.job import Job, Schedule  # noqa: E402
 from harness.training.train import Inputs, Setting, job_of  # noqa: E402
 
 STEPS = 10
@@ -203,7 +203,7 @@ class Study:
             most=most,
             asks=asked,
         )
-        batch = fit.Schedule.of(recipe, about.finetunes).batch_size
+        batch = Schedule.of(recipe, about.finetunes).batch_size
         rows = self.cohort.subjects.index < STEPS * batch
         cohort = replace(
             self.cohort, subjects=self.cohort.subjects.assign(split=np.where(rows, "train", "out"))

@@ -24,7 +24,8 @@ from harness.training import fit as fitting
 from harness.training import mixing, sampling
 from harness.training.checkpoint import Checkpoint, epochs_in
 from harness.training.feed import Feed
-from harness.training.fit import Job, Schedule, fit, trained_state
+from harness.training.fit import fit, trained_state
+from harness.training.job import Job, Schedule
 from harness.training.sharpness import climbed
 
 SIDE, SAMPLES = 16, 24

@@ -28,7 +28,7 @@ from harness.seeds import generator
 from harness.training import fit, side
 from harness.training.augment import Augmentation, draw
 from harness.training.checkpoint import Checkpoint
-from harness.training.fit import Job, Schedule
+from harness.training.job import Job, Schedule
 from harness.training.train import Inputs, Setting, job_of
 
 TRAINED_ON = 8_000

@@ -21,7 +21,8 @@ from harness.plugin import discovery
 from harness.training import fit, room, side
 from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
-from harness.training.fit import Job, trained_state
+from harness.training.fit import trained_state
+from harness.training.job import Job
 from harness.training.train import Inputs, Setting, job_of
 
 SAMPLES, BATCH, SIDE = 22, 8, 16
