@@ -1,6 +1,7 @@
 """Methods that attack the sandbox: each is ERM with one crime.
 
-Those of `CRIMES` train their own model, whole in the container, and commit theirs at the beginning; those of
+Those of `CRIMES` train their own model, whole in the container, and commit theirs at the beginning, those of
+`IN_ADAPT` where they are given the network to put layers of their own into; those of
 `ASKED` are asked for losses there and commit theirs at the beginning or (`IN_LOSS`) in the loss; those of
 `IN_HOOKS` have the hook that their crime is about, and have replaced the check on their own side.
 """
@@ -14,6 +15,7 @@ import ctypes, gc, json, os, socket, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 import pandas as pd
+import torch
 from harness import Card, Method, segmentation_loss
 
 
@@ -349,6 +351,37 @@ IN_HOOKS = {
 """Name to the hook and to what is done to the method's own side, which would refuse it."""
 
 
+IN_ADAPT = {
+    "adapt_reads_the_table": """
+def adapt(self, backbone, groups):
+    table = pd.read_parquet("/job/cohort/subjects.parquet")
+    test = table[table["split"] == "test"].drop(columns=["sample", "split"]).replace("", None)
+    raise RuntimeError(f"of {len(test)} test rows {int(test.notna().sum().sum())} cells are told")
+""",
+    "adapt_asks_for_groups": """
+def adapt(self, backbone, groups):
+    encode = backbone.encode
+
+    def told(images):
+        if not backbone.training:
+            raise RuntimeError(f"told {sorted(set(groups().tolist()))} of the test groups")
+        return encode(images)
+
+    backbone.encode = told
+    return backbone
+""",
+    "adapt_gives_no_network": """
+def adapt(self, backbone, groups):
+    return "a network"
+""",
+    "adapt_hides_weights": """
+def adapt(self, backbone, groups):
+    self.kept = backbone
+    return torch.nn.Identity()
+""",
+}
+
+
 def _source(crime: str, in_loss: str, own: bool, hooks: str = "") -> str:
     parts = [
         "\n".join(indent + line for line in text.strip().splitlines())
@@ -381,7 +414,9 @@ def write_cheats(folder: Path, known: list[str], packed: str) -> dict[str, Path]
 
 def write(folder: Path) -> dict[str, Path]:
     """Write every plugin that trains its own model; return name to file."""
-    return _written(folder, {name: _source(crime, "", own=True) for name, crime in CRIMES.items()})
+    texts = {name: _source(crime, "", own=True) for name, crime in CRIMES.items()}
+    texts |= {name: _source("pass", "", True, adapt) for name, adapt in IN_ADAPT.items()}
+    return _written(folder, texts)
 
 
 def _written(folder: Path, texts: dict[str, str]) -> dict[str, Path]:
