@@ -193,8 +193,10 @@ def test_the_shell_completes(tmp_path, words, offered):
 
 
 def test_lists(folder):
-    methods = harness("list", "methods", cwd=folder).stdout
-    assert "groupdro         Group DRO (step_size=0.01, adjustment=0.0)" in methods
+    methods = harness("list", "methods", cwd=folder).stdout.splitlines()
+    wide = max(len(line.split()[0]) for line in methods)
+    assert "groupdro".ljust(wide) + " Group DRO (step_size=0.01, adjustment=0.0)" in methods
+    assert {line[wide] for line in methods} == {" "}, "a name is wider than its column"
     assert "quick" in harness("list", "protocols", cwd=folder).stdout
 
 

@@ -99,12 +99,13 @@ def _list_methods(as_json: bool) -> int:
             + [{"name": one.plugin.name, "broken": one.error, "file": str(one.plugin.file)} for one in broken]
         )
         return 1 if broken else 0
+    wide = max(map(len, found), default=0)
     for name, method in methods.items():
         listed = ", ".join(f"{key}={value}" for key, value in values[name].items())
         track = "; needs the attribute to predict" if method.reads_attribute_at_test else ""
-        click.echo(plain(f"{name:16} {method.card.title}" + (f" ({listed})" if listed else "") + track))
+        click.echo(plain(f"{name:{wide}} {method.card.title}" + (f" ({listed})" if listed else "") + track))
     for one in broken:
-        click.echo(plain(f"{one.plugin.name:16} broken: {one.error}"), err=True)
+        click.echo(plain(f"{one.plugin.name:{wide}} broken: {one.error}"), err=True)
     return 1 if broken else 0
 
 
@@ -115,8 +116,9 @@ def _list_protocols(as_json: bool) -> int:
     if as_json:
         _echo_json([{"name": name, "title": one.title} for name, one in protocols.items()])
         return 0
+    wide = max(map(len, protocols), default=0)
     for name, one in protocols.items():
-        click.echo(f"{name:16} {one.title}")
+        click.echo(f"{name:{wide}} {one.title}")
     return 0
 
 
