@@ -13,7 +13,7 @@ import torch
 from conftest import make_task
 from tiny import CPU
 
-from harness.plugin import asks, discovery
+from harness.plugin import asks, declared, discovery
 from harness.plugin.asks import Asks
 from harness.plugin.discovery import Plugin
 from harness.protocol import Recipe
@@ -47,7 +47,7 @@ def here(plugin: Plugin, assignment: Assignment) -> side.Here:
 
 def asked_by(plugin: Plugin, **values) -> Asks:
     """What a method asks of the training beside losses."""
-    about = discovery.about(discovery.load(plugin), plugin)
+    about = declared.of(discovery.load(plugin), plugin)
     return asks.of(about, about.defaults | values, plugin.name)
 
 

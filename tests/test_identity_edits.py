@@ -142,6 +142,7 @@ NEVER = [
     edit("the audit of cohorts", "harness/cohorts/audit.py", "", "\nEXTRA = 1\n"),
     edit("a title", "harness/protocols/quick.toml", 'title = "', 'title = "Another '),
     edit("how plugins are found", "harness/plugin/discovery.py", "", "\nEXTRA = 1\n"),
+    edit("what a plugin declares", "harness/plugin/declared.py", "", "\nEXTRA = 1\n"),
 ]  # fmt: skip
 
 LAYOUT = ("harness/training/fit.py", "harness/training/sampling.py", "methods/adv.py", "methods/groupdro.py")

@@ -19,7 +19,7 @@ from harness.check import bench
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
 from harness.cohorts.cohort import Cohort
-from harness.plugin import asks, discovery
+from harness.plugin import asks, declared, discovery
 from harness.plugin.asks import Asks
 from harness.plugin.discovery import Plugin
 from harness.plugin.losses import segmentation_loss
@@ -108,7 +108,7 @@ class _Bench:
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        return discovery.hyper_parameters(self.method, self.plugin)
+        return declared.hyper_parameters(self.method, self.plugin)
 
     def train(self, method: type[Method], values: Mapping[str, Any], epochs: int) -> _Course:
         """Train from the same weights; the schedule is that of the long training."""
@@ -118,7 +118,7 @@ class _Bench:
         task = replace(bench.task(method, backbone, self.cohort), steps=LONG * STEPS)
         seed_everything("method", self.plugin.name, bench.SEED)
         built = _recorded(method, losses)(task, **values)
-        asked = asks.of(discovery.about(method, self.plugin), values, self.plugin.name)
+        asked = asks.of(declared.of(method, self.plugin), values, self.plugin.name)
         # In a folder of its own: a checkpoint, written where the machine is slow, is not for the next.
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             job = self._job(built, backbone, epochs, Path(folder) / names.CHECKPOINT, asked)

@@ -17,7 +17,7 @@ from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
 from harness.cohorts.cohort import Cohort
 from harness.errors import TrialError
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.plugin.discovery import Plugin
 from harness.plugin.method import Batch, Method, Output
 from harness.training import mixing, sampling
@@ -101,7 +101,7 @@ def examine(plugin: Plugin, scratch: Path) -> Iterator[Line]:
 
 def _hook(plugin: Plugin, place: _Bench, name: str, hook: str, act: Callable[[_Bench], str]) -> Line:
     """Return the line of a hook that a method may have."""
-    if not discovery.has_hook(type(place.method), hook):
+    if not declared.has_hook(type(place.method), hook):
         return Line(name, "ok", f"it has no `{hook}`")
     try:
         return verdict(name, "", act(place))

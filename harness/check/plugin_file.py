@@ -15,7 +15,7 @@ from harness.check import hooks
 from harness.check.child import call
 from harness.check.subject import Line, Subject, verdict
 from harness.errors import HarnessError
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.plugin.discovery import Plugin
 
 LIMIT = 60.0
@@ -95,7 +95,7 @@ def _card_problem(card: dict[str, Any], doc: str | None) -> str:
 
 
 def _hyper_parameter_problem(method: Any, plugin: Plugin) -> str:
-    for name, value in discovery.hyper_parameters(method, plugin).items():
+    for name, value in declared.hyper_parameters(method, plugin).items():
         try:
             again = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError):
@@ -106,5 +106,5 @@ def _hyper_parameter_problem(method: Any, plugin: Plugin) -> str:
                 "numbers, texts, booleans, None or lists of them."
             )
     hints = method.__init__.__annotations__
-    bare = [name for name in discovery.hyper_parameters(method, plugin) if name not in hints]
+    bare = [name for name in declared.hyper_parameters(method, plugin) if name not in hints]
     return f"'{bare[0]}' has no annotation. Write its type, as in `{bare[0]}: float = 0.1`." if bare else ""

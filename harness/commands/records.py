@@ -78,12 +78,12 @@ def _one(store: Store, trial: str, runs: Path) -> str:
 
 
 def _list_methods(as_json: bool) -> int:
-    from harness.plugin import discovery
+    from harness.plugin import declared, discovery
 
     with waiting("Importing the methods ..."):
         found = discovery.discover()
         methods, broken = discovery.load_all(list(found.values()))
-        values = {name: discovery.hyper_parameters(method, found[name]) for name, method in methods.items()}
+        values = {name: declared.hyper_parameters(method, found[name]) for name, method in methods.items()}
     if as_json:
         _echo_json(
             [

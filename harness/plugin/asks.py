@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.plugin.discovery import About
+    from harness.plugin.declared import About
 
 
 @dataclass(frozen=True)

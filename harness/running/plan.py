@@ -14,7 +14,8 @@ from harness import backbones, cohorts, identity
 from harness.cohorts.cohort import SPLITS, Cohort
 from harness.errors import HarnessError, plain
 from harness.plugin import asks
-from harness.plugin.discovery import About, Plugin, check_hyper_parameters
+from harness.plugin.declared import About, check_hyper_parameters
+from harness.plugin.discovery import Plugin
 from harness.protocol import BASELINE, CHECKPOINTS, Protocol, Selection
 from harness.store import PlanRow, Tuned, contents, twins
 

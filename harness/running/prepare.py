@@ -11,7 +11,7 @@ from harness import backbones, cohorts
 from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, did_you_mean
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.protocol import BASELINE, ORACLE, Protocol
 from harness.running import plan
 from harness.running.paths import Paths
@@ -21,7 +21,7 @@ from harness.store import Store, Tuned
 if TYPE_CHECKING:
     import torch
 
-Describe = Callable[[Sequence[discovery.Plugin]], tuple[dict[str, discovery.About], list[discovery.Broken]]]
+Describe = Callable[[Sequence[discovery.Plugin]], tuple[dict[str, declared.About], list[discovery.Broken]]]
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ def _check_values(protocol: Protocol, found: Sequence[discovery.Plugin], where: 
 
 def _describe(
     found: Sequence[discovery.Plugin], controls: bool, twinned: bool, describe: Describe
-) -> tuple[dict[str, discovery.About], dict[str, discovery.Plugin], list[discovery.Broken]]:
+) -> tuple[dict[str, declared.About], dict[str, discovery.Plugin], list[discovery.Broken]]:
     """Describe plugins, what they start from, what that starts from ..., and what controls are made of."""
-    methods: dict[str, discovery.About] = {}
+    methods: dict[str, declared.About] = {}
     known: dict[str, discovery.Plugin] = {}
     broken: list[discovery.Broken] = []
     everywhere, waiting = discovery.discover(), list(found)

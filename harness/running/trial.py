@@ -21,7 +21,7 @@ from harness import cohorts, identity
 from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, TrialError
-from harness.plugin import asks, discovery
+from harness.plugin import asks, declared, discovery
 from harness.protocol import Protocol
 from harness.running import log, provenance, scoring
 from harness.running.executors.process import TAKEN_OVER
@@ -302,7 +302,7 @@ def commit_failed(store: Store, trial: Trial, error: str, trace: str) -> None:
     with files.writing(store.path(trial.id)) as folder:
         _copy_log(store, trial, folder, trace)
         record = _record(trial, "failed", ()).model_copy(
-            update={"error": error[: discovery.MOST_ERROR], "files": provenance.digests(folder)}
+            update={"error": error[: declared.MOST_ERROR], "files": provenance.digests(folder)}
         )
         files.write_json(folder / names.RECORD, record)
 

@@ -55,10 +55,10 @@ def _job() -> dict[str, Any]:
 
 
 def _describe(file: str) -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
-    from harness.plugin import discovery
+    from harness.plugin import declared, discovery
 
     plugin = discovery.Plugin("method", Path(file))
-    return {"about": asdict(discovery.about(discovery.load(plugin), plugin))}, {}
+    return {"about": asdict(declared.of(discovery.load(plugin), plugin))}, {}
 
 
 def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:

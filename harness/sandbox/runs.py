@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness import identity
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, TrialError, plain
-from harness.plugin import discovery
+from harness.plugin import declared, discovery, written
 from harness.plugin.asks import PLAIN
-from harness.plugin.discovery import About, Broken, Plugin
+from harness.plugin.declared import About
+from harness.plugin.discovery import Broken, Plugin
 from harness.plugin.method import Card, Range
 from harness.protocol import BASELINE
 from harness.running import trial
@@ -89,7 +90,7 @@ class Sandbox:
 
         Raises TrialError, one sentence, where the container died or what came out of it is not what is due.
         """
-        image = engine.image(engine.connect(), self.flavour, discovery.requirements(one.plugin.file))
+        image = engine.image(engine.connect(), self.flavour, written.requirements(one.plugin.file))
         if one.about.trains_own_model:
             return self._whole(one, inputs, device, image)
         return self._asked(one, inputs, paths, device, image, work)
@@ -197,7 +198,7 @@ class Sandbox:
 
     def _image(self, plugin: Plugin) -> str | Broken:
         try:
-            return engine.image(engine.connect(), self.flavour, discovery.requirements(plugin.file))
+            return engine.image(engine.connect(), self.flavour, written.requirements(plugin.file))
         except (SyntaxError, OSError, HarnessError) as error:
             return Broken(plugin, discovery.describe_error(error, plugin.file), "")
 
@@ -322,8 +323,8 @@ def _about(said: object) -> About:
     about = About(**(found.model_dump() | {"card": Card(**found.card.model_dump()), "search": search}))
     try:
         values.check({"defaults": about.defaults, "controls": about.controls})
-        discovery.check_texts(about, Plugin("method", Path("method.py")))
-        discovery.check_asked(about, Plugin("method", Path("method.py")))
+        declared.check_texts(about, Plugin("method", Path("method.py")))
+        declared.check_asked(about, Plugin("method", Path("method.py")))
     except (HarnessError, ValueError) as error:
         raise BadResult(f"what it says of itself does not fit: {error}") from None
     return about
@@ -331,7 +332,7 @@ def _about(said: object) -> About:
 
 def _check_declared(about: About, plugin: Plugin) -> None:
     """Raise BadResult where a plugin says another tier or track than its source, which is read here."""
-    declared = discovery.reads_at_test(identity.read(plugin.file), str(plugin.file))
+    declared = written.reads_at_test(identity.read(plugin.file), str(plugin.file))
     if about.reads_attribute_at_test is not declared:
         raise BadResult("what it says of reads_attribute_at_test is not what its source says")
     if (declared or about.adapts) and not about.trains_own_model:

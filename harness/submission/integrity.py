@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness import identity
 from harness.errors import HarnessError
-from harness.plugin import discovery
+from harness.plugin import discovery, written
 from harness.plugin import naming as names_of
 from harness.store import names
 from harness.submission import archive, contents
@@ -140,7 +140,7 @@ def source(case: Case) -> Iterator[Finding]:
         yield Finding("source", "failed", f"{error.filename}: the enclosed source does not parse")
         return
     try:
-        at_test = discovery.reads_at_test(own.encode(), submission.manifest.plugin)
+        at_test = written.reads_at_test(own.encode(), submission.manifest.plugin)
     except (SyntaxError, HarnessError) as error:
         yield Finding("source", "failed", str(error).rstrip("."))
         return

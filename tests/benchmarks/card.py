@@ -33,7 +33,7 @@ import torch  # noqa: E402
 from harness import backbones, protocol  # noqa: E402
 from harness.backbones.backbone import Backbone  # noqa: E402
 from harness.cohorts.cohort import Cohort  # noqa: E402
-from harness.plugin import asks, discovery  # noqa: E402
+from harness.plugin import asks, declared, discovery  # noqa: E402
 from harness.training import fit, side  # noqa: E402
 from harness.training.checkpoint import Checkpoint  # noqa: E402
 from harness.training.compiling import compile_parts, seconds  # noqa: E402
@@ -186,7 +186,7 @@ class Study:
         """Return ten steps of a method's training under the protocol."""
         plugin = discovery.find(method)
         kind = discovery.load(plugin)
-        about = discovery.about(kind, plugin)
+        about = declared.of(kind, plugin)
         asked = asks.of(about, about.defaults, method)
         setting = Setting(
             backbone=self.spec,
@@ -273,7 +273,7 @@ def first_tier() -> list[str]:
     """Return the shipped methods that are a loss, ERM first."""
     found = []
     for name, plugin in discovery.discover().items():
-        about = discovery.about(discovery.load(plugin), plugin)
+        about = declared.of(discovery.load(plugin), plugin)
         if not (about.trains_own_model or about.adapts or about.reads_attribute_at_test):
             found.append(name)
     return sorted(found, key=lambda name: (name != "erm", not name.startswith("febs"), name))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import identity
 from harness.cli import cli
 from harness.errors import HarnessError
-from harness.plugin import discovery
+from harness.plugin import declared, discovery, written
 from harness.plugin.discovery import Plugin
 
 GOOD = """
@@ -83,7 +83,7 @@ def one_line(broken) -> str:
     (found,) = broken
     assert "\n" not in found.error
     assert found.error.isprintable()
-    assert 0 < len(found.error) <= discovery.MOST_ERROR
+    assert 0 < len(found.error) <= declared.MOST_ERROR
     return found.error
 
 
@@ -101,7 +101,7 @@ def test_a_broken_file_is_one_line_and_the_others_load(tmp_path, kind):
 def test_whoever_parses_a_file_gets_a_syntax_error_or_a_sentence(tmp_path, kind):
     file = tmp_path / "ill.py"
     file.write_bytes(TEXTS[kind])
-    for read in (identity.method_digest, identity.local_files, discovery.requirements, discovery.check_free):
+    for read in (identity.method_digest, identity.local_files, written.requirements, discovery.check_free):
         found = raised(read, file if read is not discovery.check_free else Plugin("ill", file))
         assert found is None or isinstance(found, HarnessError) or found.filename
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.errors import HarnessError
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.plugin.new import suggest_name, write_method
 
 
@@ -28,7 +28,7 @@ def test_the_method_is_found_and_its_test_passes(tmp_path, server_of_processes):
     assert plugin.name == "my-method"
     method = discovery.load(plugin)
     assert method.__name__ == "MyMethod"
-    assert discovery.hyper_parameters(method, plugin) == {"scale": 1.0}
+    assert declared.hyper_parameters(method, plugin) == {"scale": 1.0}
     assert test == tmp_path / "tests" / "methods" / "test_my_method.py"
     done = run_by_pytest(test, tmp_path)
     assert "2 passed" in done.stdout, done.stdout

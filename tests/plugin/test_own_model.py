@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from harness.errors import HarnessError
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.sandbox import runs
 from harness.sandbox.wire import BadResult
 
@@ -32,7 +32,7 @@ def plugin(folder, body: str, after: str = ""):
 
 def about(folder, body: str, after: str = ""):
     found = plugin(folder, body, after)
-    return discovery.about(discovery.load(found), found)
+    return declared.of(discovery.load(found), found)
 
 
 ADAPT = "def adapt(self, backbone, groups):\n    return backbone"
@@ -93,9 +93,9 @@ def test_the_track_is_written_in_the_file_as_it_is_in_the_class(tmp_path, body, 
 
 def test_a_plugin_in_a_container_cannot_say_another_track_than_its_source(tmp_path):
     found = plugin(tmp_path, f"trains_own_model = True\nreads_attribute_at_test = True\n{ADAPT}")
-    told = discovery.about(discovery.load(found), found)
+    told = declared.of(discovery.load(found), found)
     runs._check_declared(told, found)
     for field in ("reads_attribute_at_test", "trains_own_model"):
         lied = vars(told) | {field: False}
         with pytest.raises(BadResult, match=r"reads_attribute_at_test is not|trains_own_model = True may"):
-            runs._check_declared(discovery.About(**lied), found)
+            runs._check_declared(declared.About(**lied), found)

@@ -3,7 +3,7 @@ import textwrap
 import pytest
 
 from harness.errors import HarnessError
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.plugin.discovery import Plugin
 
 GOOD = """
@@ -56,7 +56,7 @@ def test_a_file_given_by_path_is_a_method(write):
     plugin = write("my_method.py", GOOD)
     assert plugin.name == "my-method"
     assert discovery.load(plugin).card.title == "Mine"
-    assert discovery.hyper_parameters(discovery.load(plugin), plugin) == {"strength": 0.5}
+    assert declared.hyper_parameters(discovery.load(plugin), plugin) == {"strength": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_annotations_may_name_what_only_a_type_checker_imports(write):
 
 def test_hyper_parameters_are_fitted_to_their_annotation(write):
     plugin = write("mine.py", GOOD)
-    about = discovery.about(discovery.load(plugin), plugin)
-    values = discovery.check_hyper_parameters(about, plugin, {"strength": 2}, "p.toml")
+    about = declared.of(discovery.load(plugin), plugin)
+    values = declared.check_hyper_parameters(about, plugin, {"strength": 2}, "p.toml")
     assert values == {"strength": 2.0}
     assert isinstance(values["strength"], float)
     with pytest.raises(HarnessError, match="p.toml: mine has no 'strenth'. Did you mean 'strength'?"):
-        discovery.check_hyper_parameters(about, plugin, {"strenth": 2}, "p.toml")
+        declared.check_hyper_parameters(about, plugin, {"strenth": 2}, "p.toml")
     with pytest.raises(HarnessError, match="p.toml: mine.strength = 'much'"):
-        discovery.check_hyper_parameters(about, plugin, {"strength": "much"}, "p.toml")
+        declared.check_hyper_parameters(about, plugin, {"strength": "much"}, "p.toml")

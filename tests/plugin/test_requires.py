@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.plugin import discovery, requires
+from harness.plugin import discovery, requires, written
 from harness.plugin.discovery import Plugin
 
 
@@ -86,11 +86,11 @@ def test_a_value_that_is_no_list_of_texts_is_refused(tmp_path, value):
     file = tmp_path / "mine.py"
     file.write_text(f"requires = {value}\n")
     with pytest.raises(HarnessError, match=r"mine.py:1: requires"):
-        discovery.requirements(file)
+        written.requirements(file)
 
 
 def test_more_packages_than_a_method_can_need_are_refused(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(f"requires = {tuple(f'p{i}' for i in range(21))}\n")
     with pytest.raises(HarnessError, match="requires 21 packages; at most 20"):
-        discovery.requirements(file)
+        written.requirements(file)

@@ -15,7 +15,7 @@ from tiny import CPU, parse
 from harness import cohorts
 from harness.cohorts.split import LEFT_OUT
 from harness.errors import HarnessError
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.plugin.method import Range
 from harness.running import tune
 from harness.running.board import write_protocol
@@ -51,15 +51,15 @@ def chosen(tmp_path_factory, cache):
     return tuned(tmp_path_factory.mktemp("runs"), cache)
 
 
-def declared(search, kinds=None) -> Candidate:
+def said(search, kinds=None) -> Candidate:
     plugin = discovery.find("groupdro")
-    about = discovery.About(None, {"rate": 0.1, "width": 3}, kinds or {}, search=search)
+    about = declared.About(None, {"rate": 0.1, "width": 3}, kinds or {}, search=search)
     return Candidate(plugin, about, dict(about.defaults), "", "")
 
 
 def test_tries_begin_with_the_values_as_they_are_and_stay_in_their_ranges():
     ranges = {"rate": Range(1e-3, 10.0, log=True), "width": Range(2, 9)}
-    tries = tune.points(declared(ranges, {"rate": "float", "width": "int"}), 200)
+    tries = tune.points(said(ranges, {"rate": "float", "width": "int"}), 200)
     assert tries[0] == {"rate": 0.1, "width": 3}
     assert len(tries) == 200
     rates, widths = ([one[name] for one in tries[1:]] for name in ("rate", "width"))
@@ -71,11 +71,11 @@ def test_tries_begin_with_the_values_as_they_are_and_stay_in_their_ranges():
 
 def test_a_longer_search_goes_on_where_a_shorter_one_ended():
     ranges = {"rate": Range(0.0, 1.0)}
-    assert tune.points(declared(ranges), 9)[:4] == tune.points(declared(ranges), 4)
+    assert tune.points(said(ranges), 9)[:4] == tune.points(said(ranges), 4)
 
 
 def test_a_method_without_ranges_has_nothing_to_choose():
-    assert tune.points(declared({}), 50) == [{"rate": 0.1, "width": 3}]
+    assert tune.points(said({}), 50) == [{"rate": 0.1, "width": 3}]
 
 
 def test_tuning_reads_training_patients_only(cache):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import prepare, trial_of
 
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.running.trial import Paths
 from harness.sandbox import results, runs
 from harness.sandbox.wire import BadResult, encode
@@ -59,7 +59,7 @@ LIES = {
 @pytest.mark.parametrize("what", LIES)
 def test_what_a_plugin_in_a_container_asks_for_is_checked_outside(what):
     plugin = discovery.find("groupdro")
-    said = json.loads(json.dumps(asdict(discovery.about(discovery.load(plugin), plugin))))
+    said = json.loads(json.dumps(asdict(declared.of(discovery.load(plugin), plugin))))
     assert runs._about(said).passes == 1
     changed, why = LIES[what]
     with pytest.raises(BadResult, match=re.escape(why)) as caught:

@@ -26,7 +26,7 @@ from harness import cohorts
 from harness.backbones import weights
 from harness.cli import cli
 from harness.errors import HarnessError
-from harness.plugin.discovery import About
+from harness.plugin.declared import About
 from harness.running import provenance, queue, trial, tune
 from harness.running.board import write_protocol
 from harness.running.paths import Paths

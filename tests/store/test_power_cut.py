@@ -34,7 +34,7 @@ from harness.cohorts import fetching, survey
 from harness.commands import audit_page, init
 from harness.errors import HarnessError
 from harness.plugin import discovery
-from harness.plugin.discovery import About
+from harness.plugin.declared import About
 from harness.plugin.method import Card
 from harness.plugin.new import write_method
 from harness.predictions import export

@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError, TrialError
-from harness.plugin import asks, discovery
+from harness.plugin import asks, declared, discovery
 from harness.plugin.asks import PLAIN, Asks
 from harness.plugin.losses import sample_losses, segmentation_loss
 from harness.running import trial
@@ -415,7 +415,7 @@ def test_a_declared_number_that_cannot_be_is_refused(name, values):
 
 def test_passes_are_counted():
     about = {
-        name: discovery.about(discovery.load(plugin), plugin) for name, plugin in discovery.discover().items()
+        name: declared.of(discovery.load(plugin), plugin) for name, plugin in discovery.discover().items()
     }
     passes = {name: one.passes for name, one in about.items() if one.passes != 1}
     assert passes == {"sharpness-aware": 2, "distillation": 2}
