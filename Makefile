@@ -3,7 +3,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 
 # Tests share the cores, each worker with one thread; a file's tests stay together, and with them its fixtures.
-WORKERS := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: install leaderboard test test-engines check affected lint scripts format bench
 

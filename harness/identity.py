@@ -159,7 +159,7 @@ def reached(entries: Iterable[Path], method: Path | None = None) -> list[Path]:
 
     Left out is the floor under a training: what raises, names and writes cannot change a prediction.
     """
-    found = {path for entry in entries for path in local_files(entry)}
+    found = _followed([entry.resolve() for entry in entries], _Roots([_root()]))
     found |= set(local_files(method)) if method is not None else set()
     return sorted(path for path in found if not _is_floor(path))
 
@@ -250,17 +250,20 @@ def local_files(file: Path) -> list[Path]:
     in a file count, but for those that only a type checker follows. Raises SyntaxError.
     """
     start = file.resolve()
-    roots = _roots(start)
+    return sorted(_followed([start], _Roots(_roots(start))))
+
+
+def _followed(starts: list[Path], roots: _Roots) -> set[Path]:
+    """Return the files at which imports start and all that they reach below the roots."""
     found: set[Path] = set()
-    waiting = [start]
+    waiting = list(starts)
     while waiting:
         path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for name in _absolute(path, start, roots):
-            waiting.extend(_resolve(name, roots) or _lazy(name, roots))
-    return sorted(found)
+        if path not in found:
+            found.add(path)
+            for name in _absolute(path, path in starts, roots):
+                waiting.extend(roots.files(name))
+    return found
 
 
 @dataclass(frozen=True)
@@ -293,7 +296,11 @@ def _roots(file: Path) -> list[_Root]:
             # Among installed packages a lone file has none of them for its own.
             own = [_Root(beside, file.stem if beside == HARNESS.parent else "")]
         own += [_Root(folder.parent, METHODS) for folder in method_folders()]
-    return [*own, _Root(HARNESS.parent, HARNESS.name)]
+    return [*own, _root()]
+
+
+def _root() -> _Root:
+    return _Root(HARNESS.parent, HARNESS.name)
 
 
 def _is_floor(path: Path) -> bool:
@@ -463,8 +470,11 @@ def _module_name(node: ast.AST) -> str:
     return ""
 
 
-def _absolute(path: Path, start: Path, roots: list[_Root]) -> Iterator[str]:
-    """Yield the dotted names that a file imports; relative ones by where it lies and is executed."""
+def _absolute(path: Path, starts: bool, roots: _Roots) -> Iterator[str]:
+    """Yield the dotted names that a file imports; relative ones by where it lies and is executed.
+
+    starts: a method's own file is executed as one of the package of methods, wherever it lies.
+    """
     for name in _module(read(path), str(path)).imported:
         level = len(name) - len(name.lstrip("."))
         if not level:
@@ -472,8 +482,7 @@ def _absolute(path: Path, start: Path, roots: list[_Root]) -> Iterator[str]:
             continue
         if level > min(len(path.parents), MOST_LEVELS):
             raise _unparsed(str(path), f"an import goes {level} folders up")
-        # A method's own file is executed as one of the package of methods, wherever it lies.
-        parents = {_dotted(path.parents[level - 1], roots), *([METHODS] if path == start else [])}
+        parents = {_dotted(path.parents[level - 1], roots.roots), *([METHODS] if starts else [])}
         yield from (".".join(part for part in (parent, name[level:]) if part) for parent in sorted(parents))
 
 
@@ -482,6 +491,35 @@ def _dotted(folder: Path, roots: list[_Root]) -> str:
         if folder.is_relative_to(root.folder):
             return ".".join(folder.relative_to(root.folder).parts)
     return ""
+
+
+class _Roots:
+    """The folders from which one look at imports counts; each name is looked for once a look."""
+
+    def __init__(self, roots: list[_Root]) -> None:
+        self.roots = roots
+        self._found: dict[str, list[Path]] = {}
+        self._modules: dict[str, list[Path]] = {}
+        self._spelled: dict[str, list[Path]] = {}
+
+    def files(self, name: str) -> list[Path]:
+        """Return the files of a dotted name, or what a package of ours finds for it; none for others'."""
+        if name not in self._found:
+            self._found[name] = self._module(name) or self._lazy(name.rpartition(".")[0])
+        return self._found[name]
+
+    def _module(self, name: str) -> list[Path]:
+        if name not in self._modules:
+            self._modules[name] = _resolve(name, self.roots)
+        return self._modules[name]
+
+    def _lazy(self, package: str) -> list[Path]:
+        """Return what a package finds for a name that is no module of it: all that it may find there."""
+        if package not in self._spelled:
+            files = self._module(package)[:1]
+            spelled = [one for path in files for one in _module(read(path), str(path)).lazy]
+            self._spelled[package] = [path for one in spelled for path in self._module(one)]
+        return self._spelled[package]
 
 
 def _resolve(name: str, roots: list[_Root]) -> list[Path]:
@@ -507,13 +545,6 @@ def _inside(path: Path, root: _Root) -> Path:
     if not found.is_relative_to(root.folder.resolve()):
         raise _unparsed(str(path), "it is a link to a file outside of its folder; put a copy there")
     return found
-
-
-def _lazy(name: str, roots: list[_Root]) -> list[Path]:
-    """Return what a package finds for a name that is no module of it: all that it may find there."""
-    package = _resolve(name.rpartition(".")[0], roots)[:1]
-    spelled = [one for path in package for one in _module(read(path), str(path)).lazy]
-    return [path for one in spelled for path in _resolve(one, roots)]
 
 
 @cache

@@ -45,6 +45,12 @@ def make_batch(groups: list[int], seed: int = 0) -> tuple[Batch, Output]:
     return batch, Output(logits, features, sample_losses(logits, masks, 0.8))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: a test that waits, for a page or a child, leaves its core to another."""
+    return min(8, (os.cpu_count() or 1) + 1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep how long the tests take, once for all workers."""
     if not hasattr(config, "workerinput"):

@@ -86,6 +86,7 @@ def test_the_architecture_page_lists_every_room_and_no_other():
     assert listed == rooms | files | {"methods/", "leaderboard/", "docker/", "tests/"}
 
 
+@pytest.mark.slow
 def test_names_of_before_the_rooms_still_import_and_are_the_same_modules():
     script = (
         "import importlib, sys\n"

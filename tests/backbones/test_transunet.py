@@ -186,7 +186,10 @@ def test_dropout_is_where_the_published_model_has_it():
 
 @pytest.mark.parametrize(
     ("variant", "name", "size"),
-    [("r50_b16", "vit_base_r50_s16_224", 128), ("b16", "vit_base_patch16_224", 224)],
+    [
+        pytest.param("r50_b16", "vit_base_r50_s16_224", 128, marks=pytest.mark.slow),
+        ("b16", "vit_base_patch16_224", 224),
+    ],
 )
 def test_timms_weights_fill_the_encoder(variant, name, size, tmp_path):
     """timm's own model has the checkpoint's keys; the class token, its position and the head go."""

@@ -43,6 +43,7 @@ def planted(tree: Path, faults: Iterable[tuple[str, str, str]]) -> Path:
     return tree
 
 
+@pytest.mark.slow
 def test_the_scripts_are_clean_and_one_fault_is_enough(tmp_path):
     tree = copied(tmp_path)
     code, said = called(tree, "npm", "run", "--silent", "check")
@@ -119,6 +120,7 @@ def test_the_linter_refuses(linter_says, script, text, said):
     )
 
 
+@pytest.mark.slow
 def test_the_scores_of_a_built_site_have_the_type_that_the_scripts_expect(tmp_path, site):
     tree = copied(tmp_path)
     scores = (site.out / "quick" / "scores-race-cup.js").read_text(encoding="utf-8")

@@ -75,6 +75,9 @@ def subject(tmp_path, forked):
     return make
 
 
+slowly = partial(pytest.param, marks=pytest.mark.slow)
+
+
 def failed(lines) -> dict[str, str]:
     lines = list(lines)
     assert lines
@@ -352,9 +355,9 @@ def test_an_exception_in_the_seventh_epoch_does_not_pass(subject):
     ("more", "loss", "idle"),
     [
         ("", "return plain", "strength"),
-        (", name: str = 'x'", "return self.strength * plain", "name"),
-        (", flag: bool = False", "return self.strength * plain", "flag"),
-        (", weights: list | None = None", "return self.strength * plain", "weights"),
+        slowly(", name: str = 'x'", "return self.strength * plain", "name"),
+        slowly(", flag: bool = False", "return self.strength * plain", "flag"),
+        slowly(", weights: list | None = None", "return self.strength * plain", "weights"),
     ],
 )
 def test_a_hyper_parameter_that_changes_nothing_is_named(subject, more, loss, idle):
@@ -367,11 +370,11 @@ def test_a_hyper_parameter_that_changes_nothing_is_named(subject, more, loss, id
     ("more", "use"),
     [
         (", after: int = 1000", "self.steps += 1; factor = 2 if self.steps > {} else 1"),
-        (", warmup: float = 0.0", "self.steps += 1; factor = 1 + (self.steps > 40) * {}"),
-        (", kind: str = 'plain'", "factor = {{'plain': 1.0}}[{}]"),
-        (", flag: bool = False", "factor = 2.0 if {} else 1.0"),
-        (", every: list = [1, 2]", "factor = sum({}) if {} else 0"),
-        (", maybe: float | None = None", "factor = 1.0 if {} is None else 3.0"),
+        slowly(", warmup: float = 0.0", "self.steps += 1; factor = 1 + (self.steps > 40) * {}"),
+        slowly(", kind: str = 'plain'", "factor = {{'plain': 1.0}}[{}]"),
+        slowly(", flag: bool = False", "factor = 2.0 if {} else 1.0"),
+        slowly(", every: list = [1, 2]", "factor = sum({}) if {} else 0"),
+        slowly(", maybe: float | None = None", "factor = 1.0 if {} is None else 3.0"),
     ],
 )
 def test_a_hyper_parameter_that_matters_only_later_or_elsewhere_passes(subject, more, use):
@@ -444,8 +447,11 @@ ASKING = ("distillation", "jtt", "lisa", "sharpness-aware", "swad")
 @pytest.mark.parametrize(
     "name",
     [
-        *("erm", "erm-balanced", "adv", "groupdro", "febs", "febs-released"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ASKING),
+        "groupdro",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("erm", "erm-balanced", "adv", "febs", "febs-released", *ASKING)
+        ),
     ],
 )
 def test_a_shipped_method_has_its_names_right_and_its_hyper_parameters_matter(name, tmp_path):

@@ -159,7 +159,9 @@ def test_a_damaged_cache_is_built_anew(damage: str, cache: Path):
     assert [path.name for path in (cache / "cohorts").iterdir()] == [entry.name]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.0, marks=pytest.mark.slow), 0.2, pytest.param(0.5, marks=pytest.mark.slow)]
+)
 def test_a_killed_build_leaves_no_half_cohort(share: float, cache: Path):
     building = start(cache, size=256)
     deadline, whole = time.monotonic() + 60, 60 * 256 * 256 * 3

@@ -181,6 +181,7 @@ def test_a_batch_system_that_ends_it_gets_the_status_of_its_signal(folder):
     assert "it starts at step 0 again" in plain(terminal.shown)
 
 
+@pytest.mark.slow
 def test_an_interrupted_check_leaves_no_process_behind(folder):
     terminal = Terminal(HARNESS, "check", "slow.py", cwd=folder)
     terminal.until("imports alone")

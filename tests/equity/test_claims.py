@@ -22,7 +22,7 @@ from nulls import World, draw
 @pytest.mark.parametrize(
     "world",
     [
-        World(methods=20, by_seed=0.03),
+        pytest.param(World(methods=20, by_seed=0.03), marks=pytest.mark.slow),
         World(methods=10, by_seed=0.04, sizes=(60, 200)),
         World(methods=10, by_seed=0.02, unstable=3.0, sizes=(60, 200)),
     ],
@@ -40,6 +40,7 @@ def test_methods_alike_are_not_told_apart_by_resampled_tables():
     assert sum(bool((pairwise(draws)["better"] != "").any()) for draws in drawn) <= 5
 
 
+@pytest.mark.slow
 def test_seeds_that_treat_groups_differently_make_no_gap_and_no_verdict():
     rng, world = np.random.default_rng(2), World(methods=5, by_group=0.04, sizes=(40, 60, 100))
     gaps = verdicts = 0

@@ -47,6 +47,7 @@ def test_same_records_give_the_same_bytes(small, tmp_path):
     assert files(tmp_path / "again") == files(small.out)
 
 
+@pytest.mark.slow
 def test_building_needs_no_torch(small, tmp_path):
     code = (
         "import sys; from pathlib import Path; from leaderboard import build; "
@@ -117,6 +118,7 @@ def test_nothing_is_told_apart_on_fewer_than_three_seeds(tmp_path, seeds):
     assert {(row["rank_low"], row["rank_high"]) for row in rows} == {(1, 2)}
 
 
+@pytest.mark.slow
 def test_the_most_methods_that_are_resampled_can_be_told_apart(tmp_path):
     # Twenty methods are 190 pairs: too few resamples could not show any difference after Holm's adjustment.
     names = ["erm", *(f"m{i:02}" for i in range(many.MANY - 1))]
@@ -265,6 +267,7 @@ def test_json_fits_the_schema_that_travels_with_it(small):
     assert export["schema_version"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_site_made_by_many_processes_is_the_same_and_none_waits_for_ever(tmp_path, monkeypatch):
     first = make_site(tmp_path, World(attributes=("race",), structures=("cup",), samples=120)).out

@@ -131,7 +131,7 @@ def submissions(tmp_path_factory, cache) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, SEQUENCES))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, SEQUENCES))]
 )
 def test_nothing_that_was_kept_goes_without_a_word(seed, tmp_path, cache, submissions):
     prompt = Prompt(tmp_path, cache)

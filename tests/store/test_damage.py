@@ -275,8 +275,9 @@ def test_damaged_weights_stop_who_starts_from_them_and_no_other(ran, tmp_path):
         assert said.endswith(f"; delete the record of trial {erm.id} and run it again.")
 
 
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 4], ids=["whole", "sample"])
 def test_a_damaged_checkpoint_is_told_in_the_log_and_the_training_starts_again(
-    ran, tmp_path, capsys, monkeypatch
+    ran, every, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", -1.0)
     two, paths = replace(ran.one, protocol=parse(**SMALL, epochs=2)), ran.paths(tmp_path)
@@ -290,7 +291,7 @@ def test_a_damaged_checkpoint_is_told_in_the_log_and_the_training_starts_again(
     kept = tmp_path / "whole" / names.CHECKPOINT
     (tmp_path / "other").mkdir()
     damaged = tmp_path / "other" / names.CHECKPOINT
-    for content in damages(kept):
+    for content in damages(kept)[::every]:
         damaged.write_bytes(content)
         before(damaged).unlink(missing_ok=True)
         assert trained(damaged.parent) == whole
@@ -298,7 +299,8 @@ def test_a_damaged_checkpoint_is_told_in_the_log_and_the_training_starts_again(
         assert said.endswith("); the training starts again.\n")
     # That of another training is none of this one's.
     content, method = torch.load(kept, weights_only=True), {"x": torch.zeros(1)}
-    for part in ({"backbone": {}}, {"method": method}, {"optimizer": {}}, {"state": {"epoch": "x"}}):
+    parts = ({"backbone": {}}, {"method": method}, {"optimizer": {}}, {"state": {"epoch": "x"}})
+    for part in parts[::every]:
         torch.save(content | part, damaged)
         before(damaged).unlink()
         assert trained(damaged.parent) == whole
@@ -308,7 +310,7 @@ def test_a_damaged_checkpoint_is_told_in_the_log_and_the_training_starts_again(
     assert capsys.readouterr().out == "The training goes on after epoch 2 of 2, from its checkpoint.\n"
     # The one before a damaged one is an epoch older and whole.
     shutil.copy(before(kept), before(damaged))
-    for content in damages(kept):
+    for content in damages(kept)[1::every]:
         damaged.write_bytes(content)
         shutil.copy(before(kept), before(damaged))
         assert trained(damaged.parent) == whole

@@ -210,6 +210,7 @@ print(own, other, (place / "file").read_text(), (place / "folder" / "file").read
 """
 
 
+@pytest.mark.slow
 def test_everything_imports_and_the_store_works_without_what_posix_alone_has(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(WITHOUT), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -768,9 +768,16 @@ def swept(folder: Path) -> list[Path]:
     return [path for path in left if path.is_dir() or files._PLACE.fullmatch(path.name)]
 
 
+LONG = ("a_checkpoint", "embeddings")
+"""Scenarios that train or encode at every cut."""
+
+
 @pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 17], ids=["whole", "sample"])
 @pytest.mark.parametrize("can_swap", [True, False], ids=["swap", "no swap"])
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in SCENARIOS],
+)
 def test_after_a_power_cut_nothing_is_half_there_and_the_next_run_completes(
     name, can_swap, every, ran, tmp_path, monkeypatch
 ):
@@ -808,6 +815,7 @@ def test_after_a_power_cut_nothing_is_half_there_and_the_next_run_completes(
             shutil.rmtree(cut)
 
 
+@pytest.mark.slow
 def test_every_function_that_writes_is_among_those_that_are_cut(ran, tmp_path):
     """The calls of `files` in the source, against those that the scenarios above make."""
     reached, moments = set(), 0

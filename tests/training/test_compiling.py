@@ -41,6 +41,7 @@ def test_a_machine_without_a_compiler_trains_as_before_and_says_why(monkeypatch)
     assert why == "Cannot find a working triton installation."
 
 
+@pytest.mark.slow
 def test_what_is_compiled_has_the_gradients_of_what_is_not():
     # "aot_eager" takes the way through the compiler's graphs and runs them with torch's own kernels.
     plain = network()
