@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -62,8 +62,9 @@ def tasks(
     return parts
 
 
+@cache
 def environment() -> jinja2.Environment:
-    """Return the templates, everything put into them escaped."""
+    """Return the templates, compiled once a process; everything put into them is escaped."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

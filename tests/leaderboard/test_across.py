@@ -9,7 +9,7 @@ from leaderboard.compute import across, sections
 from leaderboard.read import boards
 
 METHODS = ("erm", "febs", "adv")
-FOUR = {"structures": ("cup", "disc"), "samples": 120}
+FOUR = {"structures": ("cup", "disc"), "samples": 60}
 
 
 def lines_of(folder, world):
@@ -53,7 +53,7 @@ def test_a_method_without_scores_in_one_table_is_named_and_left_out(tmp_path):
 
 
 def test_one_table_or_one_method_has_nothing_to_be_compared_across(tmp_path):
-    one = World(methods=METHODS, attributes=("race",), structures=("cup",), samples=120)
+    one = World(methods=METHODS, attributes=("race",), structures=("cup",), samples=60)
     for name, world in (("table", one), ("method", World(methods=("erm",), **FOUR))):
         site, _, found = lines_of(tmp_path / name, world)
         assert found is None
