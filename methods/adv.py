@@ -14,12 +14,16 @@ from harness import Batch, Card, Method, Output, Range, Task, segmentation_loss
 class ADV(Method):
     """Learn to segment while an adversary fails to read the group (Madras et al., ICML 2018).
 
-    A two-layer adversary predicts the group from the pooled features; its gradient is reversed
-    and scaled by `strength` on its way into the backbone. As in their equation (6), every group
-    counts the same in the adversary's loss, however rare it is. We use cross-entropy where they
-    take an L1 distance for two groups, because attributes here have more than two. Samples of
-    unknown group do not reach the adversary. FairSeg names this baseline but has not released
-    code for it, so these defaults are ours.
+    A two-layer adversary predicts the group from the pooled features; its gradient is reversed and scaled by
+    `strength` on its way into the backbone. As in their equation (6), every group counts the same in the
+    adversary's loss, however rare it is. We use cross-entropy where they take an L1 distance for two groups,
+    because attributes here have more than two. Samples of unknown group do not reach the adversary.
+
+    The authors' code (VectorInstitute/laftr, `src/codebase/models.py`, "WeightedDemParWassGan") weighs by the
+    inverse of a group's share of the training set, ours by that of its share of the batch. It takes turns, an
+    Adam step of the encoder and one of the adversary; here one step moves both against each other. Its
+    adversary has 8 hidden units on Adult, and its weight is 0.1 to 4. FairSeg names this baseline but has not
+    released code for it, so these defaults are ours.
 
     Parameters
     ----------

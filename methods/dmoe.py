@@ -21,12 +21,13 @@ class DMoE(Method):
     the sample's group g, `R^g(h) = h W_g + noise x softplus(h V_g)` (noisy top-k gating). The loss is the
     recipe's. A sample of unknown group gets the mean of the groups' gates.
 
-    Eight experts, two of them at a time, and routers of their own on shared experts, as in the authors' code.
-    There the paper's formula and the code agree, but the code draws the noise when it predicts too; here a
-    prediction is the same twice: noise in training alone. Ours: the layer stands once, between encoder and
-    decoder (theirs follows each of TransUNet's transformer blocks, with the same weights in all of them, or
-    each stage of a 3D U-Net); no dropout in the experts (0.1 there); the recipe's loss and not cross-entropy
-    alone.
+    Eight experts, two of them at a time, and routers of their own on shared experts, as in the authors' code
+    (tvseg/dMoE). There the paper's formula and the code agree, but the code draws the noise when it predicts
+    too; here a prediction is the same twice: noise in training alone. Ours: the layer stands once, between
+    encoder and decoder (theirs follows each of TransUNet's transformer blocks, with the same weights in all
+    of them, or each stage of a 3D U-Net's encoder, with weights of its own); no dropout in the experts (0.1
+    there); the recipe's loss, theirs being half cross-entropy and half soft Dice in two dimensions. A group
+    that is unknown is left out there, or finds the last group's router.
 
     Parameters
     ----------

@@ -22,10 +22,11 @@ class DomainIndependent(Method):
     "sum out" of the paper's section 4 and of its code, divided by G so that it is on the scale of one head.
 
     The paper predicts both ways and reports the sum, which needs no group at test time; this row reads the
-    group where it is known ("conditional" in its code), which is why it stands in the track that reads the
-    attribute at test time. Ours: segmentation instead of classification, and heads that start as copies of
-    the backbone's own, so that pretrained heads are of use. On SAM a head is the network that turns a
-    class's token into the weights of its output map.
+    group where it is known ("conditional" in its code, princetonvisualai/DomainBiasMitigation,
+    `models/*_domain_independent.py`, which for faces has the largest and the sum of probabilities too), which
+    is why it stands in the track that reads the attribute at test time. Ours: segmentation instead of
+    classification, and heads that start as copies of the backbone's own, so that pretrained heads are of use.
+    On SAM a head is the network that turns a class's token into the weights of its output map.
     """
 
     card = Card(

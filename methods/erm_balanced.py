@@ -10,7 +10,11 @@ from harness import Batch, Card, Method, Output, segmentation_loss
 class BalancedERM(Method):
     """ERM whose batches hold every group equally often, the rarest ones repeated.
 
-    Shows how much of a method's gain plain resampling has (Idrissi et al., CLeaR 2022).
+    Shows how much of a method's gain plain resampling has (Idrissi et al., CLeaR 2022): their RWG. Their code
+    (facebookresearch/BalancingGroups, `datasets.py`) draws each sample with the inverse of its group's size,
+    with replacement, so that groups come equally often in the mean; here they do in every epoch, to a sample,
+    and a sample is repeated only after all of its group. Their groups are label and attribute together, ours
+    the attribute's; samples of unknown group keep their share.
     """
 
     card = Card(

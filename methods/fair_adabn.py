@@ -25,12 +25,14 @@ class FairAdaBN(Method):
     pairs of groups in the batch.
 
     The sources disagree on `L_SD`: the paper takes it of the predictions, and the authors' code of their
-    argmax, through which no gradient comes, so that there it changes nothing. We follow the paper, with
-    `P_a(c)` the mean probability of class c over the pixels of group a's samples. Their code also adds the
-    groups' mean losses, which weighs a rare group more; here the loss is the recipe's over the batch. Theirs
-    is a classifier of two groups. Ours is what happens where the trained part of a network has no batch
-    normalisation (SAM): its layer normalisations, which have no statistics of a batch, get scale and shift by
-    group. Like batch normalisation itself it cannot be trained in slices.
+    argmax (XuZikang/FairAdaBN, `main.py`), through which no gradient comes, so that there it changes nothing.
+    We follow the paper, with `P_a(c)` the mean probability of class c over the pixels of group a's samples.
+    Their code also draws both groups equally often and adds the groups' mean losses, which both weigh a rare
+    group more; here sampler and loss are the protocol's. Their network's first normalisation is shared by the
+    groups; here every one that is trained is copied. Theirs is a classifier of two groups. Ours is what
+    happens where the trained part of a network has no batch normalisation (SAM): its layer normalisations,
+    which have no statistics of a batch, get scale and shift by group. Like batch normalisation itself it
+    cannot be trained in slices.
 
     Parameters
     ----------

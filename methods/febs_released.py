@@ -13,12 +13,13 @@ from harness import Batch, Card, Method, Output, Range, Task, cross_entropy, sof
 class ReleasedFEBS(Method):
     """Fine-tune the ERM model with predictions scaled by their group's weight.
 
-    Per batch, `D_a` is the soft Dice error of group a and `w_a = tanh((min_k D_k / D_a)^gamma)`,
-    detached; the soft Dice is then taken on the class probabilities times the weight of their
-    sample's group. We differ from the scripts in one thing: the minimum is over the groups
-    present. There, an absent group's error stays 0, so that every weight is tanh(0) = 0, the Dice
-    loss is 1 and its gradient nothing. Samples of unknown group (which index the last group
-    there) keep the weight of the easiest group, tanh(1).
+    Per batch, `D_a` is the soft Dice error of group a and `w_a = tanh((min_k D_k / D_a)^gamma)`, detached;
+    the soft Dice is then taken on the class probabilities times the weight of their sample's group
+    (Harvard-Ophthalmology-AI-Lab/FairSeg, `FairDiceLoss` of `SAMed/utils.py` and `febs_loss` of
+    `TransUNet/utils.py`; gamma 1 in both). We differ from the scripts in one thing: the minimum is over the
+    groups present. There, an absent group's error stays 0, so that every weight is tanh(0) = 0, the Dice loss
+    is 1 and its gradient nothing. Samples of unknown group (which index the last group there) keep the weight
+    of the easiest group, tanh(1).
 
     Parameters
     ----------

@@ -23,10 +23,11 @@ class FIN(Method):
     loss is the recipe's. A sample of unknown group gets the mean over the groups of what they would make of
     it.
 
-    Formula and defaults are those of the authors' training script (`--fin_mu 0.01 --fin_sigma 1
-    --fin_momentum 0.3`; the class itself has 0.001, 0.1 and 0): both `mu` and `sigma` begin as normal noise
-    of these sizes. Ours: they normalise one vector of features before a classifier, here it is the channels
-    of the maps before U-Net's last convolution, or, on SAM, the token of each class, with weights of its own.
+    Formula and defaults are those of the authors' training script (Harvard-Ophthalmology-AI-Lab/Harvard-GF,
+    `train_glaucoma_fair_fin.py`: `--fin_mu 0.01 --fin_sigma 1 --fin_momentum 0.3`; the class itself, in
+    `src/modules.py`, has 0.001, 0.1 and 0): both `mu` and `sigma` begin as normal noise of these sizes. Ours:
+    they normalise one vector of features before a classifier, here it is the channels of the maps before
+    U-Net's last convolution, or, on SAM, the token of each class, with weights of its own.
 
     Parameters
     ----------

@@ -18,16 +18,18 @@ class FIS(Method):
 
     As the released scripts compute it (`Fair_Loss_Scaler`): with losses l_i of the batch, individual weights
     `s = softmax(l / T)` and group weights `u = softmax(d_{g(i)} / T)`, both over the batch's samples, the
-    loss is `sum_i ((1 - c) s_i + c u_i) l_i`, c `coefficient`, T `temperature` (0.5 and 1 in the scripts).
-    The gradient goes through the individual weights too, as there. d_g is a Sinkhorn divergence (cost half
-    the squared distance) of the losses of group g from those of all groups in equal parts.
+    loss is `sum_i ((1 - c) s_i + c u_i) l_i`, c `coefficient`, T `temperature` (0.5 and 1 in the scripts of
+    Harvard-Ophthalmology-AI-Lab/FairVision; T is 10 in the one for volumes). The gradient goes through the
+    individual weights too, as there. d_g is a Sinkhorn divergence (cost half the squared distance) of the
+    losses of group g from those of all groups in equal parts.
 
-    Where we differ: the scripts draw 64 more samples of each group at every step and send them through the
-    network for d. Here 64 quantiles of the losses that each group's samples had when they were last trained
-    on stand for them, without a pass; a group of which nothing was seen has distance 0. Between distributions
-    of numbers the divergence without blur is half the squared Wasserstein distance, which quantiles give;
-    theirs has blur 0.1. The scripts classify, and divide once more by the batch's size, which AdamW does not
-    feel; l_i is the recipe's segmentation loss of each sample. A sample of unknown group has distance 0.
+    Where we differ: the scripts draw 64 more samples of each group (6 volumes) at every step and send them
+    through the network for d. Here 64 quantiles of the losses that each group's samples had when they were
+    last trained on stand for them, without a pass; a group of which nothing was seen has distance 0. Between
+    distributions of numbers the divergence without blur is half the squared Wasserstein distance, which
+    quantiles give; theirs has blur 0.1. The scripts classify, divide once more by the batch's size and
+    multiply by `right_asymptote` (1 in the scripts, 2 in the class), neither of which AdamW feels; l_i is the
+    recipe's segmentation loss of each sample. A sample of unknown group has distance 0; they leave it out.
 
     Parameters
     ----------

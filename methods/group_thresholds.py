@@ -26,9 +26,10 @@ class GroupThresholds(Method):
     nor in prediction counts 1. Predictions are the argmax of `s + b_g`; a sample of unknown group gets the
     mean of the groups' shifts. Groups of fewer than `least` training samples keep 0.
 
-    Hardt et al. choose thresholds of a score group by group so that error rates are equal. Ours: Dice instead
-    of error rates, several classes, each on its own; fitted on the samples that the network was trained on,
-    where it errs less than on new ones, because no others are to be seen before the test.
+    Hardt et al. choose thresholds of a score group by group, two of them at random where one is not enough,
+    so that error rates are equal; their code was not found. Ours: Dice instead of error rates, several
+    classes, each on its own; fitted on the samples that the network was trained on, where it errs less than
+    on new ones, because no others are to be seen before the test.
 
     Parameters
     ----------

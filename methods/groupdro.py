@@ -18,12 +18,13 @@ class GroupDRO(Method):
     `L_g` is the recipe's segmentation loss over the group's samples of the batch, `n_g` its number of
     training samples (the group adjustment of their section 3.3).
 
-    Algorithm 1 draws a group uniformly and then a sample of it; here the protocol's sampler draws,
-    as for every method, so that what sets this one apart from ERM is its loss. A group absent from the
-    batch keeps its weight exactly: `q` is normalised over the groups present, their total kept. In the
-    algorithm it shrinks or grows with the normalisation of the others, and in the authors' code its
-    adjustment alone still moves it. Samples of unknown group are left out; a batch of nothing else
-    falls back to the plain loss.
+    Algorithm 1 draws a group uniformly and then a sample of it; here the protocol's sampler draws, as for
+    every method, so that what sets this one apart from ERM is its loss. A group absent from the batch keeps
+    its weight exactly: `q` is normalised over the groups present, their total kept. In the algorithm it
+    shrinks or grows with the normalisation of the others, and in the authors' code (kohpangwei/group_DRO,
+    `loss.py`) its adjustment alone still moves it. All of their commands draw groups equally often
+    (`--reweight_groups`). Samples of unknown group are left out; a batch of nothing else falls back to the
+    plain loss.
 
     Parameters
     ----------

@@ -19,10 +19,15 @@ class JTT(Method):
 
     Ours, because the steps are the protocol's and a segmentation is never just wrong: the error set is the
     `share` of the training samples with the largest recipe loss over the last of the first epochs, as each
-    was when it was trained on (the authors look at all of them at once, with the weights of that moment); and
-    the same model trains on, so that those epochs are no training of their own. Repeating a sample lambda_up
-    times and drawing it with that weight are the same in the mean. What was not drawn in that epoch is not in
-    the set.
+    was when it was trained on; and the same model trains on, so that those epochs are no training of their
+    own. What was not drawn in that epoch is not in the set. Repeating a sample lambda_up times and drawing it
+    with that weight are the same in the mean.
+
+    In the authors' code (anniesch/jtt) the predictions are those of the training epoch too, each of the
+    weights of its step (`train.py`), where Algorithm 1 has those of the trained model; and `--up_weight`
+    copies are added to the sample itself (`run_expt.py`), so that an error is seen once more than there and
+    than here. Their README has 4 to 100 copies, and errors of epochs 1 to 60, counted from 0; 5 copies and
+    the first epoch are ours.
 
     Parameters
     ----------

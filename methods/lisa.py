@@ -16,11 +16,17 @@ class LISA(Method):
 
     LISA mixes either two samples of one label and two domains, or two of one domain and two labels. In a
     segmentation every image has all labels, so what is left is the first: a partner is drawn evenly from the
-    batch's samples of other known groups, and the images are mixed with lambda ~ Beta(alpha, alpha), one a
-    batch as in the authors' code (alpha 2; their paper's text draws one a pair). The loss is `lambda *
-    L(masks) + (1 - lambda) * L(partner's masks)`, which is theirs on mixed labels, cross-entropy being linear
-    in them; the soft Dice is not, and this is how we mix it. A batch is mixed with probability `chance`;
-    samples of unknown group, and batches of one group, are left as they are.
+    batch's samples of other known groups, and the images are mixed with lambda ~ Beta(alpha, alpha), alpha 2
+    as in the authors' code (huaxiuyao/LISA). The loss is `lambda * L(masks) + (1 - lambda) * L(partner's
+    masks)`, which is theirs on mixed labels, cross-entropy being linear in them; the soft Dice is not, and
+    this is how we mix it. Samples of unknown group, and batches of one group, are left as they are.
+
+    Where we differ: lambda is one a batch, so that a Dice over the batch can be weighed by it; their mixup
+    draws one a pair, and only their CutMix one a batch. A batch is mixed with probability `chance`; they mix
+    every batch, one label's samples with probability 0.5 (`--mix_ratio`) and one domain's else
+    (`subpopulation_shifts/train.py`), which is the half that we leave out: its batches are plain here. Theirs
+    pair equally many samples of each group; ours are as many as the protocol draws. CutMix, which they use
+    for some of their sets, is left out.
 
     Where the protocol's encoder is frozen, its maps are mixed instead of the images, because they are
     computed once: manifold mixup (Verma et al., ICML 2019) at the encoder's end.

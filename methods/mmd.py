@@ -19,13 +19,15 @@ class MMD(Method):
 
     The penalty is the mean, over pairs of groups in the batch, of `mean k(x, x') + mean k(y, y') - 2 mean
     k(x, y)`: the square of the maximum mean discrepancy (Gretton et al., JMLR 2012, equation 5, the biased
-    estimate, which a single sample has too). k is the sum of Gaussian kernels, as in Li et al. and DomainBed.
-    x and y are the pooled features that the backbone gives, where Li et al. have those of an autoencoder with
-    an adversary that we leave out, as DomainBed does.
+    estimate, which a single sample has too). k is a sum of Gaussian kernels, as in DomainBed
+    (`algorithms.py`). x and y are the pooled features that the backbone gives, where Li et al. have those of
+    an autoencoder with an adversary that we leave out, as DomainBed does.
 
     The bandwidths are DomainBed's, decades of squared distance so that one of them fits the features of most
-    backbones, without its two narrowest: of samples that lie as close as these see, the gradient is rounding.
-    Samples of unknown group do not count.
+    backbones, without its two narrowest (100 and 1,000): of samples that lie as close as these see, the
+    gradient is rounding. Its weight is 1 where ours is 0.1, its batches hold every domain equally often, and
+    it minimises the mean of the domains' losses; ours are the protocol's batches and its loss. Code of Li et
+    al. was not found. Samples of unknown group do not count.
 
     Parameters
     ----------

@@ -19,9 +19,10 @@ class Reweighting(Method):
     groups of the batch, b_g their samples in it and L_g the recipe's loss over these.
 
     Ours: dividing by the batch's weights instead of by its size, so that a batch without the rare group is as
-    loud as one with it; and the power, 1 in the sources, 0 for each sample the same. `erm-balanced` reaches
-    the same mean by drawing rare groups more often. Samples of unknown group weigh 1 and are a group of their
-    own.
+    loud as one with it; and the power, 1 in the sources, 0 for each sample the same. The authors' code
+    (`--reweight_groups` of ssagawa/overparam_spur_corr and kohpangwei/group_DRO, `data/dro_dataset.py`)
+    reaches the same mean by drawing with these weights, with replacement: that is `erm-balanced` here. Their
+    groups are label and attribute together. Samples of unknown group weigh 1 and are a group of their own.
 
     Parameters
     ----------

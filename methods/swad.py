@@ -13,11 +13,12 @@ class SWAD(Method):
     """ERM whose weights are the mean over the steps of its later part (Cha et al., NeurIPS 2021).
 
     What is kept of the paper: the average is dense, over every step and not one an epoch, with equal weights.
-    What is not: their interval. It begins where the validation loss has not fallen for N_s looks and ends
-    where it is r times that for N_e looks, and both need validation data, which most protocols here have none
-    of; so the interval is the last part of the training, from `start` on to its end, and not aware of
-    overfitting. Their rate is constant and ours is the recipe's. Statistics of batch normalisation are
-    averaged with the weights, where they freeze them. Where a protocol has validation patients, its
+    What is not: their interval. It begins where the validation loss has not fallen for N_s looks (3 in the
+    authors' code, khanrc/swad) and ends where it has been above r times (1.3) its mean over those for N_e
+    looks (6), and both need validation data, which most protocols here have none of; so the interval is the
+    last part of the training, from `start` on to its end, and not aware of overfitting. Their rate is
+    constant and ours is the recipe's. Statistics of batch normalisation are averaged with the weights, where
+    they freeze them, or else take them anew over 500 batches. Where a protocol has validation patients, its
     checkpoint is chosen among averages.
 
     Parameters

@@ -15,10 +15,17 @@ class VREx(Method):
 
     Their equation (8) is `beta Var(R_1, ..., R_m) + sum_e R_e` over training environments. Here an
     environment is a group, R_g the recipe's loss over its samples of the batch, and only groups in the batch
-    count. Two sources differ: the paper has the sum of the risks, DomainBed their mean; we take the mean, as
-    there, so that beta does not depend on the number of groups. Both hold beta at 1 for the first steps,
-    `anneal` here as a share of all; DomainBed makes a new Adam where it rises, and our optimiser goes on as
-    it is. Samples of unknown group are left out; a batch of nothing else falls back to the plain loss.
+    count. The sources differ: the paper has the sum of the risks, DomainBed (`algorithms.py`) their mean; we
+    take the mean, as there, so that beta does not depend on the number of groups, and its variance, which
+    divides by their number. Both hold beta at 1 for the first steps, `anneal` here as a share of all (500 of
+    5,001 steps in DomainBed, whose beta of 10 is ours too); DomainBed makes a new Adam where it rises, and
+    our optimiser goes on as it is.
+
+    The authors' code (capybaralet/REx_code_release) has several forms: on coloured digits the sum of two
+    risks and the square of their difference, four times their variance, with beta 10,000 after 100 of 501
+    steps, and all of it divided by beta then, to keep gradients small; for finance the mean and the variance
+    with one less in the divisor. We do not divide: AdamW does not feel it, and under SGD a gradient has its
+    limit anyway. Samples of unknown group are left out; a batch of nothing else falls back to the plain loss.
 
     Parameters
     ----------
