@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,15 +194,23 @@ def _check_complete(scores: pd.DataFrame, cases: list[str], structures: Sequence
             )
 
 
-def pictures(found: Evaluation, given: Given, images: str) -> list[Picture]:
-    """Return pictures of the worst cases of the first set of predictions. Raises HarnessError."""
+def illustrated(
+    found: Evaluation, given: Given, images: str, rule: str | None = None
+) -> tuple[Evaluation, list[Picture]]:
+    """Return pictures of the worst cases of the first set of predictions, and what has no image listed.
+
+    rule: how images are named, as `find` takes it. Raises HarnessError for an image that does not fit.
+    """
     from harness.predictions import overlays, page
 
     if given.truth is None:
-        return []
+        raise HarnessError("--images: outlines are drawn of predictions and --truth; give their folders.")
     rules = (given.pair, given.pair_truth)
     sets, truths, names = gather.folders(given.places[:1], given.truth, rules, given.structures)
     relabel = coding.relabelled(given.relabel) if given.relabel else {}
     options = Options(names, given.resample, relabel, given.tolerance, given.spacing)
+    cases = gather.paired(sets[0], truths).cases
+    pairs = overlays.paired(images, rule, list(cases))
     worst = page.rows(found.worst[found.worst["model"] == found.models[0]])
-    return overlays.pictures(worst, gather.paired(sets[0], truths).cases, images, options, None)
+    drawn = overlays.pictures(worst, cases, pairs, options, found.metric)
+    return replace(found, unpaired=(*found.unpaired, *pairs.unpaired)), drawn
