@@ -35,6 +35,9 @@ def predicted(place: str, given: Given, protocol: Protocol, cohort: Cohort) -> t
         return _of_record(Path(place), samples, protocol), []
     found = files.find(place, given.pair)
     matched = match(samples, sorted(found.cases), place)
+    if matched.missing and found.tail:
+        found = found.whole()
+        matched = match(samples, sorted(found.cases), place)
     if matched.missing:
         raise HarnessError(
             f"{place}: {len(matched.missing)} of {len(samples)} test samples of '{protocol.name}' have no "
@@ -47,8 +50,8 @@ def predicted(place: str, given: Given, protocol: Protocol, cohort: Cohort) -> t
         _one(found.cases[matched.pairs[sample]], names, relabel, protocol.cohort.size, fit)
         for sample in samples
     ]
-    _check_likely(labels, samples, cohort, protocol, place, relabelled=bool(relabel))
-    notes = list(found.notes)
+    likely = _check_likely(labels, samples, cohort, protocol, place, relabelled=bool(relabel))
+    notes = [*found.notes, *likely]
     if matched.loosely:
         one, other = matched.loosely[0]
         notes.append(
@@ -68,13 +71,13 @@ def _check_likely(
     place: str,
     *,
     relabelled: bool,
-) -> None:
-    """Raise HarnessError for predictions that fit the cohort's masks only turned, or under other names."""
+) -> tuple[str, ...]:
+    """Return what may be wrong. Raises HarnessError for what fits the masks only turned or renamed."""
     seen = Suspicion.of(samples, protocol.label_values)
     structures = {name: protocol.classes(name) for name in protocol.structures}
     for name, row, predicted in zip(samples, cohort.rows("test"), labels, strict=True):
         seen.see(name, Pair(predicted, np.asarray(cohort.masks[row]), structures, None))
-    seen.check(place, relabelled)
+    return seen.check(place, relabelled)
 
 
 def _one(case: files.Case, names: Coding, relabel: dict[int, int], size: int, fit: str) -> np.ndarray:
