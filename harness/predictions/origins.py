@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.equity.place import Places
 from harness.predictions import words
-from harness.predictions.aligned import REACH
+from harness.predictions.aligned import REACH, SIDE
 from harness.predictions.evaluation import Evaluation
 from harness.predictions.heat import heat
 
@@ -102,7 +102,7 @@ def place(evaluation: Evaluation) -> Row:
         certain = [row for row in _rows(found.table) if row["p"] <= words.ALPHA]
         for row in certain:
             more, low, high = (f"{100 * row[name]:.0f}" for name in ("difference", "low", "high"))
-            where = _where(row["row"], row["column"], placed)
+            where = _where(row, placed)
             who = f"{row['worst']} more than {row['best']}"
             chance = words.p_value(row["p"])
             rows.append((named, where, who, f"{more} of 100 ({low} to {high})", chance))
@@ -130,7 +130,7 @@ def _maps(found: Places, certain: list[Row], named: str, placed: bool) -> list[R
     figures = []
     for worst, best in dict.fromkeys((row["worst"], row["best"]) for row in certain):
         own = [row for row in certain if (row["worst"], row["best"]) == (worst, best)]
-        places = [_where(row["row"], row["column"], placed) for row in own]
+        places = [_where(row, placed) for row in own]
         said = f"{named}: more errors in {worst} than in {best}, at {'; '.join(dict.fromkeys(places))}"
         figure = heat(
             (worst, found.errors[worst]),
@@ -147,8 +147,11 @@ def _maps(found: Places, certain: list[Row], named: str, placed: bool) -> list[R
 _LYING = {True: "Front at the top, the patient's right at the left.", False: "As the pictures are stored."}
 
 
-def _where(row: float, column: float, placed: bool) -> str:
+def _where(cluster: Row, placed: bool) -> str:
     """Return a place in words: of a patient where headers say how it lies, else of the picture as stored."""
+    row, column = cluster["row"], cluster["column"]
+    if cluster["pixels"] > _MUCH * SIDE**2:
+        return "much of it"
     reach = math.hypot(row, column) * REACH
     depth = (
         "the middle"
@@ -167,6 +170,8 @@ def _where(row: float, column: float, placed: bool) -> str:
 
 
 _OF_PICTURES = ("top", "bottom", "left", "right")
+_MUCH = 0.2
+"""Share of the map from which on the middle of a place says nothing of where it is."""
 
 
 def _rows(frame: Any) -> list[Row]:
