@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.commands import asked
 from harness.commands.waiting import waiting
 from harness.errors import HarnessError, plain
+
+if TYPE_CHECKING:
+    from harness.submission.predicted import Predictions
+    from harness.submission.yardstick import Yardstick
+
+Say = Callable[[str], None]
 
 
 def pack_them(
@@ -39,29 +48,60 @@ def pack_them(
         file = out or Path(f"{method}-{chosen.name}-predictions.zip")
         check_writable(file)
         say("Reading the cohort ...")
-        from harness.predictions import protocols
-        from harness.predictions.make import Given
-        from harness.submission import pack, predicted, signature, yardstick
+        from harness.submission import pack, signature, yardstick
 
         measured = yardstick.from_cohort(protocol, data, cache)
-        given = Given(places, places, pair=pair)
-        if measured.cohort is None:
-            raise HarnessError("Packing predictions needs the cohort; give its files with --data.")
         say("Reading the predictions ...")
-        labels = [protocols.predicted(place, given, chosen, measured.cohort)[0] for place in places]
-        packed = predicted.pack(method, title, namespace, measured, labels)
+        packed, notes = _packed(places, method, title, namespace, pair, measured)
         check_same(file, packed)
         pack.write(packed, file)
         if key is not None:
             say("")
             pack.write(signature.sign(packed, key), signature.place(file))
+    for note in notes:
+        click.echo(plain(f"note  {note}"))
     click.echo(f"Wrote {file}, {len(packed) / 1e6:.1f} MB. It holds predictions and nothing else.")
     if key is not None:
         click.echo(f"Wrote {signature.place(file)}, its signature; give both away.")
 
 
+def _packed(
+    places: tuple[str, ...], method: str, title: str, namespace: str, pair: str | None, measured: Yardstick
+) -> tuple[bytes, list[str]]:
+    """Return the file of predictions of label maps, and what is to be said of how they were read."""
+    from harness.predictions import protocols
+    from harness.predictions.make import Given
+    from harness.submission import predicted
+
+    if measured.cohort is None:
+        raise HarnessError("Packing predictions needs the cohort; give its files with --data.")
+    given = Given(places, places, pair=pair)
+    read = [protocols.predicted(place, given, measured.protocol, measured.cohort) for place in places]
+    packed = predicted.pack(method, title, namespace, measured, [labels for labels, _ in read])
+    return packed, list(dict.fromkeys(note for _, notes in read for note in notes))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What is said of a folder of label maps that a packed file says itself."""
+
+    name: str = ""
+    title: str = ""
+    pair: str | None = None
+
+
+def check_folder(file: Path, predictions: bool, folder: Folder) -> None:
+    """Raise HarnessError for what is said of a folder where there is none, or where none can be meant."""
+    for option, value in (("name", folder.name), ("title", folder.title), ("pair", folder.pair)):
+        if value and not (predictions and file.is_dir()):
+            raise HarnessError(f"--{option}: is of a folder of label maps; a file says it itself.")
+    if file.is_dir() and not predictions:
+        raise HarnessError(f"{file}: a folder; add --predictions if it holds a model's label maps.")
+
+
 def submit_them(
     file: Path,
+    folder: Folder,
     protocol: str | None,
     data: Path | None,
     cache: Path,
@@ -71,19 +111,16 @@ def submit_them(
     who: str,
 ) -> int:
     """Score the predictions of a file and add them to the board; return the exit status."""
-    from harness.commands.submission import print_findings, protocol_of
+    from harness.commands.submission import print_findings
 
     with waiting("Reading the predictions ...") as say:
-        from harness.submission import predicted
-
-        given = predicted.read(file)
-        say("Reading the cohort ...")
-        from harness.submission import predictions, signature, yardstick
-
-        chosen = protocol_of(given.manifest.protocol, protocol)
-        measured = yardstick.from_cohort(chosen, data, cache)
+        if file.is_dir():
+            given, measured, notes = _of_folder(file, folder, protocol, data, cache, say)
+        else:
+            given, measured, notes = _of_file(file, protocol, data, cache, say)
         from harness.running.paths import Paths
         from harness.store import Store
+        from harness.submission import predictions, signature
         from harness.submission.submit import Signed, duplicates, name_of, submit
 
         say("Computing the scores ...")
@@ -98,6 +135,8 @@ def submit_them(
         alike = duplicates(Store(runs), manifest, report, measured)
         by = Signed(key, corrects, who)
         submit(manifest, report, measured, Paths(runs, data, cache), by, predictions_only=True)
+    for note in notes:
+        click.echo(plain(f"note  {note}"))
     trainings = len(report.parsed)
     click.echo(f"Added {trainings} records of '{name_of(manifest)}' to {runs}, marked: predictions only.")
     if trainings < 3:
@@ -106,3 +145,35 @@ def submit_them(
         click.echo(plain(f"Look twice: {one}."))
     click.echo("harness report builds the board with it.")
     return 0
+
+
+def _of_file(
+    file: Path, protocol: str | None, data: Path | None, cache: Path, say: Say
+) -> tuple[Predictions, Yardstick, list[str]]:
+    from harness.commands.submission import protocol_of
+    from harness.submission import predicted
+
+    given = predicted.read(file)
+    say("Reading the cohort ...")
+    from harness.submission import yardstick
+
+    return given, yardstick.from_cohort(protocol_of(given.manifest.protocol, protocol), data, cache), []
+
+
+def _of_folder(
+    file: Path, folder: Folder, protocol: str | None, data: Path | None, cache: Path, say: Say
+) -> tuple[Predictions, Yardstick, list[str]]:
+    """Return a folder of label maps as the file that `harness pack --predictions` makes of it."""
+    from harness.plugin import naming
+
+    if protocol is None:
+        raise HarnessError(f"{file}: a folder does not say of which protocol it is; give --protocol.")
+    name = folder.name or file.resolve().name
+    naming.check_name(name)
+    say("Reading the cohort ...")
+    from harness.submission import predicted, yardstick
+
+    measured = yardstick.from_cohort(protocol, data, cache)
+    say("Reading the predictions ...")
+    packed, notes = _packed((str(file),), name, folder.title, naming.GUEST, folder.pair, measured)
+    return predicted.parsed(packed, str(file)), measured, notes

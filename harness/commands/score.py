@@ -55,6 +55,7 @@ _SCORES = (".json", ".csv", ".tsv")
     help="Of the surface Dice, in mm or pixels.",
 )
 @click.option("--images", help="Folder of the images: the worst cases are drawn with both outlines.")
+@click.option("--pair-images", help="How images are named, likewise.")
 @click.option("--publish-images", is_flag=True, help="The images may be on the page: without it none is.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print groups and gaps as CSV.")
@@ -82,6 +83,7 @@ def score_command(
     spacing: str | None,
     tolerance: float,
     images: str | None,
+    pair_images: str | None,
     publish_images: bool,
     as_json: bool,
     as_csv: bool,
@@ -91,10 +93,12 @@ def score_command(
     cache: Path,
 ) -> None:
     """Say how equitable PREDICTIONS are: folders of label maps, or files of scores by case."""
-    _check_places(predictions, truth, images, publish_images)
+    _check_places(predictions, truth, images)
+    _check_images(predictions, images, pair_images, publish_images, out is not None or open_it)
     _check_protocol(
-        protocol, {"--truth": truth, "--table": table, "--structures": structures, "--spacing": spacing}
-    )
+        protocol, {"--truth": truth, "--table": table, "--structures": structures, "--spacing": spacing,
+         "--images": images},
+    )  # fmt: skip
     _check_outputs(out, as_json, as_csv, table)
     with waiting("Reading the table ...") as say:
         from harness.predictions import people
@@ -111,8 +115,14 @@ def score_command(
             Ask(id_column, patient, attributes, numbers), resample, relabel, apart, tolerance,
         )  # fmt: skip
         found = _evaluated(given, under, data, cache, say)
+        pictures: list[Picture] = []
+        if images is not None:
+            from harness.predictions import make
+
+            say("Drawing the worst cases ...")
+            found, pictures = make.illustrated(found, given, images, pair_images)
         say("Computing intervals ...")
-        _give(found, given, (images, publish_images), (as_json, as_csv), out, open_it, say)
+        _give(found, pictures, (as_json, as_csv), out, open_it, say)
 
 
 def _evaluated(
@@ -131,8 +141,7 @@ def _evaluated(
 
 def _give(
     found: Evaluation,
-    given: Given,
-    images: tuple[str | None, bool],
+    pictures: list[Picture],
     printed: tuple[bool, bool],
     out: Path | None,
     open_it: bool,
@@ -147,7 +156,7 @@ def _give(
         where = out or Path(
             "score-" + re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(found.models)).strip("-.").lower()
         )
-        page = export.write(where, export.contents(found, _pictures(found, given, *images)))
+        page = export.write(where, export.contents(found, pictures))
     say("")
     if text:
         click.echo(text, nl=False)
@@ -158,14 +167,6 @@ def _give(
         click.echo(f"Wrote {page}; print it for a PDF.", err=bool(text))
         if open_it:
             click.launch(str(page))
-
-
-def _pictures(found: Evaluation, given: Given, images: str | None, publish: bool) -> list[Picture]:
-    if images is None or not publish or given.truth is None:
-        return []
-    from harness.predictions import make
-
-    return make.pictures(found, given, images)
 
 
 def _lines(found: Evaluation) -> list[str]:
@@ -195,7 +196,7 @@ def _lines(found: Evaluation) -> list[str]:
     return lines + [f"not scored  {one}" for one in found.unpaired]
 
 
-def _check_places(predictions: tuple[str, ...], truth: str | None, images: str | None, publish: bool) -> None:
+def _check_places(predictions: tuple[str, ...], truth: str | None, images: str | None) -> None:
     """Raise HarnessError for what is not there, before anything heavy is imported."""
     for place in (*predictions, truth, images):
         if (
@@ -204,12 +205,25 @@ def _check_places(predictions: tuple[str, ...], truth: str | None, images: str |
             and not (glob.has_magic(place) and glob.glob(place))
         ):
             raise HarnessError(f"{place}: there is no such file or folder; give predictions that are there.")
-    if images is not None and not publish:
+
+
+def _check_images(
+    predictions: tuple[str, ...], images: str | None, pair: str | None, publish: bool, page: bool
+) -> None:
+    """Raise HarnessError for images that may not be shown, or that nothing would be drawn on."""
+    if images is None:
+        if publish or pair is not None:
+            option = "--publish-images" if publish else "--pair-images"
+            raise HarnessError(f"{option}: of which images? Give their folder with --images.")
+        return
+    if not publish:
         raise HarnessError(
             "--images: the worst cases would be on the page; add --publish-images if they may."
         )
-    if publish and images is None:
-        raise HarnessError("--publish-images: of which images? Give their folder with --images.")
+    if not page:
+        raise HarnessError("--images: are shown on the page; add --out DIR or --open.")
+    if any(place.endswith(_SCORES) for place in predictions):
+        raise HarnessError("--images: files of scores have no outlines to draw; give folders of predictions.")
 
 
 def _check_protocol(protocol: str | None, others: dict[str, object]) -> None:

@@ -177,7 +177,14 @@ def verify_command(
     is_flag=True,
     help="Take its scores as they are, where this machine lacks the cohort; marked self-reported.",
 )
-@click.option("--predictions", is_flag=True, help="FILE is what harness pack --predictions made.")
+@click.option(
+    "--predictions",
+    is_flag=True,
+    help="FILE is what harness pack --predictions made, or a folder of label maps (with --protocol).",
+)
+@click.option("--name", default="", help="Of a folder: its name on the board.  [default: the folder's]")
+@click.option("--title", default="", help="Of a folder: what the row is called.  [default: the name]")
+@click.option("--pair", help="Of a folder: how files are named, as in '{id}_pred.png'.")
 @click.option("--corrects", metavar="WHY", default="", help="It replaces its earlier rows; a public line.")
 @click.option("--who", default="", help="In whose name it corrects.  [default: the key that signed]")
 @_SIGNERS
@@ -189,6 +196,9 @@ def submit_command(
     data: Path | None,
     unverified: bool,
     predictions: bool,
+    name: str,
+    title: str,
+    pair: str | None,
     corrects: str,
     who: str,
     signers: Path | None,
@@ -196,12 +206,16 @@ def submit_command(
     cache: Path,
 ) -> None:
     """Verify a submission FILE and add its records to the board, marked."""
+    folder = packed_predictions.Folder(name, title, pair)
+    packed_predictions.check_folder(file, predictions, folder)
     if predictions:
         if unverified:
             raise HarnessError(
                 "--unverified and --predictions exclude each other: their scores are made here."
             )
-        sys.exit(packed_predictions.submit_them(file, protocol, data, cache, runs, signers, corrects, who))
+        sys.exit(
+            packed_predictions.submit_them(file, folder, protocol, data, cache, runs, signers, corrects, who)
+        )
     with waiting("Reading the submission ...") as say:
         from harness.submission import archive
 

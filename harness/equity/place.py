@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -17,6 +19,19 @@ _EDGE = 3.0
 """F from which on places are put together: the clusters' size depends on it, whether p is right does not."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """The clusters as a table of `PLACES`, and what they were found in.
+
+    errors: group to its patients' mean error at each place, float [H, W]; clusters: int [H, W], the number of
+    the cluster that a place is in, 0 in none.
+    """
+
+    table: pd.DataFrame
+    errors: dict[str, np.ndarray]
+    clusters: np.ndarray
+
+
 def places(
     maps: np.ndarray,
     groups: np.ndarray,
@@ -25,7 +40,7 @@ def places(
     least: int = 10,
     draws: int = DRAWS,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> Places:
     """Return the clusters of places where groups' errors differ, the likeliest to be real first.
 
     maps: float [N, H, W], each sample's share of error at each place of the structure, aligned; groups:
@@ -38,12 +53,13 @@ def places(
     """
     means, group, names = _by_patient(maps, groups, patients, least)
     if len(names) < 2:
-        return pd.DataFrame(columns=list(PLACES))
+        return Places(pd.DataFrame(columns=list(PLACES)), {}, np.zeros(maps.shape[1:], int))
     rng = np.random.default_rng([seed, 0])
     found = _f(means, group)
     labels, count = ndimage.label(found >= _EDGE)
+    errors = {name: means[group == g].mean(axis=0) for g, name in enumerate(names)}
     if count == 0:
-        return pd.DataFrame(columns=list(PLACES))
+        return Places(pd.DataFrame(columns=list(PLACES)), errors, labels)
     null = np.array([_largest(_f(means, rng.permutation(group))) for _ in range(draws)])
     rows = []
     for cluster in range(1, count + 1):
@@ -54,7 +70,8 @@ def places(
             (cluster, int(inside.sum()), mass, p, *_ends(means, group, names, inside), *_middle(inside))
         )
     table = pd.DataFrame(rows, columns=list(PLACES))
-    return table.sort_values(["p", "mass"], ascending=[True, False], ignore_index=True)
+    table = table.sort_values(["p", "mass"], ascending=[True, False], ignore_index=True)
+    return Places(table, errors, labels)
 
 
 def _by_patient(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harness.predictions import geometry
 from harness.predictions.scored import Pair
 from harness.protocol import IGNORED
 
@@ -17,19 +18,26 @@ REACH = 1.75
 
 @dataclass
 class ErrorMaps:
-    """Gathers each case's map of errors, float32 [SIDE, SIDE], of structures that are there."""
+    """Gathers each case's map of errors, float32 [SIDE, SIDE], of structures that are there.
+
+    unplaced: cases whose header does not say how they lie: theirs are as they are stored.
+    """
 
     maps: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    unplaced: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def see(self, name: str, pair: Pair) -> None:
         """Take in a pair: a map for each structure that its truth has."""
         known = pair.true != IGNORED
+        if not geometry.placed(pair.affine, pair.axis):
+            self.unplaced.add(name)
         for structure, classes in pair.structures.items():
             true = np.isin(pair.true, classes)
             if true.any():
                 wrong = (np.isin(pair.predicted, classes) != true) & known
-                found = _map(true, wrong, pair.axis)
+                # Two scanners store the same slice along other axes: one place is then one place.
+                found = geometry.as_seen(_map(true, wrong, pair.axis), pair.affine, pair.axis)
                 with self.lock:
                     self.maps[name, structure] = found
 

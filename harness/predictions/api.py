@@ -178,13 +178,13 @@ def _of_arrays(
         one = score_pair(case, pair, tolerance)
         scores.append(one.scores)
         calibration.append(one.calibration)
-    seen.check("pred")
+    said = seen.check("pred")
     table = together(scores)
     return Evaluation(
         checked(table.assign(model=name, seed=0), "pred"), who, tuple(names_of.structures), MEASURED,
         pd.concat(calibration, ignore_index=True).assign(model=name, seed=0), tolerance=tolerance,
-        unit="pixels" if spacing is None and not hasattr(true[cases[0]], "affine") else "mm", notes=who.notes,
-        errors={name: errors},
+        unit="pixels" if spacing is None and not hasattr(true[cases[0]], "affine") else "mm",
+        notes=said + who.notes, errors={name: errors},
     )  # fmt: skip
 
 

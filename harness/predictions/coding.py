@@ -18,6 +18,7 @@ from harness.protocol import IGNORED, Protocol, label_text
 DATASET = "dataset.json"
 """What nnU-Net calls the file that names its labels."""
 _UNDECLARED = IGNORED - 1
+_OFTEN_IGNORED = 255
 _MOST_LUT = 1 << 16
 _MOST_BITS = 7
 """Structures that may lie over each other: each pixel's set of them is one class of a byte."""
@@ -91,9 +92,12 @@ class Coding:
                 f"{where}: {what}, and the colour {shown} is of no structure; save one channel of labels "
                 f"(declared: {self.declared})."
             )
+        one = self.labels[0] if len(self.labels) == 1 else 1
+        often = label == _OFTEN_IGNORED or one == _OFTEN_IGNORED
+        hint = f" If it is another writing of {one}, say --relabel {shown}={one}." if often else ""
         return HarnessError(
             f"{where}: has the label {shown}, which is of no structure (declared by {self.told}: "
-            f"{self.declared}); are its labels shifted, or is a structure missing there?"
+            f"{self.declared}); are its labels shifted, or is a structure missing there?{hint}"
         )
 
 
@@ -158,6 +162,13 @@ def discovered(labels: Sequence[int], where: str) -> Coding:
     if len(found) > _UNDECLARED - 2:
         raise HarnessError(
             f"{where}: {len(found)} labels (pictures, not labels?); name them with --structures."
+        )
+    if len(found) > 1 and found[-1] == _OFTEN_IGNORED and found[-2] != _OFTEN_IGNORED - 1:
+        others = ", ".join(map(label_text, found[:-1]))
+        raise HarnessError(
+            f"{where}: has the label {_OFTEN_IGNORED} beside {others}: is it what nobody scores, or another "
+            f"writing of {found[0]}? Say it: --structures 'structure={found[0]};ignore={_OFTEN_IGNORED}' or "
+            f"'structure={found[0]},{_OFTEN_IGNORED}'."
         )
     names = [f"label {label_text(one)}" for one in found] if len(found) > 1 else ["structure"]
     told = f"the truths in {where}; name others with --structures"

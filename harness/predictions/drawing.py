@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-_WIDTH, _LEFT, _RIGHT, _ROW = 640, 190, 20, 26
+_WIDTH, _LEFT, _RIGHT, _ROW = 480, 158, 20, 26
+_LETTERS = 23
+"""Letters of a name that fit beside the axis on one line; a longer one has two."""
 
 Line = tuple[str, float, float, float]
 """A group's name, its estimate, and the ends of its interval, NaN for none."""
 
 
-def intervals(lines: Sequence[Line], label: str) -> Markup:
-    """Return a row a group: its mean as a dot on its interval; "" without any number."""
+def intervals(lines: Sequence[Line], label: str, heads: Sequence[int] = ()) -> Markup:
+    """Return a row a group: its mean as a dot on its interval; "" without any number.
+
+    heads: which lines are a name above the following ones, and have no number.
+    """
     there = [line for line in lines if not math.isnan(line[1])]
     if not there:
         return Markup("")
@@ -27,7 +33,7 @@ def intervals(lines: Sequence[Line], label: str) -> Markup:
         parts.append(f'<line class="axis" x1="{x:.1f}" y1="4" x2="{x:.1f}" y2="{height - 28}"/>')
         parts.append(f'<text x="{x:.1f}" y="{height - 10}" text-anchor="middle">{tick:g}</text>')
     for i, line in enumerate(lines):
-        parts += _row(line, i * _ROW + 18, low, high)
+        parts += _row(line, i * _ROW + 18, low, high, head=i in heads)
     return Markup("".join(parts) + "</svg>")
 
 
@@ -51,8 +57,8 @@ def curve(points: Sequence[tuple[float, float, float, float]], label: str, along
         parts.append(f'<line class="axis" x1="60" y1="{y:.1f}" x2="{_WIDTH - 20}" y2="{y:.1f}"/>')
         parts.append(f'<text x="52" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     parts.append(f'<polygon class="band" points="{" ".join(band)}"/><polyline class="line" points="{line}"/>')
-    parts.append(f'<text x="60" y="190">{first:.3g}</text>')
-    parts.append(f'<text x="{_WIDTH - 20}" y="190" text-anchor="end">{last:.3g}</text>')
+    parts.append(f'<text x="60" y="190">{_plain(first)}</text>')
+    parts.append(f'<text x="{_WIDTH - 20}" y="190" text-anchor="end">{_plain(last)}</text>')
     parts.append(f'<text x="{_WIDTH / 2:.0f}" y="210" text-anchor="middle">{escape(along)}</text></svg>')
     return Markup("".join(parts))
 
@@ -64,19 +70,36 @@ def _head(height: int, label: str) -> str:
     )
 
 
-def _row(line: Line, y: int, low: float, high: float) -> list[str]:
+def _row(line: Line, y: int, low: float, high: float, head: bool) -> list[str]:
     name, mean, start, end = line
-    parts = [f'<text class="ink" x="{_LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(name[:28])}</text>']
+    parts = _name(name, y, "head" if head else "ink")
+    if head:
+        return parts
     if math.isnan(mean):
-        return [*parts, f'<text x="{_LEFT}" y="{y + 4}">too few</text>']
+        return [*parts, f'<text x="{_LEFT + 6}" y="{y + 4}">too few</text>']
     if not math.isnan(start):
         one, other = _x(start, low, high), _x(end, low, high)
         parts.append(f'<line class="line" x1="{one:.1f}" y1="{y}" x2="{other:.1f}" y2="{y}"/>')
     return [*parts, f'<circle class="dot" cx="{_x(mean, low, high):.1f}" cy="{y}" r="4.5"/>']
 
 
+def _name(name: str, y: int, kind: str) -> list[str]:
+    """Return a name beside its line, of two rows where it is long, cut where it is longer."""
+    rows = textwrap.wrap(name, _LETTERS, max_lines=2, placeholder=" …") or [""]
+    first = y + 4 if len(rows) == 1 else y - 3
+    return [
+        f'<text class="{kind}" x="{_LEFT - 10}" y="{first + 13 * i}" text-anchor="end">{escape(row)}</text>'
+        for i, row in enumerate(rows)
+    ]
+
+
 def _x(value: float, low: float, high: float) -> float:
     return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _plain(value: float) -> str:
+    """Return a number of three digits as people write it, 2,104 and not 2.1e+03."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _round_out(low: float, high: float) -> tuple[float, float]:

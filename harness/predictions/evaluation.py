@@ -14,7 +14,7 @@ from harness import equity
 from harness.equity.adjust import adjusted
 from harness.equity.along import smooth
 from harness.equity.crossed import crossed
-from harness.equity.place import places
+from harness.equity.place import Places, places
 from harness.equity.presence import ranks_present
 from harness.equity.standardise import strata
 from harness.equity.variance import variance
@@ -160,14 +160,23 @@ class Evaluation:
 
     @cached_property
     def gaps(self) -> pd.DataFrame:
-        """A row a model, attribute and structure: the gap, its interval, and what chance makes."""
+        """A row a model, attribute and structure: the gap, between whom, its interval, what chance makes."""
         keys = ["attribute", "structure", "metric", "model"]
         summary = self.summary[self.summary["quantity"] == "gap"]
         noise = self.noise[(self.noise["quantity"] == "gap") & (self.noise["group"] == "")]
         names = ["floor", "floor_95", "p", "p_adjusted", "above", "detectable"]
         shown = summary[[*keys, "estimate", "low", "high", "corrected", "note"]]
         found = shown.merge(noise[[*keys, *names]], on=keys, how="left")
-        return found[found["metric"] == self.metric].reset_index(drop=True)
+        found = found[found["metric"] == self.metric].reset_index(drop=True)
+        return found.merge(self._ends(), on=keys[:2] + keys[3:], how="left")
+
+    def _ends(self) -> pd.DataFrame:
+        """Return the groups with the best and the worst mean: `attribute, structure, model, best, worst`."""
+        keys = ["attribute", "structure", "model"]
+        groups = self.groups[(self.groups["quantity"] == "group") & self.groups["estimate"].notna()]
+        order = groups.sort_values("estimate", ascending=not METRICS[self.metric], kind="stable")
+        by = order.groupby(keys, sort=False)["group"]
+        return pd.DataFrame({"best": by.first(), "worst": by.last()}).reset_index()
 
     @cached_property
     def who(self) -> pd.DataFrame:
@@ -326,17 +335,24 @@ class Evaluation:
     def place(self) -> pd.DataFrame:
         """Clusters of places within a structure where groups' errors differ, with p over the whole map."""
         frames = []
-        table = self.people.table
-        for model, errors in self.errors.items():
-            for structure in self.structures:
-                maps, there = errors.of(structure, table["sample"].tolist())
-                for attribute in self.attributes if len(maps) else ():
-                    own = table[there]
-                    groups, patients = own[attribute].to_numpy(object), own["patient"].to_numpy()
-                    found = places(maps, groups, patients, least=equity.MIN_PATIENTS)
-                    named = {"attribute": attribute, "structure": structure, "model": model}
-                    frames.append(found.assign(**named))
+        for (attribute, structure, model), found in self.located.items():
+            frames.append(found.table.assign(attribute=attribute, structure=structure, model=model))
         return _joined(frames)
+
+    @cached_property
+    def located(self) -> dict[tuple[str, str, str], Places]:
+        """Where errors lie, by attribute, structure and model."""
+        table, every = self.people.table, {}
+        for attribute in self.attributes:
+            for structure in self.structures:
+                for model, errors in self.errors.items():
+                    maps, there = errors.of(structure, table["sample"].tolist())
+                    if len(maps):
+                        own = table[there]
+                        groups, patients = own[attribute].to_numpy(object), own["patient"].to_numpy()
+                        found = places(maps, groups, patients, least=equity.MIN_PATIENTS)
+                        every[attribute, structure, model] = found
+        return every
 
     @cached_property
     def variance(self) -> pd.DataFrame:

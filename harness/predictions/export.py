@@ -50,7 +50,10 @@ def as_csv(evaluation: Evaluation) -> str:
     """Return who scores what as CSV: the table `groups`, with the gaps below it."""
     gaps = evaluation.gaps
     rows = gaps.assign(quantity="gap", group="").reindex(columns=evaluation.groups.columns)
-    return formats.table_text(pd.concat([evaluation.groups, rows], ignore_index=True))
+    table = pd.concat([evaluation.groups, rows], ignore_index=True)
+    # A gap is of no number of patients, which must not make 60 of the others 60.0.
+    counts = {name: "Int64" for name in ("patients", "samples") if name in table}
+    return formats.table_text(table.astype(counts))
 
 
 def contents(evaluation: Evaluation, pictures: Sequence[Picture] = ()) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -50,7 +50,20 @@ class Found:
     place: str
     cases: dict[str, Case]
     strays: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    tail: str = ""
+    """What all names end in, which was taken for no part of the id."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was understood of the names."""
+        said = f"All {len(self.cases)} names end in '{self.tail}', which was taken for no part of the id."
+        return (said,) if self.tail else ()
+
+    def whole(self) -> Found:
+        """Return the same with the ending as a part of each id."""
+        ids = {name: f"{name}{self.tail}" for name in self.cases}
+        cases = {ids[name]: replace(case, id=ids[name]) for name, case in self.cases.items()}
+        return replace(self, cases=cases, tail="")
 
 
 def find(place: str, rule: str | None, structures: Sequence[str] = ()) -> Found:
@@ -69,9 +82,9 @@ def find(place: str, rule: str | None, structures: Sequence[str] = ()) -> Found:
         raise HarnessError(f"{place}: no label maps (.nii.gz, .png, .tif, .npz, .npy) are here{kinds}.")
     for file in maps:
         check_regular(file)
-    named, strays, notes = _named(maps, root, rule, structures)
+    named, strays, tail = _named(maps, root, rule, structures)
     strays += [str(file) for file in others]
-    return Found(place, _cases(named, place), tuple(sorted(strays)), tuple(notes))
+    return Found(place, _cases(_told_apart(named), place), tuple(sorted(strays)), tail)
 
 
 def suffix_of(file: Path) -> str:
@@ -130,7 +143,7 @@ _Named = tuple[str, str, str, Path]
 
 def _named(
     files: list[Path], root: Path, rule: str | None, structures: Sequence[str]
-) -> tuple[list[_Named], list[str], list[str]]:
+) -> tuple[list[_Named], list[str], str]:
     if rule is None:
         return _by_stem(files)
     pattern, named, strays = _pattern(rule, structures), [], []
@@ -146,7 +159,7 @@ def _named(
         )
     if not named:
         raise HarnessError(f"{root}: no name is like '{rule}' ('{files[0].name}' is one); mend the rule.")
-    return named, strays, []
+    return named, strays, ""
 
 
 def _pattern(rule: str, structures: Sequence[str]) -> re.Pattern[str]:
@@ -163,7 +176,7 @@ def _pattern(rule: str, structures: Sequence[str]) -> re.Pattern[str]:
     return re.compile("".join(parts) + re.escape(rule[at:]))
 
 
-def _by_stem(files: list[Path]) -> tuple[list[_Named], list[str], list[str]]:
+def _by_stem(files: list[Path]) -> tuple[list[_Named], list[str], str]:
     stems = [stem_of(file) for file in files]
     tail = ""
     # Never digits: the last of 'case_10' and 'case_20' is a part of the name.
@@ -172,10 +185,17 @@ def _by_stem(files: list[Path]) -> tuple[list[_Named], list[str], list[str]]:
             break
         tail = found[0] + tail
         stems = [one[: -len(found[0])] for one in stems]
-    notes = (
-        [f"All {len(files)} names end in '{tail}', which was taken for no part of the id."] if tail else []
-    )
-    return [(as_id(s, str(f)), "", "", f) for s, f in zip(stems, files, strict=True)], [], notes
+    return [(as_id(s, str(f)), "", "", f) for s, f in zip(stems, files, strict=True)], [], tail
+
+
+def _told_apart(named: list[_Named]) -> list[_Named]:
+    """Return ids with the patient before them where those of two patients are one: 'p1_L' and 'p2_L'."""
+    patients: dict[str, set[str]] = defaultdict(set)
+    for name, patient, _, _ in named:
+        patients[name].add(patient)
+    if all(len(own) == 1 for own in patients.values()):
+        return named
+    return [(f"{patient}_{name}", patient, structure, file) for name, patient, structure, file in named]
 
 
 def _cases(named: list[_Named], place: str) -> dict[str, Case]:
@@ -186,9 +206,6 @@ def _cases(named: list[_Named], place: str) -> dict[str, Case]:
 
 
 def _case(name: str, own: list[_Named], place: str) -> Case:
-    patients = {patient for _, patient, _, _ in own}
-    if len(patients) > 1:
-        raise HarnessError(f"{place}: the case '{name}' is of two patients, {listed(sorted(patients))}.")
     maps: dict[str, Path] = {}
     hard = [one for one in own if suffix_of(one[3]) != ".npz"]
     # nnU-Net writes case.npz, its probabilities, beside case.nii.gz.
@@ -202,4 +219,4 @@ def _case(name: str, own: list[_Named], place: str) -> Case:
         maps[structure] = file
     if len(soft) > 1:
         raise HarnessError(f"{place}: the case '{name}' has two files of probabilities; keep one.")
-    return Case(name, maps, soft[0] if soft else None, patients.pop())
+    return Case(name, maps, soft[0] if soft else None, own[0][1])

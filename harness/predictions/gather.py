@@ -32,6 +32,8 @@ class Paired:
     cases: dict[str, tuple[Case, Case]]
     unpaired: tuple[str, ...]
     notes: tuple[str, ...]
+    tail: str = ""
+    """What all names of both end in: whether it is a part of the ids, a table tells."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,17 @@ class Gathered:
     calibration: pd.DataFrame
     paired: Paired
     errors: ErrorMaps
+    notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What is to be said of how the files were read, and of what may be wrong with them."""
+        return self.paired.notes + self.notes
 
 
 def paired(predictions: Found, truths: Found) -> Paired:
     """Return what belongs together. Raises HarnessError where no prediction has a truth."""
+    predictions, truths = _with_tails(predictions, truths)
     found = match(sorted(predictions.cases), sorted(truths.cases), truths.place)
     if not found.pairs:
         raise HarnessError(
@@ -65,7 +74,16 @@ def paired(predictions: Found, truths: Found) -> Paired:
     unpaired = [f"{name}: a prediction without a truth" for name in found.missing]
     unpaired += [f"{name}: a truth without a prediction" for name in found.unused]
     unpaired += [f"{name}: a name that is none of a case" for name in (*predictions.strays, *truths.strays)]
-    return Paired(dict(sorted(by_truth.items())), tuple(unpaired), tuple(notes))
+    tail = truths.tail if truths.tail == predictions.tail else ""
+    return Paired(dict(sorted(by_truth.items())), tuple(unpaired), tuple(notes), tail)
+
+
+def _with_tails(predictions: Found, truths: Found) -> tuple[Found, Found]:
+    """Return both with the endings that fit: where all predictions are of left eyes, '_left' is in the id."""
+    if predictions.tail == truths.tail:
+        return predictions, truths
+    ways = [(predictions, truths), (predictions.whole(), truths), (predictions, truths.whole())]
+    return max(ways, key=lambda way: len(way[0].cases.keys() & way[1].cases.keys()))
 
 
 def coding_for(given: str | None, predictions: Sequence[str], truths: Found) -> Coding:
@@ -110,8 +128,8 @@ def gathered(found: Paired, options: Options, place: str, progress: Progress) ->
         errors.see(name, pair)
 
     scores, calibration = score_all(found.cases, options, progress, look)
-    seen.check(place, relabelled=bool(options.relabel))
-    return Gathered(scores, calibration, found, errors)
+    notes = seen.check(place, relabelled=bool(options.relabel))
+    return Gathered(scores, calibration, found, errors, notes)
 
 
 def folders(

@@ -49,6 +49,36 @@ def axes_of_slices(truth: Grid) -> int:
     return int(np.argmax(steps[2]))
 
 
+def as_seen(slices: np.ndarray, affine: np.ndarray | None, through: int) -> np.ndarray:
+    """Return slices, [..., H, W], as a reader of images knows them; without a header as they are stored.
+
+    With one rows go from front to back and columns from the patient's right to the left. `through`: the axis
+    of the volume that the slices were taken across.
+    """
+    if affine is None or not placed(affine, through):
+        return slices
+    rest = [axis for axis in range(3) if axis != through]
+    worlds = [_world(affine, axis) for axis in rest]
+    if worlds[0] == 0:
+        slices, rest = np.swapaxes(slices, -1, -2), rest[::-1]
+    for place, axis in zip((-2, -1), rest, strict=True):
+        # Both headers' axes grow to the right and to the front: a picture's grow the other way.
+        if affine[_world(affine, axis), axis] > 0:
+            slices = np.flip(slices, place)
+    return slices
+
+
+def placed(affine: np.ndarray | None, through: int) -> bool:
+    """Tell whether a header says where front and right are in a slice."""
+    if affine is None:
+        return False
+    return sorted(_world(affine, axis) for axis in range(3) if axis != through) == [0, 1]
+
+
+def _world(affine: np.ndarray, axis: int) -> int:
+    return int(np.abs(affine[:3, axis]).argmax())
+
+
 def _check_formats(prediction: Grid, truth: Grid) -> None:
     """Raise HarnessError for a picture beside a NIfTI: its rows run along y there, and along x here."""
     for one, other in ((prediction, truth), (truth, prediction)):

@@ -55,6 +55,16 @@ def read(file: Path) -> Grid:
     return Grid(labels, where, kind=kind, picture=True)
 
 
+def read_image(file: Path) -> Grid:
+    """Return what an image holds, with its colours as an axis more. Raises HarnessError as `read` does."""
+    if suffix_of(file) in (".nii", ".nii.gz", ".npy", ".npz"):
+        return read(file)
+    check_regular(file)
+    pages = _pages(file, str(file)) if suffix_of(file) in (".tif", ".tiff") else None
+    array = pixels.read_picture(file, str(file)) if pages is None else pages
+    return Grid(array, str(file), picture=True)
+
+
 def whole(grid: Grid) -> np.ndarray:
     """Return the labels of a grid without channels as whole numbers. Raises HarnessError for others."""
     array = grid.array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,7 @@ def _from_maps(given: Given, progress: Progress) -> Evaluation:
     cases = list(pairs[0].cases)
     patients = [pairs[0].cases[name][0].patient or pairs[0].cases[name][1].patient for name in cases]
     # The table first: it is cheap, and a wrong one would be found after hours of scoring.
-    who = _people(given, cases, patients)
+    who = _people(given, cases, patients, pairs[0].tail)
     found = [
         gather.gathered(one, options, place, progress) for one, place in zip(pairs, given.places, strict=True)
     ]
@@ -75,7 +75,7 @@ def _from_maps(given: Given, progress: Progress) -> Evaluation:
         checked(scores, given.places[0]), who, tuple(names.structures), MEASURED, calibration,
         tolerance=given.tolerance, unit="mm" if mm else "pixels",
         errors={name: one.errors for name, one in zip(given.names, found, strict=True)},
-        notes=tuple(dict.fromkeys(note for one in pairs for note in one.notes)) + who.notes,
+        notes=tuple(dict.fromkeys(note for one in found for note in one.said)) + who.notes,
         unpaired=tuple(dict.fromkeys(name for one in pairs for name in one.unpaired)),
     )  # fmt: skip
 
@@ -152,11 +152,18 @@ def _tested(protocol: Protocol, cohort: Cohort) -> People:
     return People(own[["sample", "patient", *protocol.attributes]], dict(cohort.groups), numbers, notes)
 
 
-def _people(given: Given, cases: list[str], patients: list[str]) -> People:
+def _people(given: Given, cases: list[str], patients: list[str], tail: str = "") -> People:
+    """Return who the cases are. `tail`: what all their files' names end in, which may be in the table too."""
     if given.table is None:
         if given.ask.attributes:
             raise HarnessError("--attribute: groups are read from a table; give it with --table.")
         return people.plain(cases, patients if any(patients) else ())
+    if tail and not any(patients):
+        try:
+            who = people.of_cases(given.table, [case + tail for case in cases], given.ask, given.table_file)
+            return replace(who, table=who.table.assign(sample=cases))
+        except HarnessError:
+            pass  # what is wrong with the names without it is said below
     return people.of_cases(given.table, cases, given.ask, given.table_file, patients)
 
 
@@ -194,15 +201,23 @@ def _check_complete(scores: pd.DataFrame, cases: list[str], structures: Sequence
             )
 
 
-def pictures(found: Evaluation, given: Given, images: str) -> list[Picture]:
-    """Return pictures of the worst cases of the first set of predictions. Raises HarnessError."""
+def illustrated(
+    found: Evaluation, given: Given, images: str, rule: str | None = None
+) -> tuple[Evaluation, list[Picture]]:
+    """Return pictures of the worst cases of the first set of predictions, and what has no image listed.
+
+    rule: how images are named, as `find` takes it. Raises HarnessError for an image that does not fit.
+    """
     from harness.predictions import overlays, page
 
     if given.truth is None:
-        return []
+        raise HarnessError("--images: outlines are drawn of predictions and --truth; give their folders.")
     rules = (given.pair, given.pair_truth)
     sets, truths, names = gather.folders(given.places[:1], given.truth, rules, given.structures)
     relabel = coding.relabelled(given.relabel) if given.relabel else {}
     options = Options(names, given.resample, relabel, given.tolerance, given.spacing)
+    cases = gather.paired(sets[0], truths).cases
+    pairs = overlays.paired(images, rule, list(cases))
     worst = page.rows(found.worst[found.worst["model"] == found.models[0]])
-    return overlays.pictures(worst, gather.paired(sets[0], truths).cases, images, options, None)
+    drawn = overlays.pictures(worst, cases, pairs, options, found.metric)
+    return replace(found, unpaired=(*found.unpaired, *pairs.unpaired)), drawn

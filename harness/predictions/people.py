@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,14 @@ _MOST_GROUPS = 8
 _FEW = 8
 """A numeric column of at most so many values is one of codes, not of quantities."""
 _SEPARATORS = ",;\t|"
+_TOLD = re.compile(r'"?sep=(.)"?')
+"""The first line of some spreadsheets' files, which names the separator."""
+_DATE = re.compile(
+    r"\d{1,2}[-. ][A-Za-z]{3,9}([-. ]\d{2,4})?|[A-Za-z]{3,9}[-. ]\d{2,4}|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
+)
+"""What a spreadsheet makes of ids such as 1-2 and MAR3."""
+_SIDE = re.compile(r"[_\-. ]?(l|r|le|re|od|os|left|right)$", re.IGNORECASE)
+"""How ids end that are of one of two eyes, or sides."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,11 @@ def read(file: Path) -> pd.DataFrame:
     lines = text.splitlines()
     if not lines:
         raise HarnessError(f"{file}: is empty; give a table with a row for each case.")
-    separator = max(_SEPARATORS, key=lines[0].count)
+    told = _TOLD.fullmatch(lines[0])
+    lines = lines[1:] if told else lines
+    if not lines:
+        raise HarnessError(f"{file}: is empty; give a table with a row for each case.")
+    separator = told[1] if told else max(_SEPARATORS, key=lines[0].count)
     try:
         rows = [
             row for row in csv.reader(lines, delimiter=separator, strict=True) if any(map(str.strip, row))
@@ -78,6 +91,9 @@ def read(file: Path) -> pd.DataFrame:
 
 def _framed(rows: list[list[str]], file: Path) -> pd.DataFrame:
     header = [name.strip() for name in rows[0]]
+    while header and not header[-1] and not any("".join(row[len(header) - 1 :]).strip() for row in rows):
+        # A spreadsheet writes columns that were once used.
+        header, rows = header[:-1], [row[: len(header) - 1] for row in rows]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise HarnessError(f"{file}: the column '{twice[0]}' stands twice; name each column once.")
@@ -98,6 +114,9 @@ def of_cases(
 
     Raises HarnessError where a column is missing, a case has no row or two, or an id can be read in two ways.
     """
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise HarnessError(f"{where}: the column '{twice[0]}' stands twice; name each column once.")
     for name in (ask.id, ask.patient, *ask.numbers):
         if name is not None:
             _check_column(frame, name, where)
@@ -148,6 +167,13 @@ def _rows(
     distinct = list(dict.fromkeys(wanted))
     found = match(distinct, list(dict.fromkeys(ids)), f"{where}, column '{column}'")
     if found.missing:
+        dates = [name for name in found.unused if _DATE.fullmatch(name)]
+        if dates:
+            raise HarnessError(
+                f"{where}: {len(found.missing)} of {len(distinct)} cases have no row "
+                f"({listed(found.missing)}), and the column '{column}' has dates ({listed(dates, 2)}) that a "
+                "spreadsheet may have made of ids; format it as text and save the table again."
+            )
         raise HarnessError(
             f"{where}: {len(found.missing)} of {len(distinct)} cases have no row "
             f"({listed(found.missing)}) in "
@@ -188,23 +214,52 @@ def _candidates(frame: pd.DataFrame, wanted: Sequence[str], where: str) -> list[
             counts[column] = 0
     most = max(counts.values(), default=0)
     best = [column for column, count in counts.items() if count == most]
-    named = [one for one in best if one.lower() in _ID_NAMES or is_patient_column(one)]
+    named = [one for one in best if _is_named(one)]
     if most == 0:
         # What the likeliest column says of itself is a better answer than that none fits.
-        likely = [
-            one for one in map(str, frame.columns) if one.lower() in _ID_NAMES or is_patient_column(one)
-        ]
+        likely = [one for one in map(str, frame.columns) if _is_named(one)]
         if likely:
             return likely
         raise HarnessError(
             f"{where}: no column has the cases' ids ({listed(wanted, 2)}); name the one that has with --id."
         )
+    _check_rivals(counts, best, where)
     same = {tuple(_row_id(value, where) for value in frame[column]) for column in best}
     if len(same) == 1:  # either says the same of every row
         return sorted(best, key=lambda column: column.lower() not in _ID_NAMES)[:1]
     if len(best) > 1 and len(named) != 1:
         raise HarnessError(f"{where}: {listed(best)} could be the column of ids; name it with --id.")
     return named if len(best) > 1 else best
+
+
+def _check_rivals(counts: dict[str, int], best: Sequence[str], where: str) -> None:
+    """Raise HarnessError where a column that is called an id has most cases, and another has more.
+
+    A number of the row has every id where cases are numbered, whoever they are.
+    """
+    if any(_is_named(column) for column in best):
+        return
+    most = max(counts.values())
+    rival = next((one for one, count in counts.items() if _is_named(one) and 2 * count > most), None)
+    if rival is not None:
+        raise HarnessError(
+            f"{where}: the column '{rival}' has {counts[rival]} of the cases' ids and '{best[0]}' has "
+            f"{most}; say with --id which it is, or mend the ids."
+        )
+
+
+def _is_named(column: str) -> bool:
+    return column.lower() in _ID_NAMES or is_patient_column(column)
+
+
+def _one_of_two(ids: Sequence[str]) -> str:
+    """Return two ids that read like two eyes of one patient, where most do; "" where they do not."""
+    bare: dict[str, list[str]] = {}
+    for name in ids:
+        if _SIDE.search(name):
+            bare.setdefault(_SIDE.sub("", name), []).append(name)
+    pairs = [own for stem, own in bare.items() if stem and len(own) > 1]
+    return " and ".join(f"'{one}'" for one in pairs[0][:2]) if 2 * sum(map(len, pairs)) > len(ids) else ""
 
 
 def _patients(
@@ -220,7 +275,10 @@ def _patients(
     chosen = ask.patient or (named[0] if named else column if is_patient_column(column) else None)
     if chosen is None:
         note = "Each case is taken for a patient of its own: where people have several, name --patient."
-        return [as_id(value, where) for value in own[column]], [note]
+        ids = [as_id(value, where) for value in own[column]]
+        if pair := _one_of_two(ids):
+            note += f" {pair} read like one person's: if they are, every interval here is too narrow."
+        return ids, [note]
     patients = [as_id(value, where) for value in own[chosen]]
     if not all(patients):
         raise HarnessError(f"{where}: {patients.count('')} cases have no '{chosen}'; fill the column.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from harness.predictions import channels, coding, files, grids
 from harness.predictions.coding import Coding
 from harness.predictions.grids import Grid
 from harness.predictions.ids import listed, match
+from harness.predictions.scored import Pair
+from harness.predictions.suspicion import Suspicion
 
 if TYPE_CHECKING:
     from harness.cohorts.cohort import Cohort
@@ -32,6 +35,9 @@ def predicted(place: str, given: Given, protocol: Protocol, cohort: Cohort) -> t
         return _of_record(Path(place), samples, protocol), []
     found = files.find(place, given.pair)
     matched = match(samples, sorted(found.cases), place)
+    if matched.missing and found.tail:
+        found = found.whole()
+        matched = match(samples, sorted(found.cases), place)
     if matched.missing:
         raise HarnessError(
             f"{place}: {len(matched.missing)} of {len(samples)} test samples of '{protocol.name}' have no "
@@ -44,16 +50,45 @@ def predicted(place: str, given: Given, protocol: Protocol, cohort: Cohort) -> t
         _one(found.cases[matched.pairs[sample]], names, relabel, protocol.cohort.size, fit)
         for sample in samples
     ]
-    notes = list(found.notes)
+    likely = _check_likely(labels, samples, cohort, protocol, place, relabelled=bool(relabel))
+    notes = [*found.notes, *likely]
+    if matched.loosely:
+        one, other = matched.loosely[0]
+        notes.append(
+            f"{len(matched.loosely)} names were matched without case, zeros and separators ('{other}' and "
+            f"'{one}')."
+        )
     if matched.unused:
         notes.append(f"{len(matched.unused)} predictions are of no test sample ({listed(matched.unused)}).")
     return np.stack(labels), notes
+
+
+def _check_likely(
+    labels: Sequence[np.ndarray],
+    samples: Sequence[str],
+    cohort: Cohort,
+    protocol: Protocol,
+    place: str,
+    *,
+    relabelled: bool,
+) -> tuple[str, ...]:
+    """Return what may be wrong. Raises HarnessError for what fits the masks only turned or renamed."""
+    seen = Suspicion.of(samples, protocol.label_values)
+    structures = {name: protocol.classes(name) for name in protocol.structures}
+    for name, row, predicted in zip(samples, cohort.rows("test"), labels, strict=True):
+        seen.see(name, Pair(predicted, np.asarray(cohort.masks[row]), structures, None))
+    return seen.check(place, relabelled)
 
 
 def _one(case: files.Case, names: Coding, relabel: dict[int, int], size: int, fit: str) -> np.ndarray:
     if set(case.maps) != {""}:
         raise HarnessError(f"The case '{case.id}': a protocol's predictions are label maps, one file each.")
     grid = grids.read(case.maps[""])
+    if grid.affine is not None:
+        raise HarnessError(
+            f"{grid.file}: NIfTI, whose first axis runs from left to right, and the protocol's grid has rows "
+            "first; save PNG, TIFF or .npy as the harness's images lie."
+        )
     blank = Grid(np.zeros((size, size), np.uint8), f"the grid of {size} x {size}")
     if channels.has_channels(grid, blank, names):
         codes = _of_channels(grid, names)

@@ -56,6 +56,8 @@ class Pair:
     soft: Soft | None = None
     axis: int = 0
     """Across which slices follow each other."""
+    affine: np.ndarray | None = None
+    """Of the grid, voxel to mm (right, anterior, superior), where a header says it."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ def _pair(
         raise HarnessError(
             f"{grid.file}: has {true.ndim} axes, and {len(spacing)} spacings are given; give one for each."
         )
-    return Pair(predicted, true, structures, spacing, soft, geometry.axes_of_slices(grid))
+    through = geometry.axes_of_slices(grid)
+    return Pair(predicted, true, structures, spacing, soft, through, grid.affine)
 
 
 def _classes(given: Grid, truth: Grid, options: Options) -> tuple[np.ndarray, bool, Soft | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,8 @@ LOOKED_AT = 24
 """Cases, spread over all, of which a small picture is kept."""
 _SIDE = 48
 _LEAST_CASES = 4
-_HARDLY, _BETTER = 0.4, 0.2
+_HARDLY, _BETTER, _WELL = 0.4, 0.2, 0.7
+_LEAST_TO_SAY, _NEARLY_ALL, _A_LITTLE = 8, 0.9, 0.02
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Suspicion:
     confusion: dict[tuple[int, int], int] = field(default_factory=dict)
     small: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     labels: tuple[int, ...] = ()
+    overlaps: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """Predicted and true structure to pixels in both, and in either one plus the other."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @staticmethod
@@ -49,15 +52,54 @@ class Suspicion:
                 where = divmod(int(key), 256)
                 self.confusion[where] = self.confusion.get(where, 0) + int(counts[key])
             self.small[name] = small
+            for names, (both, sizes) in _overlaps(pair).items():
+                before = self.overlaps.get(names, (0, 0))
+                self.overlaps[names] = before[0] + both, before[1] + sizes
 
-    def check(self, where: str, relabelled: bool = False) -> None:
-        """Raise HarnessError where the set makes sense read otherwise, and not as it was read."""
+    def check(self, where: str, relabelled: bool = False) -> tuple[str, ...]:
+        """Return what may be wrong with the set.
+
+        Raises HarnessError where it makes sense read otherwise, and not as it was read.
+        """
         if not relabelled:
             self._check_labels(where)
-        if len(self.small) >= _LEAST_CASES:
-            own = self._agreement(lambda one: one)
-            self._check_turned(where, own)
-            self._check_names(where, own)
+            self._check_structures(where)
+        if len(self.small) < _LEAST_CASES:
+            return ()
+        own = self._agreement(lambda one: one)
+        self._check_turned(where, own)
+        self._check_names(where, own)
+        return self._perhaps_turned(where)
+
+    def _check_structures(self, where: str) -> None:
+        """Look whether structures that lie over each other fit under each other's names: cup and disc."""
+        names = list(dict.fromkeys(name for name, _ in self.overlaps))
+        if not names:
+            return
+        fits = np.array([[_share(*self.overlaps[p, t]) for t in names] for p in names])
+        one, other = linear_sum_assignment(-fits)
+        if fits[one, other].mean() > max(fits.diagonal().mean() + _BETTER, _WELL):
+            moved = [(names[p], names[t]) for p, t in zip(one, other, strict=True) if p != t]
+            said = ", ".join(f"'{own}' as '{theirs}'" for own, theirs in moved)
+            raise HarnessError(
+                f"{where}: structures look exchanged (they fit with {said}); give channels in the order of "
+                "--structures, or map labels with --relabel."
+            )
+
+    def _perhaps_turned(self, where: str) -> tuple[str, ...]:
+        """Say where nearly every case fits a little better turned: round structures hardly show it."""
+        if len(self.small) < _LEAST_TO_SAY:
+            return ()
+        own = np.array([_dice(p, t) for p, t in self.small.values()])
+        for name, turn in _TURNS.items():
+            turned = np.array([_dice(turn(p), t) for p, t in self.small.values()])
+            if (turned > own).mean() >= _NEARLY_ALL and turned.mean() > own.mean() + _A_LITTLE:
+                return (
+                    f"{where}: {int((turned > own).sum())} of {len(own)} predictions looked at fit their "
+                    f"truths better {name} (Dice {turned.mean():.2f}, {own.mean():.2f} as they are): look "
+                    "whether they lie the same way.",
+                )
+        return ()
 
     def _check_labels(self, where: str) -> None:
         """Look whether the predicted classes make sense under other names, the background's among them."""
@@ -81,8 +123,8 @@ class Suspicion:
     def _name(self, index: int) -> str:
         return str(self.labels[index - 1]) if 0 < index <= len(self.labels) else str(index)
 
-    def _agreement(self, turn: object) -> float:
-        return float(np.mean([_dice(turn(p), t) for p, t in self.small.values()]))  # type: ignore[operator]
+    def _agreement(self, turn: Callable[[np.ndarray], np.ndarray]) -> float:
+        return float(np.mean([_dice(turn(p), t) for p, t in self.small.values()]))
 
     def _check_turned(self, where: str, own: float) -> None:
         best, said = own, ""
@@ -114,6 +156,28 @@ class Suspicion:
             )
 
 
+def _overlaps(pair: Pair) -> dict[tuple[str, str], tuple[int, int]]:
+    if len(pair.structures) < 2:
+        return {}
+    known = pair.true < 255
+    predicted, true = (
+        {name: np.isin(one, classes) & known for name, classes in pair.structures.items()}
+        for one in (pair.predicted, pair.true)
+    )
+    sizes = [
+        {name: int(np.count_nonzero(mask)) for name, mask in masks.items()} for masks in (predicted, true)
+    ]
+    return {
+        (p, t): (int(np.count_nonzero(predicted[p] & true[t])), sizes[0][p] + sizes[1][t])
+        for p in predicted
+        for t in true
+    }
+
+
+def _share(both: int, sizes: int) -> float:
+    return 2 * both / sizes if sizes else 0.0
+
+
 def _small(mask: np.ndarray) -> np.ndarray:
     """Return a mask on a coarse grid, bool [48, 48] or [48, 48, 48]."""
     for axis in range(mask.ndim):
@@ -129,7 +193,7 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * np.count_nonzero(one & other) / total if total else 0.0
 
 
-_TURNS = {
+_TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "flipped along the first axis": lambda one: np.flip(one, 0),
     "flipped along the second axis": lambda one: np.flip(one, 1),
     "turned by half": lambda one: np.flip(one, (0, 1)),

@@ -19,18 +19,23 @@ METRIC_NAMES = {
 DEFINITIONS = {
     "Dice": "Twice the overlap of prediction and truth over their sizes together: 1 is perfect, 0 no "
     "overlap. Nothing found where nothing is counts as 1, a miss or a false alarm as 0.",
-    "Surface Dice (NSD)": "The share of both outlines that lies within the tolerance of the other.",
-    "HD95": "The distance within which 95% of both outlines lie of each other; smaller is better.",
+    "IoU": "The overlap over what either has: 1 is perfect; below Dice wherever it is not.",
+    "Surface Dice (NSD)": "The share of both outlines that lies within the tolerance of the other: 1 is "
+    "perfect.",
+    "HD95": "The distance within which 95% of both outlines lie of each other; smaller is better. MONAI "
+    "takes the larger of the two directions.",
+    "Average surface distance": "How far the two outlines lie apart on average; smaller is better.",
     "Gap": "The best group's mean score less the worst group's.",
-    "95% interval": "Where the true mean of people like these lies, by resampling patients; an interval made "
-    "so misses it in 5 of 100 studies.",
+    "95% interval": "Where the true value for people like these is to be expected, by resampling patients; "
+    "an interval made so misses it in 5 of 100 studies.",
     "ES-Dice": "Dice / (1 + the sum over groups of how far each is from the mean of all): FairSeg's "
     "equity-scaled score (Tian et al., ICLR 2024). It falls where groups differ.",
     "Noise floor": "The gap that chance alone stays below in 95% of cases, if groups of these sizes were "
     "dealt to the patients at random.",
-    "p": "How often chance alone makes a gap at least as large as the one seen.",
-    "Smallest gap seen": "If the true gap were this large, data like these would show it above the noise "
-    "floor in 80 of 100 studies. A smaller one may be there and go unseen.",
+    "p": "How often chance alone makes a difference at least as large as the one seen: p = 0.03 is 3 times "
+    "in 100. Adjusted where several models stand in one table.",
+    "Gap that would be seen": "If the true gap were this large, data like these would show it above the "
+    "noise floor in 80 of 100 studies. A smaller one may be there and go unseen.",
     "Too few": f"A group of fewer than {MIN_PATIENTS} patients has no number: its mean would say more of "
     "chance than of the group.",
 }
@@ -49,6 +54,14 @@ def number(value: float, metric: str = "dice") -> str:
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.3f}" if METRICS.get(metric, True) else f"{value:.2f}"
+
+
+def signed(value: float, metric: str = "dice") -> str:
+    """Return a difference as text with its sign, as "+0.012"; a dash for none."""
+    if math.isnan(value):
+        return "–"
+    text = number(abs(value), metric)
+    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
 
 
 def interval(row: Row, metric: str = "dice") -> str:
@@ -82,7 +95,10 @@ def gap(row: Row, metric: str = "dice") -> str:
     if math.isnan(row["estimate"]):
         which = f"Fewer than two groups of '{row['attribute']}' have {MIN_PATIENTS} patients"
         return f"{which}: nothing can be said."
-    seen = f"The best and the worst group differ by {number(row['estimate'], metric)}"
+    seen = (
+        f"The best group ({row['best']}) and the worst ({row['worst']}) differ by "
+        f"{number(row['estimate'], metric)}"
+    )
     floor = number(row["floor_95"], metric)
     if _above(row):
         least = f"; the true gap is at least {number(row['low'], metric)}" if row["low"] > 0 else ""
@@ -104,11 +120,46 @@ def _above(row: Row) -> bool:
     return bool(row["p_adjusted"] <= ALPHA and row["low"] > 0)
 
 
-def short_gap(row: Row) -> str:
-    """Say in a few words whether a gap is beyond chance."""
+def details(row: Row, metric: str = "dice") -> str:
+    """Say what the numbers around a gap mean, each in its own sentence; "" where there is no gap."""
     if math.isnan(row["estimate"]):
-        return "too few patients"
-    return "beyond chance" if _above(row) else "within chance"
+        return ""
+    said = [
+        f"For people like these the gap is to be expected between {number(row['low'], metric)} "
+        f"and {number(row['high'], metric)} (95% interval).",
+        "Were the groups dealt at random, half of the deals would show a gap above "
+        f"{number(row['floor'], metric)} and one in twenty above {number(row['floor_95'], metric)} (the "
+        "noise floor).",
+    ]
+    if not math.isnan(row["corrected"]):
+        said.append(f"Less what such noise adds on average, the gap is {number(row['corrected'], metric)}.")
+    if not math.isnan(row["detectable"]):
+        said.append(
+            f"A true gap of {number(row['detectable'], metric)} would be seen in 80 of 100 studies like this."
+        )
+    return " ".join(said) + (f" {_capital(row['note'])}." if row["note"] else "")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def equity_scaled(row: Row, overall: float) -> str:
+    """Say what the equity-scaled score is beside the mean that it scales."""
+    return (
+        f"Equity-scaled Dice {number(row['estimate'])} ({interval(row)}): the mean of everybody, "
+        f"{number(overall)}, lowered by how far the groups lie from it. Were all served alike, the two would "
+        "be one; part of the difference is chance, as with the gap."
+    )
+
+
+def looks(evaluation: Evaluation) -> str:
+    """Say how many gaps a page tests, and what that does to being beyond chance."""
+    count = int(evaluation.gaps["p"].notna().sum()) if len(evaluation.gaps) else 0
+    if count < 2:
+        return ""
+    said = f"{count} gaps are looked at here: of those that are not there, one in twenty is called "
+    return said + "beyond chance."
 
 
 def unknown(row: Row, metric: str = "dice") -> str:

@@ -76,8 +76,12 @@ def pack(
 
 def read(file: Path) -> Predictions:
     """Read a file of predictions as a stranger's. Raises HarnessError for one that is none."""
-    raw = archive.raw(file)
-    with reading(str(file)), zipfile.ZipFile(io.BytesIO(raw)) as opened:
+    return parsed(archive.raw(file), str(file))
+
+
+def parsed(raw: bytes, file: str) -> Predictions:
+    """Return the bytes of a file of predictions as one. Raises HarnessError for one that is none."""
+    with reading(file), zipfile.ZipFile(io.BytesIO(raw)) as opened:
         entries = opened.infolist()
         allowed = {MANIFEST, *(member(seed) for seed in range(MOST_TRAININGS))}
         for entry in entries:

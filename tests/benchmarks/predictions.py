@@ -8,6 +8,7 @@ The volumes are made a few at a time, scored from their files and removed: two s
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import tempfile
@@ -29,14 +30,17 @@ AT_ONCE = 8
 
 def volume(rng: np.random.Generator) -> np.ndarray:
     """An ellipsoid with another in it, off their places."""
-    x, y, z = np.ogrid[tuple(slice(0, n) for n in SHAPE)]
-    centre = np.array([250, 260, 20]) + rng.normal(0, 2, 3)
-    inside = [((a - c) / r) ** 2 for a, c, r in zip((x, y, z), centre, (90, 70, 14), strict=True)]
-    lesion = [
-        ((a - c) / r) ** 2
-        for a, c, r in zip((x, y, z), centre + np.array([20, 0, 0]), (25, 20, 5), strict=True)
-    ]
-    return ((sum(inside) < 1).astype(np.uint8) + (sum(lesion) < 1)).astype(np.uint8)
+    centre, made = np.array([250, 260, 20]) + rng.normal(0, 2, 3), np.zeros(SHAPE, np.uint8)
+    for off, radii in (((0, 0, 0), (90, 70, 14)), ((20, 0, 0), (25, 20, 5))):
+        # In the box around it alone: 2,000 volumes have to be made too.
+        middle = centre + off
+        box = tuple(
+            slice(max(int(c - r), 0), min(int(c + r) + 2, n))
+            for c, r, n in zip(middle, radii, SHAPE, strict=True)
+        )
+        x, y, z = np.ogrid[box]
+        made[box] += sum(((a - c) / r) ** 2 for a, c, r in zip((x, y, z), middle, radii, strict=True)) < 1
+    return made
 
 
 def write(folder: Path, rng: np.random.Generator, count: int) -> dict[str, tuple[files.Case, files.Case]]:
@@ -89,7 +93,7 @@ def monais(cases: dict) -> float:
 def main() -> None:
     """Print seconds a volume and the most memory that was held."""
     count, beside = (int(sys.argv[i]) if len(sys.argv) > i else default for i, default in ((1, 2000), (2, 4)))
-    rng, seconds, done = np.random.default_rng(0), 0.0, 0
+    rng, seconds, spent, done = np.random.default_rng(0), 0.0, 0.0, 0
     while done < count:
         with tempfile.TemporaryDirectory() as folder:
             cases = write(Path(folder), rng, min(AT_ONCE, count - done))
@@ -99,10 +103,10 @@ def main() -> None:
             used = time.process_time() - cpu
             done += len(cases)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            spent += used
             print(
-                f"{done} volumes: {seconds / done:.2f} s each ({used / len(cases):.2f} CPU), {most:.2f} GiB "
-                "at most, "
-                f"{2000 * seconds / done / 60:.0f} minutes for 2,000",
+                f"{done} volumes: {seconds:.0f} s ({seconds / done:.2f} s each), {spent:.0f} CPU seconds "
+                f"({spent / done:.2f} each), {most:.2f} GiB at most, load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
     with tempfile.TemporaryDirectory() as folder:

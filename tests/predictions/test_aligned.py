@@ -46,3 +46,22 @@ def test_a_structure_that_is_not_there_has_no_map():
     empty = np.zeros((8, 8), np.uint8)
     maps.see("a", Pair(empty, empty, {"s": (1,)}, None))
     assert maps.of("s", ["a"])[1].tolist() == [False]
+
+
+def test_two_orders_of_storage_are_one_place_of_the_patient():
+    """The same errors of the same patient, stored to the right and front, and to the back and left."""
+    maps = ErrorMaps()
+    true = np.stack([disc(60, (25, 35), 12)] * 3, axis=2).astype(np.uint8)
+    predicted = true.copy()
+    predicted[:25] = 0  # the patient's left is missed: the first axis grows to the right
+    other = np.array([[0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    for name, turn, affine in (
+        ("as it is", lambda one: one, np.eye(4)),
+        ("turned", lambda one: np.swapaxes(one[::-1, ::-1], 0, 1), other),
+    ):
+        maps.see(name, Pair(turn(predicted), turn(true), {"s": (1,)}, None, axis=2, affine=affine))
+    one, other = maps.of("s", ["as it is", "turned"])[0]
+    assert np.abs(one - other).mean() < 0.02  # but for how halves are rounded
+    # As readers know it the patient's left is at the right.
+    assert one[:, SIDE // 2 + 2 :].sum() > 20 * one[:, : SIDE // 2 - 2].sum()
+    assert not maps.unplaced

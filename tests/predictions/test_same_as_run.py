@@ -114,3 +114,4 @@ def test_the_command_takes_a_shipped_protocols_predictions(board, exported, tmp_
     done = CliRunner().invoke(cli, [*command, "--csv"], prog_name="harness", catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0].startswith("attribute,structure,model,quantity,group")
+    assert done.output.splitlines()[1].split(",")[5:7] == ["32", "32"]  # patients and cases, as whole numbers

@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tomli_w
@@ -225,3 +226,77 @@ def test_two_trainings_that_are_one_are_refused(here):
     same = labels(here[1], 0)
     with pytest.raises(HarnessError, match="Two trainings have the same predictions"):
         predicted.pack("a", "A", "guest", here[1], [same, same])
+
+
+def maps(folder: Path, measured, change=lambda one: one) -> Path:
+    """A folder of label maps of the test samples."""
+    values = np.array([0, *measured.protocol.label_values], np.uint8)
+    folder.mkdir()
+    for sample, one in zip(measured.samples, labels(measured, 0), strict=True):
+        Image.fromarray(change(values[one])).save(folder / f"{sample}_pred.png")
+    return folder
+
+
+def submitted(*words: str) -> str:
+    try:
+        done = CliRunner().invoke(cli, ["submit", *words], prog_name="harness", catch_exceptions=False)
+    except HarnessError as error:
+        return str(error)
+    return done.output
+
+
+def test_a_folder_of_label_maps_is_the_row_of_the_file_that_pack_makes_of_it(here, tmp_path):
+    folder, measured = here
+    place = maps(tmp_path / "mine", measured)
+    common = ["--protocol", str(folder / "tiny.toml"), "--cache", str(folder / "cache")]
+    said = submitted(
+        "--predictions", str(place), *common, "--runs", str(tmp_path / "runs"), "--title", "Ours"
+    )
+    assert "Added 1 records of 'guest.mine'" in said
+    (trial,) = Store(tmp_path / "runs").ids()
+    file = read(tmp_path, predicted.pack("mine", "Ours", "guest", measured, [labels(measured, 0)]))
+    manifest, report = predictions.verify(file, measured)
+    submit(
+        manifest, report, measured, Paths(tmp_path / "other", None, folder / "cache"), predictions_only=True
+    )
+    other = Store(tmp_path / "other")
+    assert other.ids() == [trial]
+    one, two = (s.scores(trial) for s in (Store(tmp_path / "runs"), other))
+    assert one.equals(two)
+
+
+FOLDERS = {
+    "without saying so": ((), "add --predictions if it holds"),
+    "of no protocol": (("--predictions",), "does not say of which protocol"),
+    "a name of no method": (("--predictions", "--name", "a b", "PROTOCOL"), "is no name for a method"),
+    "upside down": (("--predictions", "--name", "flipped", "PROTOCOL"), "flipped along the first axis"),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_a_folder_that_cannot_be_a_row_is_one_sentence(what, here, tmp_path):
+    folder, measured = here
+    place = maps(tmp_path / "mine", measured, np.flipud if what == "upside down" else lambda one: one)
+    common = ["--protocol", str(folder / "tiny.toml"), "--cache", str(folder / "cache")]
+    words = [part for word in FOLDERS[what][0] for part in (common if word == "PROTOCOL" else [word])]
+    said = submitted(str(place), *words, "--runs", str(tmp_path / "runs"))
+    assert FOLDERS[what][1] in said
+    assert "\n" not in said.strip()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_said_of_a_folder_is_refused_beside_a_file(here, tmp_path):
+    (tmp_path / "given.zip").write_bytes(packed(here[1]))
+    said = submitted(str(tmp_path / "given.zip"), "--predictions", "--name", "other")
+    assert "--name: is of a folder of label maps" in said
+
+
+def test_nifti_is_no_picture_of_a_protocols_grid(here, tmp_path):
+    from harness.predictions import protocols
+    from harness.predictions.make import Given
+
+    measured = here[1]
+    for sample, one in zip(measured.samples, labels(measured, 0), strict=True):
+        nibabel.save(nibabel.Nifti1Image(one[..., None], np.eye(4)), tmp_path / f"{sample}.nii.gz")
+    with pytest.raises(HarnessError, match="has rows first"):
+        protocols.predicted(str(tmp_path), Given((), ()), measured.protocol, measured.cohort)
