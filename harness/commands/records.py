@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,9 +143,10 @@ def _list_trials(runs: Path, as_json: bool) -> int:
 
     with waiting("Reading the records ..."):
         store = Store(runs)
-        records = sorted(store.records(), key=_order)
         ranked = {board.name: str(board.protocol["ranked_by"]) for board in store.boards()}
-        rows = [_row(store, record, ranked.get(record.protocol, "")) for record in records]
+        # Each record is let go at once: a hundred thousand would be gigabytes.
+        found = ((_order(one), _row(store, one, ranked.get(one.protocol, ""))) for one in store.each_record())
+        rows = [row for _, row in sorted(found, key=itemgetter(0))]
     if as_json:
         _echo_json(rows)
         return 0

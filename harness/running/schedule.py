@@ -101,7 +101,7 @@ def weights_gone(prepared: Prepared, retry_failed: bool) -> set[str]:
     store, trials, found = prepared.store, prepared.plan.trials, set()
     for trial in trials.values():
         before = trial.starts_from
-        if store.has(trial.id) and (store.is_done(trial.id) or not retry_failed):
+        if before is None or (store.has(trial.id) and (not retry_failed or store.is_done(trial.id))):
             continue
         while before is not None and store.is_done(before) and not store.weights(before).is_file():
             found.add(before)

@@ -118,8 +118,12 @@ class Store:
 
     def records(self) -> list[Record]:
         """Return all records by id, but for those that cannot be read: of them is told."""
+        return list(self.each_record())
+
+    def each_record(self) -> Iterator[Record]:
+        """Give the same one by one."""
         found = (self.spared(self.record, trial) for trial in self.ids())
-        return [record for record in found if record is not None]
+        yield from (record for record in found if record is not None)
 
     def record(self, trial: str) -> Record:
         """Read record.json. Raises Damaged if it is missing or does not fit the schema."""
