@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     "watchers",
     multiple=True,
     metavar="NAME",
-    help="Also tell of the run to this: tensorboard, or what a package brings; may be repeated.",
+    help="Also tell of the run to this: tensorboard, mlflow, or what a package brings; may be repeated.",
 )
 @RUNS
 @CACHE
