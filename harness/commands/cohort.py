@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from harness.commands import asked
 from harness.commands.options import CACHE, DATA, PROTOCOL_NAME
 from harness.commands.remarks import print_remarks
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError, plain
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ def cohort_command(
         say("Reading the cohort ...")
         from harness import cohorts
 
-        cohort = cohorts.load(
-            chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
-        )
+        cohort = cohorts.load(chosen, data, cache, progress=counted(say))
     from harness.commands import sight
     from harness.commands.display import console as new_console
 
@@ -101,10 +100,9 @@ def _audit(
         from harness.cohorts.audit import audit
         from harness.cohorts.survey import survey
 
-        look = survey(
-            cohort, protocol, lambda done, total: say(f"Looking at the samples: {done} of {total} ...")
-        )
-        findings = audit(cohort, protocol, look)
+        tell = counted(say)
+        look = survey(cohort, protocol, partial(tell, "Looking at the samples"))
+        findings = audit(cohort, protocol, look, partial(tell, "Checking"))
     for finding in findings:
         for line in _lines(finding):
             click.echo(plain(line))

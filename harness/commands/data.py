@@ -9,7 +9,7 @@ import click
 
 from harness.commands.options import CACHE, Named
 from harness.commands.verb import Verb, Verbs
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError
 
 
@@ -47,7 +47,7 @@ def data_fetch(name: str, folder: Path | None, source: str | None, accept_licenc
             raise HarnessError(f"Nobody is here to accept the licence of '{name}'; give --accept-licence.")
         click.confirm("Do you accept the licence?", abort=True)
     with waiting(f"Fetching {name} ...") as say:
-        found = fetching.fetch(name, target, source, lambda *done: say("{}: {} of {} ...".format(*done)))
+        found = fetching.fetch(name, target, source, counted(say))
     click.echo(f"{name}: {found}\nharness run --all --protocol {name} --data {found}")
 
 

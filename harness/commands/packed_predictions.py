@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.commands import asked
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError, plain
 
 
@@ -43,7 +43,7 @@ def pack_them(
         from harness.predictions.make import Given
         from harness.submission import pack, predicted, signature, yardstick
 
-        measured = yardstick.from_cohort(protocol, data, cache)
+        measured = yardstick.from_cohort(protocol, data, cache, counted(say))
         given = Given(places, places, pair=pair)
         if measured.cohort is None:
             raise HarnessError("Packing predictions needs the cohort; give its files with --data.")
@@ -81,13 +81,13 @@ def submit_them(
         from harness.submission import predictions, signature, yardstick
 
         chosen = protocol_of(given.manifest.protocol, protocol)
-        measured = yardstick.from_cohort(chosen, data, cache)
+        measured = yardstick.from_cohort(chosen, data, cache, counted(say))
         from harness.running.paths import Paths
         from harness.store import Store
         from harness.submission.submit import Signed, duplicates, name_of, submit
 
         say("Computing the scores ...")
-        manifest, report = predictions.verify(given, measured)
+        manifest, report = predictions.verify(given, measured, counted(say))
         found, key = signature.finding(file, given.raw, signers)
         report.findings.append(found)
         say("")

@@ -13,7 +13,7 @@ from harness.commands import asked, execution, outlook
 from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS, Number, Slice
 from harness.commands.remarks import print_remarks
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -155,9 +155,7 @@ def run_command(
         from harness.running.prepare import in_slices, prepare
 
         options["twinned"] = True
-        options["cohort"] = cohorts.load(
-            chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
-        )
+        options["cohort"] = cohorts.load(chosen, data, cache, progress=counted(say))
         say("Importing the methods ...")
         from harness.running.executors import local
         from harness.sandbox import reaping

@@ -14,10 +14,11 @@ import click
 from harness.commands import asked, packed_predictions
 from harness.commands.options import CACHE, DATA, DEVICE, METHOD, PROTOCOL, PROTOCOL_NAME, RUNS, Seed
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError, did_you_mean, plain
 
 if TYPE_CHECKING:
+    from harness.cohorts.source import Progress
     from harness.protocol import Protocol
     from harness.submission.archive import Submission
     from harness.submission.findings import Finding, Report
@@ -149,15 +150,18 @@ def verify_command(
         from harness.submission.verify import verify
         from harness.submission.yardstick import from_cohort
 
-        yardstick = from_cohort(chosen, data, cache)
+        yardstick = from_cohort(chosen, data, cache, counted(say))
         say("Recomputing the scores ...")
-        report = verify(submission, yardstick)
+        report = verify(submission, yardstick, counted(say))
         _name_key(report, file, submission, signers)
         say("")
         print_findings(report.findings)
         if rerun is not None and not report.failed:
             say(f"Training seed {rerun} again ...")
-            for finding in _trained_again(submission, report, yardstick, rerun, data, cache, device, sandbox):
+            again = _trained_again(
+                submission, report, yardstick, rerun, data, cache, device, sandbox, counted(say)
+            )
+            for finding in again:
                 say("")
                 report.findings.append(finding)
                 print_findings([finding])
@@ -207,14 +211,14 @@ def submit_command(
 
         submission = archive.read(file)
         say("Reading the cohort ...")
-        yardstick = _yardstick(submission, protocol, data, unverified, runs, cache)
+        yardstick = _yardstick(submission, protocol, data, unverified, runs, cache, counted(say))
         from harness.running.paths import Paths
         from harness.store import Store
         from harness.submission.submit import Signed, duplicates, name_of, submit
         from harness.submission.verify import verify
 
         say("Recomputing the scores ...")
-        report = verify(submission, yardstick)
+        report = verify(submission, yardstick, counted(say))
         key = _name_key(report, file, submission, signers)
         say("")
         print_findings(report.findings)
@@ -291,6 +295,7 @@ def _trained_again(
     cache: Path,
     device: str,
     sandbox: str | None,
+    progress: Progress,
 ) -> Iterator[Finding]:
     from harness.running.paths import Paths
     from harness.sandbox.limits import Limits
@@ -302,11 +307,18 @@ def _trained_again(
         raise HarnessError(f"--device {device}: a rerun trains on one GPU; name one.")
     place = resolve_device(device)
     box = Sandbox.here(place, cache, Limits()) if sandbox else None
-    yield from rerun(submission, report, yardstick, seed, Paths(Path(), data, cache), place, box)
+    paths = Paths(Path(), data, cache)
+    yield from rerun(submission, report, yardstick, seed, paths, place, box, progress)
 
 
 def _yardstick(
-    submission: Submission, protocol: str | None, data: Path | None, unverified: bool, runs: Path, cache: Path
+    submission: Submission,
+    protocol: str | None,
+    data: Path | None,
+    unverified: bool,
+    runs: Path,
+    cache: Path,
+    progress: Progress,
 ) -> Yardstick:
     from harness.protocol import load
     from harness.store import Store
@@ -315,7 +327,8 @@ def _yardstick(
     if unverified:
         name = submission.manifest.protocol if protocol is None else load(protocol).name
         return yardstick.from_board(Store(runs), name)
-    return yardstick.from_cohort(protocol_of(submission.manifest.protocol, protocol), data, cache)
+    chosen = protocol_of(submission.manifest.protocol, protocol)
+    return yardstick.from_cohort(chosen, data, cache, progress)
 
 
 def protocol_of(name: str, given: str | None) -> str:
