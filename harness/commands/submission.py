@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import asked, packed_predictions
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import CACHE, DATA, DEVICE, METHOD, PROTOCOL, PROTOCOL_NAME, RUNS, Seed
 from harness.commands.verb import Verb
 from harness.commands.waiting import counted, waiting
@@ -121,6 +124,7 @@ def pack_command(
     help="Also train this seed again. Without --sandbox this runs the submitter's code here, as you.",
 )
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Of --rerun: train in a container.")
+@JSON
 @_SIGNERS
 @DEVICE
 @CACHE
@@ -130,6 +134,7 @@ def verify_command(
     data: Path | None,
     rerun: int | None,
     sandbox: str | None,
+    as_json: bool,
     signers: Path | None,
     device: str,
     cache: Path,
@@ -154,8 +159,9 @@ def verify_command(
         say("Recomputing the scores ...")
         report = verify(submission, yardstick, counted(say))
         _name_key(report, file, submission, signers)
+        show = _nothing if as_json else print_findings
         say("")
-        print_findings(report.findings)
+        show(report.findings)
         if rerun is not None and not report.failed:
             say(f"Training seed {rerun} again ...")
             again = _trained_again(
@@ -164,9 +170,13 @@ def verify_command(
             for finding in again:
                 say("")
                 report.findings.append(finding)
-                print_findings([finding])
+                show([finding])
                 say(f"Training seed {rerun} again ...")
-    _conclude(file, report)
+    if as_json:
+        found = [dataclasses.asdict(finding) for finding in report.findings]
+        echo_json({"verified": not report.failed, "findings": found})
+    else:
+        _conclude(file, report)
     sys.exit(1 if report.failed else 0)
 
 
@@ -358,6 +368,10 @@ def print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         mark = click.style(f"{finding.verdict:18}", fg=_MARKS[finding.verdict])
         click.echo(f"{mark} {finding.what:11} {plain(finding.why)}")
+
+
+def _nothing(findings: list[Finding]) -> None:
+    """Print nothing yet: a program is given all at once."""
 
 
 def _conclude(file: Path, report: Report) -> None:

@@ -116,7 +116,7 @@ def _status(store: Store, trial: str) -> str | None:
     try:
         with open(store.path(trial) / names.RECORD, "rb", buffering=0) as file:
             head = file.read(_HEAD)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return "damaged"
