@@ -68,5 +68,6 @@ bench: install
 	$(BIN)/python -m pytest -s tests/benchmarks
 	$(BIN)/python tests/benchmarks/calibration.py
 	$(BIN)/python tests/benchmarks/claims.py
-	$(BIN)/python tests/benchmarks/scale.py
+	$(BIN)/python tests/benchmarks/scale.py 10000 0
+	$(BIN)/python tests/benchmarks/records.py
 	$(BIN)/python tests/benchmarks/chaos.py

@@ -38,7 +38,7 @@ def build(runs: Path, out: Path, images: bool = True) -> None:
             partial(exports.write, folder, computed),
             *pages.tasks(store, folder, computed, images, unread),
         ]
-        mapped(lambda i: writers[i](), len(writers), max(len(board.scores) for board in found))
+        mapped(lambda i: writers[i](), len(writers), sum(len(board.scores) for board in found))
 
 
 @contextmanager

@@ -120,13 +120,18 @@ _EFFECTS: dict[Check, tuple[str, str]] = {
 """Check, most harmful first, to what it does to the numbers and what to do."""
 
 
-def audit(cohort: Cohort, protocol: Protocol, seen: Survey | None = None) -> list[Finding]:
+def audit(
+    cohort: Cohort,
+    protocol: Protocol,
+    seen: Survey | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Finding]:
     """Return what is wrong with a cohort, most harmful first and one finding a kind; [] for a sound one.
 
     A patient in two splits; the same image, but for noise, size or encoding, in two splits; structures
     whose labels look swapped or that are never there; a test set too small for any test; samples without
     any label; images of one grey; groups whose shares differ between splits. `seen`: the cohort's survey,
-    made here where it is not given.
+    made here where it is not given; `progress` is told how many of the checks are done.
     """
     seen = seen or survey(cohort, protocol)
     checks: list[Callable[[Cohort, Protocol, Survey], Iterator[Finding]]] = [
@@ -140,7 +145,9 @@ def audit(cohort: Cohort, protocol: Protocol, seen: Survey | None = None) -> lis
         _drift,
     ]
     found = [_remarked(cohort.remarks, kind) for kind in dict.fromkeys(one.kind for one in cohort.remarks)]
-    found += [finding for check in checks for finding in check(cohort, protocol, seen)]
+    for done, check in enumerate(checks):
+        progress(done, len(checks))
+        found += check(cohort, protocol, seen)
     harm = {check: place for place, check in enumerate(_EFFECTS)}
     one_each = [_together([one for one in found if one.check == kind]) for kind in _kinds(found)]
     return sorted(one_each, key=lambda one: (not one.spoils, harm.get(one.check, len(harm))))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import PROTOCOL, RUNS
 from harness.commands.verb import Verb, Verbs
 from harness.errors import plain
+
+if TYPE_CHECKING:
+    from harness.store import ProtocolRecord, Store
 
 
 @click.group("board", cls=Verbs)
@@ -17,19 +23,23 @@ def board_group() -> None:
 
 
 @board_group.command("list", cls=Verb)
+@JSON
 @RUNS
-def board_list(runs: Path) -> None:
+def board_list(as_json: bool, runs: Path) -> None:
     """List the boards, those that were set aside, and how many records are on none."""
     from harness.running.boards import on_no_board, said_of
     from harness.store import Store
 
     store = Store(runs)
+    if as_json:
+        echo_json(_listed(store))
+        return
     if not store.protocols() and not store.set_aside():
         click.echo(f"{runs}: there is no board yet; `harness run` makes one.")
     for board in store.boards():
         key = board.name
         methods = len({row.method for row in board.plan if not row.control_of})
-        done = sum(store.has(trial) for trial in {row.trial for row in board.plan})
+        done = _done(store, board)
         title = plain(str(board.protocol["title"]))
         click.echo(f"{key:24} {methods:3} methods, {done:4} records  {title}")
         for one in board.withdrawn:
@@ -39,6 +49,26 @@ def board_list(runs: Path) -> None:
         click.echo(f"{key:24} set aside (harness board restore {key})")
     if said := said_of(on_no_board(store)):
         click.echo(said)
+
+
+def _done(store: Store, board: ProtocolRecord) -> int:
+    return sum(store.has(trial) for trial in {row.trial for row in board.plan})
+
+
+def _listed(store: Store) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {
+            "key": board.name,
+            "title": board.protocol["title"],
+            "methods": sorted({row.method for row in board.plan if not row.control_of}),
+            "records": _done(store, board),
+            "cells": len(board.plan),
+            "withdrawn": [one.model_dump() for one in board.withdrawn],
+            "set_aside": False,
+        }
+        for board in store.boards()
+    ]
+    return rows + [{"key": key, "set_aside": True} for key in store.set_aside()]
 
 
 @board_group.command("archive", cls=Verb, interrupted="harness board list says whether it was set aside")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands import asked
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import CACHE, DATA, PROTOCOL_NAME
 from harness.commands.remarks import print_remarks
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError, plain
 
 if TYPE_CHECKING:
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 
     from harness.cohorts.audit import Finding
     from harness.cohorts.cohort import Cohort
-    from harness.commands.sight import Sight
+    from harness.cohorts.survey import Survey
     from harness.protocol import Protocol
 
 _KINDS = {"--thumbnails": "a PNG", "--page": "an HTML"}
@@ -44,6 +49,7 @@ _KINDS = {"--thumbnails": "a PNG", "--page": "an HTML"}
     show_default=True,
     help="Standard deviation of Dice between patients, for what the test set can see.",
 )
+@JSON
 @CACHE
 def cohort_command(
     protocol: str,
@@ -53,6 +59,7 @@ def cohort_command(
     page: Path | None,
     open_it: bool,
     spread: float,
+    as_json: bool,
     cache: Path,
 ) -> None:
     """Show who is in a protocol's cohort, what its test set can see, and what is wrong with it."""
@@ -66,25 +73,31 @@ def cohort_command(
         say("Reading the cohort ...")
         from harness import cohorts
 
-        cohort = cohorts.load(
-            chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
-        )
+        cohort = cohorts.load(chosen, data, cache, progress=counted(say))
     from harness.commands import sight
-    from harness.commands.display import console as new_console
 
-    console = new_console()
-    about = f"{cohort.title}: {len(cohort.subjects)} samples, digest {cohort.digest[:12]}"
-    console.print(plain(about), markup=False)
-    _print_frame(console, cohorts.describe(cohort, chosen))
     seen = sight.sights(cohort, chosen, spread)
-    for line in sight.said(seen, spread):
-        console.print(plain(line), markup=False)
+    if not as_json:
+        _print_who(cohort, chosen, sight.said(seen, spread))
     if thumbnails is not None:
         cohorts.write_thumbnails(cohort, thumbnails)
-        console.print(f"Wrote {thumbnails}.", markup=False)
-    if audit:
-        sys.exit(_audit(cohort, chosen, seen, spread, page, open_it))
-    print_remarks(cohort)
+        click.echo(f"Wrote {thumbnails}.", err=as_json)
+    look, findings = _looked(cohort, chosen) if audit else (None, [])
+    if as_json:
+        echo_json(_table(cohort, chosen, findings if audit else None))
+    elif audit:
+        _print_findings(findings)
+    else:
+        print_remarks(cohort)
+    if look is not None and (page is not None or open_it):
+        from harness.commands import audit_page
+
+        file = page or Path(f"audit-{chosen.name}.html")
+        audit_page.write(file, cohort, chosen, look, findings, seen, spread)
+        click.echo(f"Wrote {file}.", err=as_json)
+        if open_it:
+            click.launch(str(file))
+    sys.exit(1 if any(finding.spoils for finding in findings) else 0)
 
 
 def _check_writable(flag: str, file: Path) -> None:
@@ -93,32 +106,52 @@ def _check_writable(flag: str, file: Path) -> None:
         raise HarnessError(f"{flag} {file}: {said}; give the path of {_KINDS[flag]} file.")
 
 
-def _audit(
-    cohort: Cohort, protocol: Protocol, seen: list[Sight], spread: float, page: Path | None, open_it: bool
-) -> int:
-    """Print what is wrong with a cohort; return 1 where a ranking on it could not be trusted."""
+def _print_who(cohort: Cohort, protocol: Protocol, seen: Iterable[str]) -> None:
+    from harness.cohorts import describe
+    from harness.commands.display import console as new_console
+
+    console = new_console()
+    about = f"{cohort.title}: {len(cohort.subjects)} samples, digest {cohort.digest[:12]}"
+    console.print(plain(about), markup=False)
+    _print_frame(console, describe(cohort, protocol))
+    for line in seen:
+        console.print(plain(line), markup=False)
+
+
+def _looked(cohort: Cohort, protocol: Protocol) -> tuple[Survey, list[Finding]]:
+    """Return what was seen of a cohort and what is wrong with it."""
     with waiting("Looking for what would spoil a ranking ...") as say:
         from harness.cohorts.audit import audit
         from harness.cohorts.survey import survey
 
-        look = survey(
-            cohort, protocol, lambda done, total: say(f"Looking at the samples: {done} of {total} ...")
-        )
-        findings = audit(cohort, protocol, look)
+        tell = counted(say)
+        look = survey(cohort, protocol, partial(tell, "Looking at the samples"))
+        return look, audit(cohort, protocol, look, partial(tell, "Checking"))
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         for line in _lines(finding):
             click.echo(plain(line))
     spoilt = sum(finding.spoils for finding in findings)
     click.echo(f"Audit: {len(findings)} findings, {spoilt} of which would spoil a ranking.")
-    if page is not None or open_it:
-        from harness.commands import audit_page
 
-        file = page or Path(f"audit-{protocol.name}.html")
-        audit_page.write(file, cohort, protocol, look, findings, seen, spread)
-        click.echo(f"Wrote {file}.")
-        if open_it:
-            click.launch(str(file))
-    return 1 if spoilt else 0
+
+def _table(cohort: Cohort, protocol: Protocol, findings: Sequence[Finding] | None) -> dict[str, Any]:
+    """Return a cohort for a program; findings: None where it was not audited."""
+    from harness.cohorts import describe
+
+    table = {
+        "title": cohort.title,
+        "samples": len(cohort.subjects),
+        "patients": int(cohort.subjects["patient"].nunique()),
+        "digest": cohort.digest,
+        "groups": describe(cohort, protocol).to_dict("records"),
+        "remarks": [remark.message for remark in cohort.remarks],
+    }
+    if findings is not None:
+        table["audit"] = [dataclasses.asdict(finding) for finding in findings]
+    return table
 
 
 def _lines(finding: Finding) -> list[str]:

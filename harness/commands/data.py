@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import CACHE, Named
 from harness.commands.verb import Verb, Verbs
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError
 
 
@@ -47,14 +49,24 @@ def data_fetch(name: str, folder: Path | None, source: str | None, accept_licenc
             raise HarnessError(f"Nobody is here to accept the licence of '{name}'; give --accept-licence.")
         click.confirm("Do you accept the licence?", abort=True)
     with waiting(f"Fetching {name} ...") as say:
-        found = fetching.fetch(name, target, source, lambda *done: say("{}: {} of {} ...".format(*done)))
+        found = fetching.fetch(name, target, source, counted(say))
     click.echo(f"{name}: {found}\nharness run --all --protocol {name} --data {found}")
 
 
 @data_group.command("list", cls=Verb)
-def data_list() -> None:
+@JSON
+def data_list(as_json: bool) -> None:
     """List the data sets that can be fetched."""
     from harness.cohorts import fetching
 
+    if as_json:
+        known = fetching.DATASETS.items()
+        echo_json(
+            [
+                {"name": name, "title": one.title, "licence": one.licence, "home": one.home}
+                for name, one in known
+            ]
+        )
+        return
     for name, chosen in fetching.DATASETS.items():
         click.echo(f"{name:12} {chosen.title}\n{'':12} {chosen.licence}; {chosen.home}")

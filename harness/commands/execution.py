@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.commands import interrupts
 from harness.commands.interrupts import Interrupted
+from harness.commands.waiting import counted, waiting
 from harness.errors import plain
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def execute(
     run_one = run_logged if box is None else box.run_logged
     slots, display = getattr(executor, "slots", 1), Display(console)
     try:
-        with console.status("Computing the frozen backbone's embeddings ..."):
-            embed_cohort(prepared, executor, slots, device)
+        with waiting("Looking for the frozen backbone's embeddings ...") as say:
+            embed_cohort(prepared, executor, slots, device, counted(say))
         with display:
             told = Several(display, *watchers)
             outcome = execute(prepared, executor, told, slots, device, retry_failed, run_one)

@@ -15,6 +15,9 @@ from harness.commands import meaning
 from harness.errors import HarnessError
 
 _NUMBER = "(0|[1-9][0-9]{0,2})"
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://?", re.IGNORECASE)
+"""The beginning of an address, which a folder could have, as it is or once a path has taken out a slash."""
+
 _DEVICE = re.compile(rf"auto|cpu|mps|cuda(:{_NUMBER}(,{_NUMBER})*)?")
 
 MOST_SEED = 2**63 - 1
@@ -132,6 +135,12 @@ class Folder(_Kind):
         path = Path(value)
         if not str(value):
             raise HarnessError(f"{_flag(param)}: is empty; {self.fix}.")
+        if found := _ADDRESS.match(str(value)):
+            # As a path it would be a folder named `s3:` here, in which nobody looks.
+            raise HarnessError(
+                f"{_flag(param)} {value}: an address, and {found[1]} renames no folder whole, on which all "
+                f"that is kept here relies (docs/cluster.md); {self.fix}, and copy what is finished to there."
+            )
         if path.is_file():
             raise HarnessError(f"{_flag(param)} {path}: a file; {self.fix}.")
         if self.must_exist and not path.is_dir():

@@ -59,6 +59,31 @@ def print_plan(
         )
 
 
+def as_table(prepared: Prepared, retry_failed: bool, why: bool) -> dict[str, Any]:
+    """Return the same for a program: a row a trial, and the plugins that are broken."""
+    from harness.running.schedule import weights_gone
+    from harness.running.why import reasons
+
+    store, again = prepared.store, weights_gone(prepared, retry_failed)
+    told = reasons(store, prepared.plan, prepared.basis) if why and prepared.basis is not None else {}
+    rows = [
+        {
+            "id": trial.id,
+            "state": _state(prepared, trial, retry_failed),
+            "method": trial.plugin.name,
+            "control": trial.control,
+            "attribute": trial.attribute,
+            "seed": trial.seed,
+            "starts_from": trial.starts_from,
+            "again_for_its_weights": trial.id in again,
+        }
+        | ({"because": told[trial.id]} if trial.id in told else {})
+        for trial in prepared.plan.trials.values()
+    ]
+    broken = [{"name": one.plugin.name, "error": one.error} for one in prepared.broken]
+    return {"trials": rows, "broken": broken}
+
+
 def _state(prepared: Prepared, trial: Trial, retry_failed: bool) -> str:
     status = prepared.store.status(trial.id)
     again = status == "failed" and retry_failed
@@ -120,7 +145,7 @@ def _known(prepared: Prepared, device: torch.device) -> _Known:
     store = prepared.store
     known = _Known(device_name(device))
     wanted = {_terms(trial.protocol.name, trial.identity) for trial in prepared.plan.trials.values()}
-    for record in store.records():
+    for record in store.each_record():
         here = record.cost.device == known.device and record.environment.get("cpus") == os.cpu_count()
         ran = record.status == "done" and record.obtained == "run"
         if ran and here and _terms(record.protocol, record.identity) in wanted:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import asked
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError, plain
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def pack_them(
         say("Reading the cohort ...")
         from harness.submission import pack, signature, yardstick
 
-        measured = yardstick.from_cohort(protocol, data, cache)
+        measured = yardstick.from_cohort(protocol, data, cache, counted(say))
         say("Reading the predictions ...")
         packed, notes = _packed(places, method, title, namespace, pair, measured)
         check_same(file, packed)
@@ -124,7 +124,7 @@ def submit_them(
         from harness.submission.submit import Signed, duplicates, name_of, submit
 
         say("Computing the scores ...")
-        manifest, report = predictions.verify(given, measured)
+        manifest, report = predictions.verify(given, measured, counted(say))
         found, key = signature.finding(file, given.raw, signers)
         report.findings.append(found)
         say("")
@@ -157,7 +157,8 @@ def _of_file(
     say("Reading the cohort ...")
     from harness.submission import yardstick
 
-    return given, yardstick.from_cohort(protocol_of(given.manifest.protocol, protocol), data, cache), []
+    chosen = protocol_of(given.manifest.protocol, protocol)
+    return given, yardstick.from_cohort(chosen, data, cache, counted(say)), []
 
 
 def _of_folder(
@@ -173,7 +174,7 @@ def _of_folder(
     say("Reading the cohort ...")
     from harness.submission import predicted, yardstick
 
-    measured = yardstick.from_cohort(protocol, data, cache)
+    measured = yardstick.from_cohort(protocol, data, cache, counted(say))
     say("Reading the predictions ...")
     packed, notes = _packed((str(file),), name, folder.title, naming.GUEST, folder.pair, measured)
     return predicted.parsed(packed, str(file)), measured, notes

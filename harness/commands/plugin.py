@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import METHOD
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
@@ -42,7 +45,8 @@ def new_command(name: str, folder: Path) -> None:
 
 @click.command("check", cls=Verb)
 @click.argument("method", type=METHOD)
-def check_command(method: str) -> None:
+@JSON
+def check_command(method: str, as_json: bool) -> None:
     """Tell whether METHOD (a name or a .py file) is a valid, deterministic, well-behaved plugin.
 
     It trains on a tiny cohort several times, which takes a minute or two, and ends with a status that
@@ -55,12 +59,20 @@ def check_command(method: str) -> None:
     with waiting(f"Checking {found.file.name} ...") as say:
         from harness import check
 
+        lines = []
         for line in check.run(found):
             counts[line.status] += 1
+            say(f"{sum(counts.values())} checks done, {time.monotonic() - began:.0f} s ...")
+            if as_json:
+                lines.append(dataclasses.asdict(line))
+                continue
             mark = click.style(f"{line.status:8}", fg=_MARKS[line.status])
             say("")
             click.echo(f"{mark}{line.name:24} {plain(line.text)}".rstrip())
             say(f"{sum(counts.values())} checks done, {time.monotonic() - began:.0f} s ...")
+    if as_json:
+        echo_json(lines)
+        sys.exit(1 if counts["failed"] else 0)
     said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     click.echo(f"{said}, in {time.monotonic() - began:.0f} s.")
     sys.exit(1 if counts["failed"] else 0)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import RUNS
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
@@ -26,13 +28,22 @@ DIFFERENCES = (0.01, 0.02, 0.05)
 @click.option(
     "--power", is_flag=True, required=True, help="Seeds and patients it takes to tell 0.01, 0.02, 0.05."
 )
+@JSON
 @RUNS
-def plan_command(protocol: str, power: bool, runs: Path) -> None:
+def plan_command(protocol: str, power: bool, as_json: bool, runs: Path) -> None:
     """Say how much is enough, from the records that a protocol has so far."""
     from harness.store import Store
 
     with waiting("Reading the records ..."):
         frame, without = needed(Store(runs), protocol)
+    if as_json:
+        # None, which JSON has, instead of what is no number.
+        rows = [
+            {name: None if value != value else value for name, value in row.items()}
+            for row in frame.to_dict("records")
+        ]
+        echo_json({"needed": rows, "nothing_said_by": without})
+        return
     for column in ("seeds_needed", "patients_needed"):
         frame[column] = ["none" if value != value else f"{value:.0f}" for value in frame[column]]
     click.echo(frame.round(3).to_string(index=False))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands import meaning
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import CACHE, RUNS, Choice
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
@@ -19,12 +21,10 @@ from harness.errors import HarnessError, plain
 if TYPE_CHECKING:
     from harness.store import Record, Store
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON, for a program.")
-
 
 @click.command("list", cls=Verb)
 @click.argument("what", type=Choice(meaning.LISTS))
-@_JSON
+@JSON
 @RUNS
 @CACHE
 def list_command(what: str, as_json: bool, runs: Path, cache: Path) -> None:
@@ -40,7 +40,7 @@ def list_command(what: str, as_json: bool, runs: Path, cache: Path) -> None:
 
 @click.command("show", cls=Verb)
 @click.argument("trial")
-@_JSON
+@JSON
 @RUNS
 def show_command(trial: str, as_json: bool, runs: Path) -> None:
     """Show one trial: its scores by group, what it cost and where its files are.
@@ -85,7 +85,7 @@ def _list_methods(as_json: bool) -> int:
         methods, broken = discovery.load_all(list(found.values()))
         values = {name: declared.hyper_parameters(method, found[name]) for name, method in methods.items()}
     if as_json:
-        _echo_json(
+        echo_json(
             [
                 {
                     "name": name,
@@ -114,7 +114,7 @@ def _list_protocols(as_json: bool) -> int:
 
     protocols = {name: load(name) for name in shipped()}
     if as_json:
-        _echo_json([{"name": name, "title": one.title} for name, one in protocols.items()])
+        echo_json([{"name": name, "title": one.title} for name, one in protocols.items()])
         return 0
     wide = max(map(len, protocols), default=0)
     for name, one in protocols.items():
@@ -128,7 +128,7 @@ def _list_space(runs: Path, cache: Path, as_json: bool) -> int:
 
     found = parts(Paths(runs, None, cache))
     if as_json:
-        _echo_json([{"path": str(one.path), "bytes": one.size, "what": one.what} for one in found])
+        echo_json([{"path": str(one.path), "bytes": one.size, "what": one.what} for one in found])
         return 0
     wide = max((len(str(one.path)) for one in found), default=0)
     for one in found:
@@ -142,11 +142,12 @@ def _list_trials(runs: Path, as_json: bool) -> int:
 
     with waiting("Reading the records ..."):
         store = Store(runs)
-        records = sorted(store.records(), key=_order)
         ranked = {board.name: str(board.protocol["ranked_by"]) for board in store.boards()}
-        rows = [_row(store, record, ranked.get(record.protocol, "")) for record in records]
+        # Each record is let go at once: a hundred thousand would be gigabytes.
+        found = ((_order(one), _row(store, one, ranked.get(one.protocol, ""))) for one in store.each_record())
+        rows = [row for _, row in sorted(found, key=itemgetter(0))]
     if as_json:
-        _echo_json(rows)
+        echo_json(rows)
         return 0
     if not rows:
         click.echo(f"{runs}: no trial has left a record yet; `harness run` makes them.", err=True)
@@ -213,8 +214,3 @@ def _line(row: dict[str, Any], widths: dict[str, int], wide: int) -> str:
         f"{row['attribute'] or '-':{wide}}  seed {row['seed']}  {score:16}  "
         f"{clock(row['seconds']):>8}  {day(row['finished'])}  {row['protocol']}{old}"
     ).rstrip()
-
-
-def _echo_json(rows: Any) -> None:
-    # Escaped as JSON does, so that a stranger's text moves no cursor.
-    click.echo(json.dumps(rows, indent=2))

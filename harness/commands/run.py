@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import asked, execution, outlook
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS, Number, Slice
 from harness.commands.remarks import print_remarks
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ if TYPE_CHECKING:
     "watchers",
     multiple=True,
     metavar="NAME",
-    help="Also tell of the run to this: tensorboard, or what a package brings; may be repeated.",
+    help="Also tell of the run to this: tensorboard, mlflow, or what a package brings; may be repeated.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Of --dry-run: as JSON, for a program.")
 @RUNS
 @CACHE
 def run_command(
@@ -124,6 +126,7 @@ def run_command(
     config: Path | None,
     given: tuple[str, ...],
     watchers: tuple[str, ...],
+    as_json: bool,
     runs: Path,
     cache: Path,
 ) -> None:
@@ -136,6 +139,8 @@ def run_command(
     """  # noqa: D301 - click reads the escaped character itself
     if why and not dry_run:
         raise HarnessError("--why explains what --dry-run lists; give both.")
+    if as_json and not dry_run:
+        raise HarnessError("--json is of --dry-run; harness status --json says how trials do that run.")
     with waiting("Reading the protocol ...") as say:
         chosen = asked.protocol(protocol)
         asked.methods(methods, everything, "run", seeds, attributes, chosen)
@@ -155,9 +160,7 @@ def run_command(
         from harness.running.prepare import in_slices, prepare
 
         options["twinned"] = True
-        options["cohort"] = cohorts.load(
-            chosen, data, cache, progress=lambda *done: say("{}: {} of {} ...".format(*done))
-        )
+        options["cohort"] = cohorts.load(chosen, data, cache, progress=counted(say))
         say("Importing the methods ...")
         from harness.running.executors import local
         from harness.sandbox import reaping
@@ -175,6 +178,9 @@ def run_command(
     from harness.commands.display import console as new_console
 
     console = new_console()
+    if as_json:
+        echo_json(outlook.as_table(prepared, retry_failed, why))
+        sys.exit(1 if prepared.broken else 0)
     print_remarks(prepared.cohort)
     execution.print_broken(console, prepared)
     if dry_run:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.verb import Verb, Verbs
 from harness.commands.waiting import waiting
 
@@ -41,12 +43,17 @@ def build_command(base: str, wheels: Path | None, requires: tuple[str, ...], cud
 
 
 @sandbox_group.command("status", cls=Verb)
+@JSON
 @_CUDA
-def status_command(cuda: bool) -> None:
+def status_command(as_json: bool, cuda: bool) -> None:
     """Say whether trials can be sandboxed here, and if not, what is missing."""
     from harness.sandbox import engine
 
     with waiting("Asking the engine ..."):
-        reason = engine.unavailable("cuda" if cuda else "cpu")
-    click.echo(reason or f"Ready: {engine.tag('cuda' if cuda else 'cpu')}.")
+        flavour = "cuda" if cuda else "cpu"
+        reason = engine.unavailable(flavour)
+    if as_json:
+        echo_json({"ready": not reason, "reason": reason, "image": engine.tag(flavour)})
+    else:
+        click.echo(reason or f"Ready: {engine.tag(flavour)}.")
     sys.exit(1 if reason else 0)

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import click
 from harness.commands import asked
 from harness.commands.options import CACHE, DATA, PROTOCOL_NAME, Number
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError, plain
 
 if TYPE_CHECKING:
@@ -135,8 +136,9 @@ def _evaluated(
         from harness import cohorts
 
         say("Reading the cohort ...")
-        return make.of_protocol(given, under, cohorts.load(under, data, cache))
-    return make.evaluation(given, lambda done, total: say(f"Scoring: {done} of {total} ..."))
+        cohort = cohorts.load(under, data, cache, counted(say))
+        return make.of_protocol(given, under, cohort, counted(say))
+    return make.evaluation(given, partial(counted(say), "Scoring"))
 
 
 def _give(

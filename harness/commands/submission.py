@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import asked, packed_predictions
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import CACHE, DATA, DEVICE, METHOD, PROTOCOL, PROTOCOL_NAME, RUNS, Seed
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import HarnessError, did_you_mean, plain
 
 if TYPE_CHECKING:
+    from harness.cohorts.source import Progress
     from harness.protocol import Protocol
     from harness.submission.archive import Submission
     from harness.submission.findings import Finding, Report
@@ -120,6 +124,7 @@ def pack_command(
     help="Also train this seed again. Without --sandbox this runs the submitter's code here, as you.",
 )
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Of --rerun: train in a container.")
+@JSON
 @_SIGNERS
 @DEVICE
 @CACHE
@@ -129,6 +134,7 @@ def verify_command(
     data: Path | None,
     rerun: int | None,
     sandbox: str | None,
+    as_json: bool,
     signers: Path | None,
     device: str,
     cache: Path,
@@ -149,20 +155,28 @@ def verify_command(
         from harness.submission.verify import verify
         from harness.submission.yardstick import from_cohort
 
-        yardstick = from_cohort(chosen, data, cache)
+        yardstick = from_cohort(chosen, data, cache, counted(say))
         say("Recomputing the scores ...")
-        report = verify(submission, yardstick)
+        report = verify(submission, yardstick, counted(say))
         _name_key(report, file, submission, signers)
+        show = _nothing if as_json else print_findings
         say("")
-        print_findings(report.findings)
+        show(report.findings)
         if rerun is not None and not report.failed:
             say(f"Training seed {rerun} again ...")
-            for finding in _trained_again(submission, report, yardstick, rerun, data, cache, device, sandbox):
+            again = _trained_again(
+                submission, report, yardstick, rerun, data, cache, device, sandbox, counted(say)
+            )
+            for finding in again:
                 say("")
                 report.findings.append(finding)
-                print_findings([finding])
+                show([finding])
                 say(f"Training seed {rerun} again ...")
-    _conclude(file, report)
+    if as_json:
+        found = [dataclasses.asdict(finding) for finding in report.findings]
+        echo_json({"verified": not report.failed, "findings": found})
+    else:
+        _conclude(file, report)
     sys.exit(1 if report.failed else 0)
 
 
@@ -221,14 +235,14 @@ def submit_command(
 
         submission = archive.read(file)
         say("Reading the cohort ...")
-        yardstick = _yardstick(submission, protocol, data, unverified, runs, cache)
+        yardstick = _yardstick(submission, protocol, data, unverified, runs, cache, counted(say))
         from harness.running.paths import Paths
         from harness.store import Store
         from harness.submission.submit import Signed, duplicates, name_of, submit
         from harness.submission.verify import verify
 
         say("Recomputing the scores ...")
-        report = verify(submission, yardstick)
+        report = verify(submission, yardstick, counted(say))
         key = _name_key(report, file, submission, signers)
         say("")
         print_findings(report.findings)
@@ -305,6 +319,7 @@ def _trained_again(
     cache: Path,
     device: str,
     sandbox: str | None,
+    progress: Progress,
 ) -> Iterator[Finding]:
     from harness.running.paths import Paths
     from harness.sandbox.limits import Limits
@@ -316,11 +331,18 @@ def _trained_again(
         raise HarnessError(f"--device {device}: a rerun trains on one GPU; name one.")
     place = resolve_device(device)
     box = Sandbox.here(place, cache, Limits()) if sandbox else None
-    yield from rerun(submission, report, yardstick, seed, Paths(Path(), data, cache), place, box)
+    paths = Paths(Path(), data, cache)
+    yield from rerun(submission, report, yardstick, seed, paths, place, box, progress)
 
 
 def _yardstick(
-    submission: Submission, protocol: str | None, data: Path | None, unverified: bool, runs: Path, cache: Path
+    submission: Submission,
+    protocol: str | None,
+    data: Path | None,
+    unverified: bool,
+    runs: Path,
+    cache: Path,
+    progress: Progress,
 ) -> Yardstick:
     from harness.protocol import load
     from harness.store import Store
@@ -329,7 +351,8 @@ def _yardstick(
     if unverified:
         name = submission.manifest.protocol if protocol is None else load(protocol).name
         return yardstick.from_board(Store(runs), name)
-    return yardstick.from_cohort(protocol_of(submission.manifest.protocol, protocol), data, cache)
+    chosen = protocol_of(submission.manifest.protocol, protocol)
+    return yardstick.from_cohort(chosen, data, cache, progress)
 
 
 def protocol_of(name: str, given: str | None) -> str:
@@ -359,6 +382,10 @@ def print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         mark = click.style(f"{finding.verdict:18}", fg=_MARKS[finding.verdict])
         click.echo(f"{mark} {finding.what:11} {plain(finding.why)}")
+
+
+def _nothing(findings: list[Finding]) -> None:
+    """Print nothing yet: a program is given all at once."""
 
 
 def _conclude(file: Path, report: Report) -> None:

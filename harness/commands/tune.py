@@ -11,7 +11,7 @@ import click
 from harness.commands import asked, execution
 from harness.commands.options import CACHE, DATA, DEVICE, JOBS, METHOD, PROTOCOL, RUNS, SEEDS
 from harness.commands.verb import Verb
-from harness.commands.waiting import waiting
+from harness.commands.waiting import counted, waiting
 from harness.errors import plain
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def tune_command(
         asked.training(chosen, data, cache, device)
         from harness import cohorts
 
-        cohort = cohorts.load(tune.without_test(chosen), data, cache)
+        cohort = cohorts.load(tune.without_test(chosen), data, cache, counted(say))
         say("Importing the methods ...")
         from harness.running.executors import local
         from harness.training.device import cards, resolve_device

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from harness.commands.as_json import JSON
+from harness.commands.as_json import echo as echo_json
 from harness.commands.options import CACHE, Named
 from harness.commands.verb import Verb, Verbs
 from harness.commands.waiting import waiting
@@ -38,11 +40,17 @@ def weights_fetch(name: str, source: str | None, cache: Path) -> None:
 
 
 @weights_group.command("list", cls=Verb)
+@JSON
 @CACHE
-def weights_list(cache: Path) -> None:
+def weights_list(as_json: bool, cache: Path) -> None:
     """List the known checkpoints and whether they are in the cache."""
     from harness.backbones import weights
 
+    if as_json:
+        known = weights.CHECKPOINTS.items()
+        rows = [{"name": name, "bytes": one.size, "sha256": one.sha256} for name, one in known]
+        echo_json([row | {"here": weights.is_cached(str(row["name"]), cache)} for row in rows])
+        return
     for name, checkpoint in weights.CHECKPOINTS.items():
         state = "here" if weights.is_cached(name, cache) else "not fetched"
         size = f"{checkpoint.size / 1e6:8.1f} MB" if checkpoint.size else " " * 11

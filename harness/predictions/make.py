@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from harness.cohorts import source
 from harness.errors import HarnessError
 from harness.metrics.surface import TOLERANCE
 from harness.predictions import coding, gather, people, reported
@@ -112,7 +114,9 @@ def _from_scores(given: Given) -> Evaluation:
     )
 
 
-def of_protocol(given: Given, protocol: Protocol, cohort: Cohort, progress: Progress = _SILENT) -> Evaluation:
+def of_protocol(
+    given: Given, protocol: Protocol, cohort: Cohort, progress: source.Progress = source.silent
+) -> Evaluation:
     """Return the evaluation of predictions of a protocol's test samples, as its board has them.
 
     The same cohort, scores (`running.scoring`), samples that count and statistics. Raises HarnessError where
@@ -121,12 +125,13 @@ def of_protocol(given: Given, protocol: Protocol, cohort: Cohort, progress: Prog
     from harness.predictions.protocols import predicted
     from harness.running import scoring
 
-    frames, notes = [], []
+    frames: list[pd.DataFrame] = []
+    notes: list[str] = []
     for place in given.places:
         labels, said = predicted(place, given, protocol, cohort)
         notes += said
-        frames.append(scoring.score(protocol, cohort, labels))
-        progress(len(frames), len(given.places))
+        what = f"Scoring {len(frames) + 1} of {len(given.places)}, samples"
+        frames.append(scoring.score(protocol, cohort, labels, partial(progress, what)))
     sizes = scoring.sizes(protocol, cohort).melt("sample", var_name="structure", value_name="size")
     scores = _labelled(frames, given.names).merge(sizes, on=["sample", "structure"], how="left")
     first = protocol.ranked_by

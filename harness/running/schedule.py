@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from concurrent.futures import FIRST_EXCEPTION, Executor, wait
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from harness.cohorts.source import Progress, silent
 from harness.errors import HarnessError
 from harness.running.board import protocol_digest
 from harness.running.executors.process import WorkerDied
 from harness.running.plan import Trial
 from harness.running.prepare import Prepared
+from harness.running.queue import SHOW_SECONDS, Queue, RunOne
 from harness.running.queue import Outcome as Outcome
-from harness.running.queue import Queue, RunOne
 from harness.running.queue import Watcher as Watcher
 from harness.running.scoring import is_stale, scoring_identity
 from harness.running.trial import embed_shard, rescore_here, run_logged
@@ -46,10 +47,12 @@ def execute(
     return outcome
 
 
-def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: torch.device) -> None:
+def embed_cohort(
+    prepared: Prepared, executor: Executor, slots: int, device: torch.device, progress: Progress = silent
+) -> None:
     """Compute the embeddings of a frozen backbone that are not cached yet, a shard a slot.
 
-    Waits where another process is computing them.
+    Waits where another process is computing them; `progress` is told how many batches are done.
     """
     protocol, cohort, cache = prepared.protocol, prepared.cohort, prepared.paths.cache
     if protocol.backbone.adapt != "frozen":
@@ -58,13 +61,17 @@ def embed_cohort(prepared: Prepared, executor: Executor, slots: int, device: tor
         if embed.are_cached(protocol, cohort, cache, device):
             return
         embed.prepare(protocol, cohort, cache, device)
-        shards = [
+        shards = {
             executor.submit(embed_shard, protocol, prepared.paths, shard, slots, device)
             for shard in range(slots)
-        ]
+        }
         try:
-            for shard in shards:
-                shard.result()
+            while shards:
+                ended, shards = wait(shards, SHOW_SECONDS, FIRST_EXCEPTION)
+                for shard in ended:
+                    shard.result()
+                done = embed.batches_done(protocol, cohort, cache, device)
+                progress("Computing the frozen backbone's embeddings, batches", *done)
         except WorkerDied as error:
             raise HarnessError(f"The embeddings of the frozen backbone: {error}; run again.") from None
         embed.finish(protocol, cohort, cache, device)
@@ -101,7 +108,7 @@ def weights_gone(prepared: Prepared, retry_failed: bool) -> set[str]:
     store, trials, found = prepared.store, prepared.plan.trials, set()
     for trial in trials.values():
         before = trial.starts_from
-        if store.has(trial.id) and (store.is_done(trial.id) or not retry_failed):
+        if before is None or (store.has(trial.id) and (not retry_failed or store.is_done(trial.id))):
             continue
         while before is not None and store.is_done(before) and not store.weights(before).is_file():
             found.add(before)

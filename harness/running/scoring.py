@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,36 @@ def structures(protocol: Protocol) -> dict[str, tuple[int, ...]]:
     return {name: protocol.classes(name) for name in protocol.structures}
 
 
-def score(protocol: Protocol, cohort: Cohort, labels: np.ndarray) -> pd.DataFrame:
+class _Told(Mapping[str, tuple[int, ...]]):
+    """Structures that tell each time they are gone through: once for each sample that is scored.
+
+    The code of the metrics is a part of every score's identity, so that it is not to know of this.
+    """
+
+    def __init__(self, structures: Mapping[str, tuple[int, ...]], seen: Callable[[], None]) -> None:
+        self._structures, self._seen = structures, seen
+
+    def __getitem__(self, name: str) -> tuple[int, ...]:
+        return self._structures[name]
+
+    def __len__(self) -> int:
+        return len(self._structures)
+
+    def __iter__(self) -> Iterator[str]:
+        self._seen()
+        return iter(self._structures)
+
+
+def score(
+    protocol: Protocol,
+    cohort: Cohort,
+    labels: np.ndarray,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> pd.DataFrame:
     """Return the scores of the test samples' predictions: uint8 class indices [n, S, S].
 
     A row a sample and structure, or with `[scoring] unit = "patient"` a patient and structure; distances in
-    mm where the cohort knows how large its pixels are.
+    mm where the cohort knows how large its pixels are. `progress` is told how many of how many are done.
     """
     rows = cohort.rows("test")
     truth, samples = np.asarray(cohort.masks[rows]), _samples(cohort).tolist()
@@ -62,7 +88,12 @@ def score(protocol: Protocol, cohort: Cohort, labels: np.ndarray) -> pd.DataFram
         slices=[0] * len(rows) if places is None else places["slice"].astype(int).tolist(),
         spacing=None if cohort.spacing is None or places is None else places[["z", "y", "x"]].to_numpy(float),
     )
-    return scorer.score(labels, truth, samples, structures(protocol), layout, protocol.scoring.tolerance)
+    # The first time that they are gone through they are checked.
+    seen, total = itertools.count(-1), len(set(layout.units))
+    told = _Told(structures(protocol), lambda: progress(max(0, next(seen)), total))
+    found = scorer.score(labels, truth, samples, told, layout, protocol.scoring.tolerance)
+    progress(total, total)
+    return found
 
 
 def subjects(protocol: Protocol, cohort: Cohort) -> pd.DataFrame:

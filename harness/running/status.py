@@ -107,14 +107,17 @@ def ended(store: Store, trials: Iterable[str]) -> dict[str, str]:
 
     Only the beginning of each record.json is read: ten thousand take half a second.
     """
-    here = set(store.ids())
-    return {trial: _status(store, trial) for trial in trials if trial in here}
+    # Each is asked for by its name: listing the folder for every board costs the square of what is there.
+    found = ((trial, _status(store, trial)) for trial in trials)
+    return {trial: word for trial, word in found if word is not None}
 
 
-def _status(store: Store, trial: str) -> str:
+def _status(store: Store, trial: str) -> str | None:
     try:
-        with (store.path(trial) / names.RECORD).open("rb") as file:
+        with open(store.path(trial) / names.RECORD, "rb", buffering=0) as file:
             head = file.read(_HEAD)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError:
         return "damaged"
     for word in ("done", "failed"):

@@ -79,9 +79,8 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         if trial.again:
             _keep_weights(store, trial, fitted)
             return "done"
-        progress_file(work)("scoring", 0, 1)
-        started = time.monotonic()
-        scores = scoring.score(trial.protocol, inputs.cohort, fitted.labels)
+        started, told = time.monotonic(), functools.partial(progress_file(work), "scoring")
+        scores = scoring.score(trial.protocol, inputs.cohort, fitted.labels, told)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
         _write_weights(store, trial, fitted)
         _commit_done(store, trial, basis, fitted, scores, cost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -40,6 +41,9 @@ _SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 # One after the other, 3,000 pages of a site take ten seconds to sync; asked for at the same time, one: the
 # system brings to the disk together what waits together.
 _SYNCS_AT_ONCE = 16
+
+_NEIGHBOURS = 1_000
+"""Names that each writing looks through for what the dead have left; a run looks through them all."""
 
 _LOCKLESS = 60.0
 """Seconds after which a place without a lock is nobody's: its process died between two system calls."""
@@ -249,10 +253,14 @@ def flush(array: np.memmap[Any, Any]) -> None:
     _flush(array)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what processes that died have left aside; what one held back while it swapped is put back."""
+def sweep(folder: Path, most: int | None = None) -> None:
+    """Remove what processes that died have left aside; what one held back while it swapped is put back.
+
+    most: names in the folder that are looked at, None for all.
+    """
     with os.scandir(folder) as entries:
-        found = [(Path(entry.path), _PLACE.fullmatch(entry.name)) for entry in entries]
+        aside = [entry.name for entry in itertools.islice(entries, most) if entry.name.endswith(PART)]
+    found = [(folder / name, _PLACE.fullmatch(name)) for name in aside]
     left = [path for path, name in found if name is not None and name[1] in (None, _HERE)]
     for place in left:
         # It may be gone at any moment: who is alive removes its own.
@@ -285,7 +293,8 @@ def _place(target: Path) -> Iterator[Path]:
     """
     from filelock import FileLock
 
-    sweep(target.parent)
+    # Looking through all would make each of many records cost as much as there are.
+    sweep(target.parent, _NEIGHBOURS)
     while True:
         place = target.with_name(f".{target.name[:40]}.{_HERE}.{secrets.token_hex(4)}{PART}")
         place.mkdir()
@@ -326,11 +335,9 @@ def _put_in_place(aside: Path, target: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    inside = list(folder.rglob("*"))
+    # In no order: until the folder is renamed nobody looks into it.
     with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-        list(pool.map(_sync, [path for path in inside if not path.is_dir()]))
-        list(pool.map(_sync, [path for path in inside if path.is_dir()]))
-    _sync(folder)
+        list(pool.map(_sync, [folder, *folder.rglob("*")]))
 
 
 # All that changes what lies on the disk for good goes through the functions below: a test cuts the power

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,8 +119,12 @@ class Store:
 
     def records(self) -> list[Record]:
         """Return all records by id, but for those that cannot be read: of them is told."""
+        return list(self.each_record())
+
+    def each_record(self) -> Iterator[Record]:
+        """Give the same one by one."""
         found = (self.spared(self.record, trial) for trial in self.ids())
-        return [record for record in found if record is not None]
+        yield from (record for record in found if record is not None)
 
     def record(self, trial: str) -> Record:
         """Read record.json. Raises Damaged if it is missing or does not fit the schema."""
@@ -292,7 +297,11 @@ class Store:
 
 def _listed(folder: Path, name: str) -> list[str]:
     """Return the folders that hold such a file, but for those that are being written."""
-    return sorted(p.parent.name for p in folder.glob(f"*/{name}") if not p.parent.name.startswith("."))
+    try:
+        found = [one for one in os.listdir(folder) if not one.startswith(".")]
+    except OSError:
+        return []
+    return sorted(one for one in found if os.path.lexists(os.path.join(folder, one, name)))
 
 
 def _text(path: Path) -> bytes:

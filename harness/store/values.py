@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -26,7 +25,8 @@ BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 
 def _unicode(text: str) -> str:
     try:
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError:
         raise ValueError("holds half a character (a lone surrogate)") from None
     if "\0" in text:
@@ -42,26 +42,23 @@ def _date(text: str) -> str:
 
 def check(value: dict[str, Any]) -> dict[str, Any]:
     """Return a table that a record can hold. Raises ValueError for any other; see `Tree`."""
-    for count, _ in enumerate(_leaves(value, MOST_LEVELS)):
-        if count > MOST_LEAVES:
-            raise ValueError(f"holds more than {MOST_LEAVES} values")
+    if _count(value, MOST_LEVELS) - 1 > MOST_LEAVES:
+        raise ValueError(f"holds more than {MOST_LEAVES} values")
     return value
 
 
-def _leaves(value: Any, levels: int) -> Iterator[None]:
-    """Go through what JSON can hold. Raises ValueError for whatever it cannot, and for an endless number."""
+def _count(value: Any, levels: int) -> int:
+    """Count what JSON can hold, itself too. Raises ValueError for what it cannot, and an endless number."""
     if levels < 0:
         raise ValueError(f"is nested deeper than {MOST_LEVELS} levels")
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key in value:
             _check_leaf(key)
-            yield from _leaves(inner, levels - 1)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _leaves(inner, levels - 1)
-    else:
-        _check_leaf(value)
-    yield None
+        return 1 + sum([_count(inner, levels - 1) for inner in value.values()])
+    if isinstance(value, list | tuple):
+        return 1 + sum([_count(inner, levels - 1) for inner in value])
+    _check_leaf(value)
+    return 1
 
 
 def _check_leaf(value: Any) -> None:

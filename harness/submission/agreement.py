@@ -161,7 +161,8 @@ def scores(case: Case) -> Iterator[Finding]:
         yield Finding("scores", "could not confirm", "not recomputed: this machine's masks were not used")
         return
     count = 0
-    for trial, parsed in case.parsed.items():
+    for done, (trial, parsed) in enumerate(case.parsed.items()):
+        case.progress("Recomputing the scores, trials", done, len(case.parsed))
         computed = recompute(parsed.labels, case.yardstick)
         wrong = _first_difference(parsed.scores, computed)
         if wrong:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from harness.cohorts.source import Progress, silent
 from harness.store import Record
 from harness.submission.archive import Submission
 from harness.submission.yardstick import Yardstick
@@ -55,3 +56,4 @@ class Case:
     submission: Submission
     yardstick: Yardstick
     parsed: dict[str, Parsed]
+    progress: Progress = silent

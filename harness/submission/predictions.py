@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+from harness.cohorts.source import Progress, silent
 from harness.errors import HarnessError
 from harness.identity import trial_id
 from harness.store import CURVE, MethodInfo, PlanRow, Record
@@ -21,7 +22,9 @@ from harness.submission.yardstick import Yardstick
 KIND = "predictions only"
 
 
-def verify(given: Predictions, yardstick: Yardstick) -> tuple[archive.Manifest, Report]:
+def verify(
+    given: Predictions, yardstick: Yardstick, progress: Progress = silent
+) -> tuple[archive.Manifest, Report]:
     """Return what can be said of predictions, and the manifest under which their records are added.
 
     Every test sample must be predicted, and scores are computed here: nothing that is in the file is one.
@@ -33,6 +36,7 @@ def verify(given: Predictions, yardstick: Yardstick) -> tuple[archive.Manifest, 
     for seed, name in enumerate(sorted(given.members, key=lambda one: int(one[12:-4]))):
         if report.failed:
             break
+        progress("Computing the scores, trainings", seed, len(given.members))
         try:
             labels = parse_predictions(
                 given.members[name],

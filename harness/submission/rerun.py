@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from harness.cohorts.source import Progress, silent
 from harness.errors import HarnessError
 from harness.plugin import discovery
 from harness.running.executors.local import LocalExecutor
@@ -33,19 +34,20 @@ def rerun(
     paths: Paths,
     device: torch.device,
     box: Sandbox | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Finding]:
     """Yield one finding for each trial of `seed`.
 
     This executes the submitter's code: in `box`, or on this machine. It runs under a temporary folder;
     `paths` says where the cohort's files and the cache are. Equal predictions confirm a trial.
-    Different ones fail it if device, harness and libraries are the same.
+    Different ones fail it if device, harness and libraries are the same. `progress` is told how far each is.
     """
     if seed not in yardstick.protocol.seeds:
         seeds = ", ".join(map(str, yardstick.protocol.seeds))
         raise HarnessError(f"--rerun {seed}: the protocol's seeds are {seeds}.")
     with leases.leased("rerun") as folder:
         prepared = _prepare(submission, yardstick, seed, folder, paths, box)
-        outcome = _execute(prepared, device, box)
+        outcome = _execute(prepared, device, box, progress)
         trials = {(row.attribute, row.seed): row.trial for row in prepared.plan.rows if _own(row, submission)}
         rows = [row for row in submission.manifest.plan if row.seed == seed]
         for stated, ours in {row.trial: trials[row.attribute, row.seed] for row in rows}.items():
@@ -76,20 +78,27 @@ def _prepare(
     return prepared
 
 
-class _Silent:
+class _Telling:
+    def __init__(self, tell: Progress) -> None:
+        self.tell = tell
+
     def begin(self, todo: Sequence[Trial], already: int, slots: int) -> None: ...
 
-    def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None: ...
+    def running(self, progress: Sequence[tuple[Trial, dict[str, Any]]]) -> None:
+        for trial, state in progress:
+            self.tell(f"Training again, {trial.label}, {state['stage']}", state["done"], state["total"])
 
     def finished(self, trial: Trial, status: str, seconds: float) -> None: ...
 
 
-def _execute(prepared: Prepared, device: torch.device, box: Sandbox | None) -> dict[str, str]:
+def _execute(
+    prepared: Prepared, device: torch.device, box: Sandbox | None, progress: Progress
+) -> dict[str, str]:
     """Run the trials one at a time; return trial to how it ended."""
     run_one = run_logged if box is None else box.run_logged
     with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
-        embed_cohort(prepared, executor, 1, device)
-        outcome = execute(prepared, executor, _Silent(), 1, device, run_one=run_one)
+        embed_cohort(prepared, executor, 1, device, progress)
+        outcome = execute(prepared, executor, _Telling(progress), 1, device, run_one=run_one)
     return {trial.id: status for status, trials in outcome.by_status.items() for trial in trials}
 
 

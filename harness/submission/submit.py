@@ -103,7 +103,7 @@ def duplicates(store: Store, manifest: Manifest, report: Report, yardstick: Yard
     sources = {parsed.record.method.source_digest for parsed in report.parsed.values()}
     made = {_predictions_digest(parsed, yardstick) for parsed in report.parsed.values()}
     said: dict[str, None] = {}
-    for record in store.records():
+    for record in store.each_record():
         if record.status != "done" or record.method.name == own:
             continue
         if record.method.source_digest and record.method.source_digest in sources:

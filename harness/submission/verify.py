@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from harness.cohorts.source import Progress, silent
 from harness.submission import agreement, integrity, origin
 from harness.submission.archive import Submission
 from harness.submission.ceiling import ceiling
@@ -23,14 +24,14 @@ STAGES: tuple[tuple[Check, ...], ...] = (
 """Checks in the order in which each may build on those of the stages before it."""
 
 
-def verify(submission: Submission, yardstick: Yardstick) -> Report:
+def verify(submission: Submission, yardstick: Yardstick, progress: Progress = silent) -> Report:
     """Return what can and cannot be confirmed of a submission, one finding a check.
 
     Executes nothing of it. Checks that build on one that failed are left out: a submission whose
-    hashes do not hold is not read further.
+    hashes do not hold is not read further. `progress` is told how many trials were scored again.
     """
     report = Report()
-    case = Case(submission, yardstick, report.parsed)
+    case = Case(submission, yardstick, report.parsed, progress)
     most = _most_memory(case)
     try:
         with ceiling(most):

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness import cohorts, protocol
 from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
+from harness.cohorts.source import Progress, silent
 from harness.errors import HarnessError
 from harness.protocol import Protocol
 from harness.running import scoring
@@ -51,14 +52,14 @@ class Yardstick:
         return Basis.of(self.protocol, self.cohort, self.cache, self.weights_digest, device)
 
 
-def from_cohort(name_or_file: str, data: Path | None, cache: Path) -> Yardstick:
+def from_cohort(name_or_file: str, data: Path | None, cache: Path, progress: Progress = silent) -> Yardstick:
     """Return the yardstick of a protocol whose cohort is here. Raises HarnessError where it is not."""
     chosen = protocol.load(name_or_file)
     if chosen.split.folds > 1:
         raise HarnessError(
             f"{name_or_file}: tests in folds, and a submission has one test set; give another."
         )
-    cohort = cohorts.load(chosen, data, cache)
+    cohort = cohorts.load(chosen, data, cache, progress)
     samples = cohort.subjects["sample"].to_numpy()[cohort.rows("test")]
     return Yardstick(
         chosen,

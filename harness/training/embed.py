@@ -25,6 +25,12 @@ def are_cached(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.de
     return bool(_maps(_folder(protocol, cohort, cache, device), protocol, cohort))
 
 
+def batches_done(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> tuple[int, int]:
+    """Return how many batches the shards have filled, and of how many."""
+    done = _done(_part(protocol, cohort, cache, device), protocol, cohort)
+    return (0, 0) if done is None else (int(done.sum()), done.size)
+
+
 def open_embeddings(
     protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device
 ) -> list[np.ndarray]:

@@ -261,10 +261,16 @@ class Board:
         return None if found is None else found[self.rows(structure)]
 
     def _true_size(self, structure: str) -> np.ndarray | None:
-        if self.sizes is None or structure not in self.sizes:
-            return None
-        sizes = self.sizes.set_index("sample")[structure].reindex(self.test["sample"])
-        return None if sizes.isna().any() else sizes.to_numpy(float)
+        return self._true_sizes.get(structure)
+
+    @cached_property
+    def _true_sizes(self) -> dict[str, np.ndarray]:
+        """Structure to its size in each sample of `test`, where it is known of all of them."""
+        if self.sizes is None:
+            return {}
+        sizes = self.sizes.set_index("sample").reindex(self.test["sample"])
+        known = [str(name) for name in sizes if not sizes[name].isna().any()]
+        return {name: sizes[name].to_numpy(float) for name in known}
 
     @cached_property
     def structure_index(self) -> dict[str, int]:

@@ -87,7 +87,7 @@ def measure(folder: Path, count: int, reported: bool) -> list[tuple[str, float, 
     paths = Paths(folder / "runs", None, folder / "cache")
     store = Store(paths.runs)
     one = prepare(parse(**SMALL, seeds=[0]), ["erm"], paths, "tiny.toml")
-    assert execute(one, Here(), Silent(), 1, CPU, run_one=_train).count("done") == 1
+    assert execute(one, Here(), Silent(), 1, CPU, run_one=train).count("done") == 1
     (first,) = one.plan.trials
     with timed("plan", count, table):
         prepared = prepare(parse(**SMALL, seeds=list(range(count))), ["erm"], paths, "tiny.toml")
@@ -106,7 +106,7 @@ def measure(folder: Path, count: int, reported: bool) -> list[tuple[str, float, 
     return table
 
 
-def _train(one: Trial, paths: Paths, device: object) -> str:
+def train(one: Trial, paths: Paths, device: object) -> str:
     from commands_at_random import learned
 
     return trials.run(one, paths, CPU, learned)

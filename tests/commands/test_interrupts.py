@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -103,6 +104,20 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "\n")
 
 
+def left_running(folder: Path) -> list[str]:
+    """The processes in a folder that do not end by themselves: what forks the workers takes a while to."""
+    until = time.monotonic() + 60
+    while True:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if Path(os.readlink(process / "cwd")) == folder:
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+        if not found or time.monotonic() > until:
+            return found
+        time.sleep(0.05)
+
+
 RUN = ("run", "slow.py", "--protocol", "tiny.toml", "--jobs", "1")
 
 
@@ -117,6 +132,7 @@ def test_before_an_epoch_has_ended_it_is_said_that_nothing_was_saved(folder):
     assert "slow seed 0: nothing was saved yet: it starts at step 0 again" in said
     assert "goes on at" not in said
     assert "Traceback" not in said
+    assert left_running(folder) == []
 
 
 @pytest.mark.slow
@@ -161,6 +177,7 @@ def test_a_second_ctrl_c_ends_at_once_and_without_a_traceback(folder):
     assert terminal.end() == 130
     assert time.monotonic() - began < 8  # of the ten that a worker is waited for
     assert "Traceback" not in terminal.shown
+    assert left_running(folder) == []
 
 
 def test_it_is_stopped_before_anything_has_begun_and_says_so(folder):

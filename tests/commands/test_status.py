@@ -87,6 +87,15 @@ def test_one_without_a_sign_of_life_is_called_silent(prepared):
     assert "no sign of life for 10" in line
 
 
+def test_each_trial_is_asked_for_by_its_name_and_no_board_lists_all_records(prepared, monkeypatch):
+    one, *rest = prepared.plan.trials
+    prepared.store.path(one).parent.mkdir(parents=True)
+    prepared.store.path(one).write_text("a file where a record's folder is due")
+    monkeypatch.setattr(Store, "ids", lambda _: pytest.fail("it would cost boards by records"))
+    (board,) = status(prepared.store).boards
+    assert (board.done, board.damaged, board.left) == (0, 0, 1 + len(rest))
+
+
 def test_nothing_that_status_does_changes_a_store(prepared):
     before = {path: path.stat().st_mtime_ns for path in prepared.paths.runs.rglob("*") if path.is_file()}
     status(prepared.store)

@@ -122,3 +122,13 @@ def test_scores_made_again_are_the_scores_that_were(ran):
     before = ran.store.scores(name)
     scoring.rescore(ran.store, name, ran.protocol, ran.cohort, {"code": {}})
     pd.testing.assert_frame_equal(ran.store.scores(name), before)
+
+
+def test_who_watches_is_told_of_each_sample_and_the_scores_are_the_same(whole):
+    protocol, cohort = whole.protocol, whole.cohort
+    labels = np.zeros_like(cohort.masks[cohort.rows("test")])
+    told: list[tuple[int, int]] = []
+    scores = scoring.score(protocol, cohort, labels, lambda done, total: told.append((done, total)))
+    count = len(labels)
+    assert sorted(set(told)) == [(done, count) for done in range(count + 1)]
+    assert scores.equals(scoring.score(protocol, cohort, labels))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import json
 import os
 import re
@@ -20,7 +23,7 @@ from harness.running import queue, trial
 from harness.running.executors.process import JobLost, WorkerDied
 from harness.running.paths import Paths
 from harness.running.schedule import execute
-from harness.store import Store, claims, names
+from harness.store import Store, claims, files, names
 
 SMALL = {"cohort": {"source": "synthetic", "size": 16, "samples": 24, "shift": 1.0, "seed": 0}}
 
@@ -136,6 +139,69 @@ def test_files_that_are_seen_late_do_not_make_a_trial_run_twice(prepared, monkey
     outcomes = both(prepared, worker)
     assert [one.count("done") for one in outcomes] == [len(prepared.plan.trials)] * 2
     assert worker.trained == Counter(set(prepared.plan.trials))
+
+
+class Late:
+    """A folder as a second machine has it over NFS: what another thread made is not seen for some seconds.
+
+    Neither listed nor opened; that a name is taken is answered at once, as the server does.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.hidden = seconds, 0
+        self.made: dict[str, tuple[int, float]] = {}
+
+    def plug_in(self, patched: pytest.MonkeyPatch) -> None:
+        for name in ("_link", "_rename"):
+            real = getattr(files, name)
+            patched.setattr(files, name, lambda one, other, real=real: self._make(real, one, other))
+        is_file, opened, scanned = Path.is_file, Path.open, os.scandir
+        patched.setattr(Path, "is_file", lambda path: not self.hides(path) and is_file(path))
+        patched.setattr(Path, "open", lambda path, *given, **more: opened(self._there(path), *given, **more))
+        patched.setattr(claims.os, "scandir", lambda folder: self._listed(scanned(folder)))
+
+    def hides(self, path: str | Path) -> bool:
+        for one in (str(path), *map(str, Path(path).parents)):
+            thread, when = self.made.get(one, (0, 0.0))
+            if when and thread != threading.get_ident() and time.monotonic() - when < self.seconds:
+                self.hidden += 1
+                return True
+        return False
+
+    def _make(self, real, one, other) -> None:
+        real(one, other)
+        self.made[str(other)] = (threading.get_ident(), time.monotonic())
+
+    def _there(self, path: Path) -> Path:
+        if self.hides(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return path
+
+    @contextlib.contextmanager
+    def _listed(self, entries):
+        with entries:
+            yield (entry for entry in entries if not self.hides(entry.path))
+
+
+@pytest.mark.parametrize("seconds", [0.3, pytest.param(2.0, marks=pytest.mark.slow)])
+def test_claims_and_records_that_are_seen_late_do_not_make_a_trial_run_twice(prepared, monkeypatch, seconds):
+    late, worker = Late(seconds), Worker(0.02)
+    late.plug_in(monkeypatch)
+    outcomes = both(prepared, worker)
+    assert late.hidden > 0
+    assert [one.count("done") for one in outcomes] == [len(prepared.plan.trials)] * 2
+    assert [one.errors for one in outcomes] == [[], []]
+    assert worker.trained == Counter(set(prepared.plan.trials))
+
+
+def test_a_clock_that_jumps_by_a_day_at_each_look_loses_and_doubles_nothing(prepared, monkeypatch):
+    real, days = time.time, itertools.cycle((0, 86_400, -86_400))
+    monkeypatch.setattr(time, "time", lambda: real() + next(days))
+    worker = Worker(0.02)
+    outcomes = both(prepared, worker)
+    assert [one.count("done") for one in outcomes] == [len(prepared.plan.trials)] * 2
+    assert worker.trained == Counter(set(prepared.plan.trials))
+    assert [path for path in prepared.store.root.rglob("*") if path.name.endswith(".part")] == []
 
 
 class Dying:

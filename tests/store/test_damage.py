@@ -380,7 +380,9 @@ def test_damaged_embeddings_are_computed_anew(ran, tmp_path):
     prepared = Prepared(protocol, cohort, Plan({}, ()), (), Paths(tmp_path / "runs", None, tmp_path))
 
     def maps() -> np.ndarray:
-        embed_cohort(prepared, Inline(), 1, CPU)
+        told: list[tuple[str, int, int]] = []
+        embed_cohort(prepared, Inline(), 1, CPU, lambda *one: told.append(one))
+        assert all(done == total > 0 for _, done, total in told)  # of the last look: all batches are there
         return np.array(embed.open_embeddings(protocol, cohort, tmp_path, CPU)[0])
 
     whole = maps()

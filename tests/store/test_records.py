@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from harness.errors import HarnessError
-from harness.store import Store, writing
+from harness.store import Store, files, writing
 
 
 def write(store: Store, text: str) -> None:
@@ -25,6 +25,21 @@ def test_a_record_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path, monk
         write(store, text)
     assert (store.path("one") / "record.json").read_text() == "new"
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["one"]
+
+
+def test_a_writing_looks_at_some_of_its_neighbours_for_what_the_dead_left_and_a_run_at_all(
+    tmp_path, monkeypatch
+):
+    store = Store(tmp_path)
+    write(store, "old")
+    left = files.probe(tmp_path / "records")
+    left.mkdir()
+    (left / "lock").touch()  # nobody holds it: its process is gone
+    monkeypatch.setattr(files, "_NEIGHBOURS", 0)
+    write(store, "new")
+    assert left.is_dir()  # as where it stands behind thousands of records
+    store.sweep()
+    assert not left.exists()
 
 
 def test_there_is_always_a_record_while_it_is_replaced(tmp_path):

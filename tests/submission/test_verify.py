@@ -23,7 +23,10 @@ def failures(world, submission) -> dict[str, str]:
 
 def test_an_honest_submission_is_confirmed_without_running_any_of_it(world, monkeypatch):
     monkeypatch.delenv("MY_METHOD_WAS_IMPORTED", raising=False)
-    report = verify(world.submission, world.yardstick)
+    told: list[tuple[str, int, int]] = []
+    report = verify(world.submission, world.yardstick, lambda *one: told.append(one))
+    trials = len(report.parsed)
+    assert told == [("Recomputing the scores, trials", done, trials) for done in range(trials)]
     verdicts = {finding.what: finding.verdict for finding in report.findings}
     assert verdicts.pop("provenance") == "could not confirm"
     assert set(verdicts.values()) == {"confirmed"}

@@ -19,6 +19,9 @@ TAKEN_OVER = 75
 _FOR_A_JOB = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 ]
+_EXIT_SECONDS = 5.0
+"""How long a process may take to end that has said how its task did."""
+
 _OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 
 
@@ -106,7 +109,11 @@ def result(process: Any, receiver: Connection, seconds: float | None) -> Any:
     try:
         outcome, value = _answer(process, receiver, seconds)
     finally:
-        process.join()
+        # A thread that a plugin has left behind may never end, and what its task returned is here.
+        process.join(_EXIT_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
         _end_group(process.pid)
         receiver.close()
     if outcome == "raised":

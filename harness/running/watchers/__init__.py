@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GROUP = "harness.watchers"
 
-_OWN = {"tensorboard": "harness.running.watchers.tensorboard"}
+_OWN = {name: f"{__name__}.{name}" for name in ("mlflow", "tensorboard")}
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ def find(name: str) -> Callable[[Store], Watcher]:
     try:
         make: Callable[[Store], Watcher] = importlib.import_module(known[name]).make
     except ModuleNotFoundError as error:
+        library = (error.name or name).partition(".")[0]
         raise HarnessError(
-            f"--watcher {name}: {error.name} is not installed; pip install 'equity-leaderboard[{name}]'."
+            f"--watcher {name}: {library} is not installed; pip install 'equity-leaderboard[{name}]'."
         ) from None
     return make
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.running import log
-from harness.running.executors import names, options, places
+from harness.running.executors import names, options, places, process
 from harness.running.executors.local import LocalExecutor
 from harness.running.executors.process import JobLost, TookTooLong, WorkerDied
 
@@ -38,9 +39,9 @@ def print_much(file: str, lines: int) -> None:
         print("the last line", flush=True)
 
 
-def alive(process: int) -> bool:
+def alive(number: int) -> bool:
     try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
     return state not in "ZX"
@@ -146,3 +147,36 @@ def test_a_package_brings_an_executor_and_a_watcher_of_its_own(tmp_path, monkeyp
     assert "mine" in names()
     assert options("mine", None, ["depth=3"]).depth == 3
     assert executors.find("mine").make() == watchers.find("mine")() == "made"
+
+
+def leak(file: str) -> str:
+    """Keep memory, files and a thread that never ends, as a plugin may; what it was asked for is done."""
+    kept = [bytearray(10**8), *(os.open(file, os.O_RDWR | os.O_CREAT) for _ in range(200))]
+    threading.Thread(target=lambda: time.sleep(600) or kept, daemon=False).start()
+    Path(file).write_text(str(os.getpid()))
+    return "done"
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_what_a_task_leaks_goes_with_its_process_and_its_thread_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_EXIT_SECONDS", 0.2)
+    with LocalExecutor([{}]) as executor:
+        before = executor.submit(open_files).result(timeout=60)
+        assert executor.submit(leak, str(tmp_path / "process")).result(timeout=60) == "done"
+        assert executor.submit(open_files).result(timeout=60) == before
+    assert not alive(int((tmp_path / "process").read_text()))
+
+
+def leave_as_if_well() -> None:
+    os._exit(0)
+
+
+def test_one_that_leaves_with_status_0_and_no_result_has_died(tmp_path):
+    with LocalExecutor([{}]) as executor:
+        error = executor.submit(leave_as_if_well).exception(timeout=60)
+    assert isinstance(error, WorkerDied)
+    assert "exited with status 0" in str(error)
+    assert not error.from_outside
