@@ -12,9 +12,6 @@ RIM, CUP = 1, 2
 
 _REACH = np.array([-0.3, 0.3])  # no disc, nor the crescent at it, reaches further from its centre
 
-_RING, _RING_WIDTH = 0.3, 0.05
-"""Brightness of a ring at a cup, and half its width in disc radii."""
-
 # All arithmetic is in float64: what libm or BLAS differ by between platforms (1e-16) then does
 # not survive rounding to 8 bits.
 
@@ -26,8 +23,7 @@ class Eye:
     cup: vertical cup-to-disc ratio; notch: how much the cup is drawn out up and down; contrast: cup
     above rim; slope: how far within the cup's margin, in disc radii, its bright floor ends; blur: width
     of the floor's margin in disc radii; ragged: irregularity of the outline; haze: share of all contrast
-    that the media swallow; ring: how far outside the cup's margin a bright ring lies, in disc radii, None for
-    none; drawn: how far outside of it whoever drew the mask has put the margin.
+    that the media swallow.
     """
 
     cup: float
@@ -37,8 +33,6 @@ class Eye:
     blur: float
     ragged: float
     haze: float
-    ring: float | None = None
-    drawn: float = 0.0
 
 
 def draw(eye: Eye, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -61,10 +55,8 @@ def draw(eye: Eye, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.
     brightness[near] += _crescent(u, side, disc, rng)
     brightness[near] += rng.uniform(0.10, 0.2) * _inside(disc, rng.uniform(0.05, 0.12))
     brightness[near] += eye.contrast * _inside(cup + eye.slope, eye.blur)
-    if eye.ring is not None:
-        brightness[near] += _RING * np.exp(-(((cup - eye.ring) / _RING_WIDTH) ** 2))
     mask = np.zeros((size, size), dtype=np.uint8)
-    mask[near] = np.where(disc < 0, np.where(cup < eye.drawn, CUP, RIM), 0)
+    mask[near] = np.where(disc < 0, np.where(cup < 0, CUP, RIM), 0)
 
     vessels = _vessels(size, centre, radius, side, rng)
     brightness *= 1 - rng.uniform(0.4, 0.55) * vessels
