@@ -1,7 +1,7 @@
 """What the board says of cohorts with planted causes, and of cohorts with nothing: draw after draw, trained.
 
 Run as `python tests/benchmarks/planted.py --jobs 1`: ten draws of `planted`, 90 CPU seconds each, then twenty
-of `null`, which take longer; docs/equity.md has the settings under which a draw of `null` costs no more.
+of `null`, which take longer.
 A draw is a cohort of another seed, trained and put on a board as `harness run` would; each is a process of
 one thread. What is done stands in the file of `--results`, a line a draw, and is not done again.
 """
