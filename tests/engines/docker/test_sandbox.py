@@ -33,7 +33,7 @@ from harness.store import Record, Store
 # A run of some thirty containers is one fixture.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1_800)]
 
-LIMITS = Limits(memory=2 * GB, temporary=100 * MB, shared=20 * MB, seconds=75, processes=128, log=20 * MB)
+LIMITS = Limits(memory=2 * GB, temporary=500 * MB, shared=20 * MB, seconds=75, processes=128, log=20 * MB)
 SECRET = "open sesame"
 
 
