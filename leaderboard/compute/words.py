@@ -10,6 +10,7 @@ from markupsafe import Markup
 from harness.equity import LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.protocol import BASELINE, ScoringSpec
+from harness.store import twins
 from leaderboard.compute import tracks
 from leaderboard.compute.across import Line
 from leaderboard.compute.metrics import DICE
@@ -171,7 +172,28 @@ def short_headline(section: Section) -> str:
         return f"{ranked[0].title} is best{told}"
     if len(ranked) == 1:
         return "Only one method has finished"
+    better = better_than_erm(section)
+    if better:
+        who = f"{better[0].title} is" if len(better) == 1 else f"{len(better)} methods are"
+        return f"{who} shown to be better than ERM, none to be best"
     return "No method is shown to be best"
+
+
+def better_than_erm(section: Section) -> list[Row]:
+    """Return the rows that are better than ERM given as many epochs, by rank.
+
+    Left out is ERM itself with more of them, what stands on its submitter's word alone, and what is higher in
+    ES-Dice though every group lost.
+    """
+    return [
+        row
+        for row in section.ranked
+        if row.versus is not None
+        and row.versus.better
+        and row.versus.lost is None
+        and twins.schedule_in(row.method) is None
+        and row.obtained != "reported"
+    ]
 
 
 def gap_finding(row: Row) -> str:

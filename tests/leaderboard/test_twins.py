@@ -57,6 +57,32 @@ def test_a_method_equal_to_its_twin_is_not_better_than_erm(alike):
     assert (section.tables["dice"].pairs["better"] != "febs").all()
 
 
+def test_the_headline_counts_no_twin_among_those_that_beat_erm(alike):
+    _, section = section_of(alike.runs)
+    assert words.short_headline(section) == "No method is shown to be best"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "2 methods are shown to be better than ERM, none to be best"),
+        ({"obtained": {("adv", seed): "reported" for seed in range(3)}},
+         "GroupDRO is shown to be better than ERM, none to be best"),
+        ({"quality": {"erm": 0.0, "adv": 0.0, "groupdro": 0.0}}, "No method is shown to be best"),
+    ],
+    ids=["two", "one on its submitter's word", "none"],
+)  # fmt: skip
+def test_the_headline_says_who_beats_erm_where_none_is_best(tmp_path, changes, said):
+    three = {
+        "methods": ("erm", "adv", "groupdro"),
+        "gaps": dict.fromkeys(("erm", "adv", "groupdro"), 0.05),
+        "quality": {"erm": -0.1, "adv": 0.0, "groupdro": 0.0},
+        "same_as": {"groupdro": "adv"},
+    }
+    _, section = section_of(make_store(tmp_path, world(**(three | changes))))
+    assert words.short_headline(section) == said
+
+
 def test_no_word_of_the_site_says_that_a_method_equal_to_its_twin_beats_erm(alike):
     _, section = section_of(alike.runs)
     row = section.row("febs")
