@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from harness.errors import HarnessError
 from harness.predictions.scored import Pair
+from harness.protocol import IGNORED
 
 LOOKED_AT = 24
 """Cases, spread over all, of which a small picture is kept."""
@@ -46,7 +47,7 @@ class Suspicion:
         if name not in self.names:
             return
         counts = np.bincount(pair.predicted.ravel().astype(np.int64) * 256 + pair.true.ravel(), minlength=1)
-        small = (_small(pair.predicted > 0), _small((pair.true > 0) & (pair.true < 255)))
+        small = (_small(pair.predicted > 0), _small((pair.true > 0) & (pair.true != IGNORED)))
         with self.lock:
             for key in np.flatnonzero(counts):
                 where = divmod(int(key), 256)
@@ -103,7 +104,7 @@ class Suspicion:
 
     def _check_labels(self, where: str) -> None:
         """Look whether the predicted classes make sense under other names, the background's among them."""
-        present = sorted({key for pair in self.confusion for key in pair} - {255})
+        present = sorted({key for pair in self.confusion for key in pair} - {IGNORED})
         counts = np.array([[self.confusion.get((p, t), 0) for t in present] for p in present], float)
         sums = counts.sum(axis=1)[:, None] + counts.sum(axis=0)
         fits = np.divide(2 * counts, sums, out=np.zeros_like(counts), where=sums > 0)
@@ -159,7 +160,7 @@ class Suspicion:
 def _overlaps(pair: Pair) -> dict[tuple[str, str], tuple[int, int]]:
     if len(pair.structures) < 2:
         return {}
-    known = pair.true < 255
+    known = pair.true != IGNORED
     predicted, true = (
         {name: np.isin(one, classes) & known for name, classes in pair.structures.items()}
         for one in (pair.predicted, pair.true)

@@ -61,6 +61,7 @@ def embed_cohort(
         if embed.are_cached(protocol, cohort, cache, device):
             return
         embed.prepare(protocol, cohort, cache, device)
+        count = embed.counter(protocol, cohort, cache, device)
         shards = {
             executor.submit(embed_shard, protocol, prepared.paths, shard, slots, device)
             for shard in range(slots)
@@ -70,8 +71,7 @@ def embed_cohort(
                 ended, shards = wait(shards, SHOW_SECONDS, FIRST_EXCEPTION)
                 for shard in ended:
                     shard.result()
-                done = embed.batches_done(protocol, cohort, cache, device)
-                progress("Computing the frozen backbone's embeddings, batches", *done)
+                progress("Computing the frozen backbone's embeddings, batches", *count())
         except WorkerDied as error:
             raise HarnessError(f"The embeddings of the frozen backbone: {error}; run again.") from None
         embed.finish(protocol, cohort, cache, device)

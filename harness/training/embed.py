@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,10 +25,17 @@ def are_cached(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.de
     return bool(_maps(_folder(protocol, cohort, cache, device), protocol, cohort))
 
 
-def batches_done(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> tuple[int, int]:
-    """Return how many batches the shards have filled, and of how many."""
-    done = _done(_part(protocol, cohort, cache, device), protocol, cohort)
-    return (0, 0) if done is None else (int(done.sum()), done.size)
+def counter(
+    protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device
+) -> Callable[[], tuple[int, int]]:
+    """Return what tells, whenever it is asked, how many batches the shards have filled, and of how many."""
+    part = _part(protocol, cohort, cache, device)
+
+    def count() -> tuple[int, int]:
+        done = _done(part, protocol, cohort)
+        return (0, 0) if done is None else (int(done.sum()), done.size)
+
+    return count
 
 
 def open_embeddings(

@@ -129,8 +129,8 @@ def test_a_row_says_where_a_higher_es_hides_that_every_group_lost(tmp_path):
     )  # fmt: skip
     made = make_site(tmp_path, world)
     (found,) = boards.of_store(made.runs)
-    row = sections.one(found, "gender", "cup").row("febs")
-    base = sections.one(found, "gender", "cup").row("erm")
+    section = sections.one(found, "gender", "cup")
+    row, base = section.row("febs"), section.row("erm")
     groups = found.record.groups["gender"]
     assert all(row.group("dice", g).value < base.group("dice", g).value for g in groups)
     assert row.versus.number.value > 0
@@ -138,6 +138,14 @@ def test_a_row_says_where_a_higher_es_hides_that_every_group_lost(tmp_path):
     said = f"though every group’s Dice is lower ({row.versus.lost} of them beyond chance): levelled down"
     assert said in unescape(made.page("index.html"))
     assert said in unescape(made.page("quick/febs.html"))
+
+
+def test_who_is_levelled_down_is_not_counted_among_those_that_beat_erm(section):
+    febs = section.row("febs")
+    assert words.better_than_erm(section) == [febs]
+    lost = replace(febs, versus=replace(febs.versus, lost=0))
+    rows = [lost if row is febs else row for row in section.rows]
+    assert words.better_than_erm(replace(section, rows=rows)) == []
 
 
 def test_a_row_is_not_called_levelled_down_where_one_group_gained():
