@@ -100,6 +100,25 @@ def test_the_key_holds_what_changes_the_bits_and_not_the_split(frozen, tmp_path)
     assert key(split=split) == key()
 
 
+def test_what_is_embedded_is_counted_shard_by_shard(frozen, tmp_path):
+    cohort = cohorts.load(frozen, None, tmp_path)
+    embed.prepare(frozen, cohort, tmp_path, CPU)
+    count, told = embed.counter(frozen, cohort, tmp_path, CPU), []
+    for shard in range(2):
+        told.append(count())
+        embed.embed_shard(frozen, cohort, tmp_path, shard, 2, CPU)
+    # Forty images in batches of four, as they are and mirrored.
+    assert [*told, count()] == [(0, 20), (10, 20), (20, 20)]
+
+
+def test_how_far_the_embeddings_are_is_told_to_the_end(frozen, tmp_path):
+    cohort, paths = cohorts.load(frozen, None, tmp_path), Paths(tmp_path / "runs", None, tmp_path)
+    told = []
+    prepared = Prepared(frozen, cohort, Plan({}, ()), (), paths)
+    embed_cohort(prepared, Inline(), 2, CPU, lambda what, done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] > 0
+
+
 def test_two_runs_that_embed_at_once_compute_it_once(frozen, tmp_path, monkeypatch):
     cohort, paths = cohorts.load(frozen, None, tmp_path), Paths(tmp_path / "runs", None, tmp_path)
     prepared, shards, embed_shard = (
