@@ -6,6 +6,8 @@ import os
 
 # Before torch is imported anywhere: one thread, so that tests run beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where a test asks for more, the one that waits for another leaves its core to the other workers.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import durations
 import pytest
@@ -47,8 +49,8 @@ def make_batch(groups: list[int], seed: int = 0) -> tuple[Batch, Output]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores: a test that waits, for a page or a child, leaves its core to another."""
-    return min(8, (os.cpu_count() or 1) + 1)
+    """Two workers more than cores: a test that waits, for a page or a child, leaves its core to another."""
+    return min(8, (os.cpu_count() or 1) + 2)
 
 
 def pytest_configure(config: pytest.Config) -> None:

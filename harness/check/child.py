@@ -80,6 +80,8 @@ def start(subject: Subject, task: str, *args: str, limit: float, hash_seed: int 
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
+        # Threads that a plugin asks for sleep where they wait: on a busy machine spinning outlasts the limit.
+        "OMP_WAIT_POLICY": "passive",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": str(hash_seed),
     }
