@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How label maps are read, in the words of `harness score`; None where nothing is said."""
+
+    pair: str | None = None
+    relabel: str | None = None
+    resample: str | None = None
+
+
 def pack_them(
     method: str,
     title: str,
@@ -29,7 +38,7 @@ def pack_them(
     data: Path | None,
     cache: Path,
     places: tuple[str, ...],
-    pair: str | None,
+    reading: Reading,
     out: Path | None,
     key: Path | None,
 ) -> None:
@@ -52,7 +61,7 @@ def pack_them(
 
         measured = yardstick.from_cohort(protocol, data, cache, counted(say))
         say("Reading the predictions ...")
-        packed, notes = _packed(places, method, title, namespace, pair, measured)
+        packed, notes = _packed(places, method, title, namespace, reading, measured)
         check_same(file, packed)
         pack.write(packed, file)
         if key is not None:
@@ -66,7 +75,12 @@ def pack_them(
 
 
 def _packed(
-    places: tuple[str, ...], method: str, title: str, namespace: str, pair: str | None, measured: Yardstick
+    places: tuple[str, ...],
+    method: str,
+    title: str,
+    namespace: str,
+    reading: Reading,
+    measured: Yardstick,
 ) -> tuple[bytes, list[str]]:
     """Return the file of predictions of label maps, and what is to be said of how they were read."""
     from harness.predictions import protocols
@@ -75,7 +89,7 @@ def _packed(
 
     if measured.cohort is None:
         raise HarnessError("Packing predictions needs the cohort; give its files with --data.")
-    given = Given(places, places, pair=pair)
+    given = Given(places, places, pair=reading.pair, relabel=reading.relabel, resample=reading.resample)
     read = [protocols.predicted(place, given, measured.protocol, measured.cohort) for place in places]
     packed = predicted.pack(method, title, namespace, measured, [labels for labels, _ in read])
     return packed, list(dict.fromkeys(note for _, notes in read for note in notes))
@@ -87,12 +101,13 @@ class Folder:
 
     name: str = ""
     title: str = ""
-    pair: str | None = None
+    reading: Reading = Reading()
 
 
 def check_folder(file: Path, predictions: bool, folder: Folder) -> None:
     """Raise HarnessError for what is said of a folder where there is none, or where none can be meant."""
-    for option, value in (("name", folder.name), ("title", folder.title), ("pair", folder.pair)):
+    said = {"name": folder.name, "title": folder.title, **vars(folder.reading)}
+    for option, value in said.items():
         if value and not (predictions and file.is_dir()):
             raise HarnessError(f"--{option}: is of a folder of label maps; a file says it itself.")
     if file.is_dir() and not predictions:
@@ -176,5 +191,5 @@ def _of_folder(
 
     measured = yardstick.from_cohort(protocol, data, cache, counted(say))
     say("Reading the predictions ...")
-    packed, notes = _packed((str(file),), name, folder.title, naming.GUEST, folder.pair, measured)
+    packed, notes = _packed((str(file),), name, folder.title, naming.GUEST, folder.reading, measured)
     return predicted.parsed(packed, str(file)), measured, notes

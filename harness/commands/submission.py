@@ -38,6 +38,14 @@ _SIGNERS = click.option(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Who may have signed it: a file of SSH's allowed signers.",
 )
+_RELABEL = click.option(
+    "--relabel", help="Of predictions: what their labels are in the truth, '1=2,2=1'; '1=1' says as they are."
+)
+_RESAMPLE = click.option(
+    "--resample",
+    type=click.Choice(["nearest"]),
+    help="Of predictions: take another size than the protocol's, by nearest pixel.",
+)
 _MARKS = {"confirmed": "green", "could not confirm": "yellow", "failed": "red"}
 
 
@@ -58,6 +66,8 @@ _MARKS = {"confirmed": "green", "could not confirm": "yellow", "failed": "red"}
 )
 @click.option("--title", default="", help="Of --predictions: what the row is called.  [default: METHOD]")
 @click.option("--pair", help="Of --predictions: how files are named, as in '{id}_pred.png'.")
+@_RELABEL
+@_RESAMPLE
 @RUNS
 @CACHE
 def pack_command(
@@ -71,6 +81,8 @@ def pack_command(
     predictions: tuple[str, ...],
     title: str,
     pair: str | None,
+    relabel: str | None,
+    resample: str | None,
     runs: Path,
     cache: Path,
 ) -> None:
@@ -79,15 +91,17 @@ def pack_command(
     With --predictions: the label maps of a model that was trained elsewhere, for a row without training.
     """
     _check_namespace(namespace)
+    reading = packed_predictions.Reading(pair, relabel, resample)
     if predictions:
         if tuned is not None:
             raise HarnessError("--tuned and --predictions exclude each other: nothing is known of a tuning.")
         packed_predictions.pack_them(
-            method, title, namespace, protocol, data, cache, predictions, pair, out, key
+            method, title, namespace, protocol, data, cache, predictions, reading, out, key
         )
         return
-    if title or pair:
-        raise HarnessError(f"--{'title' if title else 'pair'} is of --predictions DIR.")
+    for option, value in {"title": title, **vars(reading)}.items():
+        if value:
+            raise HarnessError(f"--{option} is of --predictions DIR.")
     with waiting("Reading the protocol ...") as say:
         chosen = asked.protocol(protocol)
         (plugin,) = asked.methods([method], False, "pack", under=chosen)
@@ -199,6 +213,8 @@ def verify_command(
 @click.option("--name", default="", help="Of a folder: its name on the board.  [default: the folder's]")
 @click.option("--title", default="", help="Of a folder: what the row is called.  [default: the name]")
 @click.option("--pair", help="Of a folder: how files are named, as in '{id}_pred.png'.")
+@_RELABEL
+@_RESAMPLE
 @click.option("--corrects", metavar="WHY", default="", help="It replaces its earlier rows; a public line.")
 @click.option("--who", default="", help="In whose name it corrects.  [default: the key that signed]")
 @_SIGNERS
@@ -213,6 +229,8 @@ def submit_command(
     name: str,
     title: str,
     pair: str | None,
+    relabel: str | None,
+    resample: str | None,
     corrects: str,
     who: str,
     signers: Path | None,
@@ -220,7 +238,7 @@ def submit_command(
     cache: Path,
 ) -> None:
     """Verify a submission FILE and add its records to the board, marked."""
-    folder = packed_predictions.Folder(name, title, pair)
+    folder = packed_predictions.Folder(name, title, packed_predictions.Reading(pair, relabel, resample))
     packed_predictions.check_folder(file, predictions, folder)
     if predictions:
         if unverified:

@@ -80,7 +80,7 @@ def soft(channels: np.ndarray, coding: Coding, where: str) -> Soft:
         return Soft(channels, False, {name: (i,) for i, name in enumerate(coding.structures)})
     raise HarnessError(
         f"{where}: has {count} channels, where {len(coding.labels) + 1} (background and labels, adding up to "
-        f"1) or {structures} (one a structure) are meant; name the structures with --structures."
+        f"1) or {structures} (one a structure) are meant by {coding.told}."
     )
 
 
@@ -108,7 +108,7 @@ def hard(channels: np.ndarray, coding: Coding, where: str) -> tuple[np.ndarray, 
         )
     raise HarnessError(
         f"{where}: has {len(channels)} channels, where {len(coding.labels) + 1} (background and labels) or "
-        f"{len(coding.structures)} (one a structure) are meant; name the structures with --structures."
+        f"{len(coding.structures)} (one a structure) are meant by {coding.told}."
     )
 
 

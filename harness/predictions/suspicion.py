@@ -83,8 +83,8 @@ class Suspicion:
             moved = [(names[p], names[t]) for p, t in zip(one, other, strict=True) if p != t]
             said = ", ".join(f"'{own}' as '{theirs}'" for own, theirs in moved)
             raise HarnessError(
-                f"{where}: structures look exchanged (they fit with {said}); give channels in the order of "
-                "--structures, or map labels with --relabel."
+                f"{where}: structures look exchanged (they fit with {said}); give channels in the "
+                "structures' order, map labels with --relabel, or say with --relabel 1=1 that they are right."
             )
 
     def _perhaps_turned(self, where: str) -> tuple[str, ...]:

@@ -98,6 +98,42 @@ def test_from_a_folder_of_maps_to_a_row_of_the_board(here, tmp_path, monkeypatch
     assert store.scores(trial)["dice"].tolist() == expected["dice"].tolist()
 
 
+def test_exchanged_labels_of_another_size_are_read_as_the_refusal_says_by_both_verbs(
+    here, tmp_path, monkeypatch
+):
+    folder, measured = here
+    one, other = measured.protocol.label_values[:2]
+    values = np.array([0, other, one], np.uint8)
+    (tmp_path / "maps").mkdir()
+    for sample, label in zip(measured.samples, labels(measured, 0), strict=True):
+        Image.fromarray(values[label].repeat(2, 0).repeat(2, 1)).save(tmp_path / "maps" / f"{sample}.png")
+    monkeypatch.chdir(tmp_path)
+    common = ["--protocol", str(folder / "tiny.toml"), "--cache", str(folder / "cache")]
+    verbs = (
+        ["pack", "nnunet", "--predictions", "maps"],
+        ["submit", "--predictions", "maps", "--name", "nnunet"],
+    )
+
+    def run(verb, *more):
+        return CliRunner().invoke(cli, [*verb, *common, *more], prog_name="harness", catch_exceptions=False)
+
+    exchanged = f"{one}={other},{other}={one}"
+    for verb in verbs:
+        with pytest.raises(HarnessError, match="or give --resample nearest"):
+            run(verb)
+        with pytest.raises(HarnessError, match=f"map them with --relabel {exchanged}"):
+            run(verb, "--resample", "nearest")
+        assert not (tmp_path / "runs").exists()
+        done = run(verb, "--resample", "nearest", "--relabel", exchanged)
+        assert done.exit_code == 0, done.output
+    (trial,) = Store(tmp_path / "runs").ids()
+    (tmp_path / "straight").mkdir()
+    straight = added(tmp_path / "straight", here, packed(measured))
+    assert Store(tmp_path / "runs").scores(trial)["dice"].tolist() == (
+        straight.scores(straight.ids()[0])["dice"].tolist()
+    )
+
+
 def test_one_training_is_shown_with_its_numbers_and_not_ranked(here, tmp_path):
     store = added(tmp_path, here, packed(here[1]))
     leaderboard.build(store.root, tmp_path / "site")
