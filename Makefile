@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Tests share the cores, each worker with one thread; a file's tests stay together, and with them its fixtures.
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: install leaderboard test test-engines check affected lint scripts format bench
+.PHONY: install leaderboard test test-engines check affected lint scripts format bench bench-compare
 
 install: .venv/.installed
 
@@ -71,8 +71,17 @@ format: install $(if $(NPM),node_modules/.installed)
 
 bench: install
 	$(BIN)/python -m pytest -s tests/benchmarks
+	$(BIN)/python tests/benchmarks/rows.py --out bench.json
 	$(BIN)/python tests/benchmarks/calibration.py
 	$(BIN)/python tests/benchmarks/claims.py
 	$(BIN)/python tests/benchmarks/scale.py 10000 0
 	$(BIN)/python tests/benchmarks/records.py
 	$(BIN)/python tests/benchmarks/chaos.py
+
+# The same rows, by this tree's benchmark, of the code of another commit and of this: REF=main make bench-compare
+REF ?= HEAD
+bench-compare: install
+	rm -rf .bench && git worktree prune && git worktree add --quiet --detach .bench $(REF)
+	PYTHONPATH=$(CURDIR)/.bench $(BIN)/python tests/benchmarks/rows.py --out bench-before.json; \
+	git worktree remove --force .bench
+	$(BIN)/python tests/benchmarks/rows.py --out bench.json --against bench-before.json

@@ -6,7 +6,7 @@ are those of losses that know nothing of them: all that is added is a product wi
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from harness.protocol import IGNORED
@@ -74,9 +74,13 @@ def mixed_losses(
 
 
 def _one_hot(masks: Tensor, like: Tensor) -> Tensor:
-    """Return masks [B, h, w] as the indicator of each class, [B, C, h, w], in the type of `like`."""
-    classes = masks.masked_fill(masks == IGNORED, 0)
-    return F.one_hot(classes, like.shape[1]).movedim(-1, 1).to(like.dtype) * _annotated(masks, like)
+    """Return masks [B, h, w] as the indicator of each class, [B, C, h, w], in the type of `like`.
+
+    What is not annotated is of no class. (F.one_hot makes 64-bit integers with the classes last, whose copy
+    into this took most of a loss's time.)
+    """
+    classes = torch.arange(like.shape[1], device=masks.device).view(-1, 1, 1)
+    return (masks[:, None] == classes).to(like.dtype)
 
 
 def _annotated(masks: Tensor, like: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Feed:
 
     def images(self, picks: np.ndarray) -> Tensor:
         """Return float32 [B, 3, S, S] in [0, 1]; `picks` counts from 0 within the rows."""
-        return self._images.take(picks).movedim(-1, 1).float() / 255
+        return self._images.take(picks).movedim(-1, 1).float().div_(255)
 
     def masks(self, picks: np.ndarray) -> Tensor:
         """Return uint8 [B, S, S], class indices."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness import Batch, Method, Output, Task, cross_entropy, segmentation_loss, soft_dice_loss
-from harness.plugin.losses import sample_losses
+from harness.plugin.losses import _one_hot, sample_losses
 from harness.protocol import IGNORED
 from methods.adv import ADV
 from methods.erm import ERM
@@ -29,6 +29,16 @@ def drawn(width: int = 6) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4, 3, 5, width, generator=generator)
     return logits, torch.randint(3, (4, 5, width), generator=generator)
+
+
+def test_the_indicator_of_each_class_is_torchs_own_and_0_where_nothing_is_annotated():
+    logits, masks = drawn()
+    hidden = masks.clone()
+    hidden[:, 1:3, ::2] = IGNORED
+    expected = F.one_hot(masks, 3).movedim(-1, 1).float()
+    assert torch.equal(_one_hot(masks, logits), expected)
+    assert torch.equal(_one_hot(hidden, logits), expected * (hidden != IGNORED)[:, None])
+    assert _one_hot(masks, logits.double()).dtype == torch.float64
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -1,0 +1,298 @@
+"""What our own work costs, as ratios to a baseline of the same run: rows.py [ROW] [--out FILE].
+
+Each row is measured in pairs, ours and then the baseline, so that what else a machine does meets both; a ratio
+is told with its spread over the pairs. `--against FILE` sets what was written of another commit beside it, and
+the exit status is 1 where a row is slower than there beyond both spreads. Times are a processor's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import numpy as np
+import pandas as pd
+
+# Before the tests' own modules, some of which look for these in their own tree: PYTHONPATH may name another.
+import harness
+import leaderboard
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path += [str(TESTS), str(TESTS / "leaderboard")]
+
+PAIRS = 5
+LARGER = (1, 4, 16)
+
+Work = Callable[[], object]
+
+
+@dataclass
+class Row:
+    """One line: the seconds of each pair; same: how many times the baseline's work ours is."""
+
+    what: str
+    baseline: str
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+    same: float = 1.0
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours over the baseline's, pair by pair, in ascending order."""
+        return sorted(a / b / self.same for a, b in zip(self.ours, self.theirs, strict=True))
+
+    def measure(self, ours: Work, theirs: Work, pairs: int = PAIRS) -> Row:
+        """Time both by turns, after one of each that is not counted."""
+        for counted in range(-1, pairs):
+            took = (_seconds(ours), _seconds(theirs))
+            if counted >= 0:
+                self.ours.append(took[0])
+                self.theirs.append(took[1])
+        return self
+
+
+def _seconds(work: Work) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def step() -> Iterator[Row]:
+    """An epoch of a frozen encoder's decoder in the harness's loop, and in a loop that does nothing else."""
+    import torch
+    from card import made_up
+
+    from harness import backbones, protocol
+    from harness.plugin import declared, discovery
+    from harness.plugin.losses import segmentation_loss
+    from harness.training import fit, optimiser, side
+    from harness.training.checkpoint import Checkpoint
+    from harness.training.device import prepare_torch
+    from harness.training.train import Inputs, Setting, job_of
+
+    chosen = protocol.load("quick")
+    recipe = chosen.recipe.model_copy(update={"epochs": 1})
+    size, batch, steps = chosen.cohort.size, recipe.batch_size, 30
+    prepare_torch(1)
+    torch.manual_seed(0)
+    network = backbones.build(chosen.backbone, 3, size, None)
+    start = fit.trained_state(network)
+    cohort = made_up(steps * batch, size)
+    images = torch.from_numpy(np.ascontiguousarray(cohort.images)).movedim(-1, 1).float() / 255
+    with torch.no_grad():
+        maps = [torch.cat(parts) for parts in zip(*map(network.encode, images.split(batch)), strict=True)]
+    about = declared.of(kind := discovery.load(plugin := discovery.find("erm")), plugin)
+    setting = Setting(
+        backbone=chosen.backbone, recipe=recipe, n_classes=3, size=size, name="erm",
+        hyper_parameters=about.defaults, attribute=None, seed=0, finetunes=False,
+    )  # fmt: skip
+    inputs = Inputs(cohort, [one.numpy()[None] for one in maps], None, None)
+    cpu = torch.device("cpu")
+
+    def ours() -> None:
+        fit.load_trained(network, start)
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Checkpoint(Path(folder) / "none.pt")
+            make = lambda told: side.build(kind, told)  # noqa: E731
+            fit.fit(job_of(setting, make, inputs, network, cpu, kept, lambda *_: None, None))
+
+    def theirs() -> None:
+        fit.load_trained(network, start)
+        network.train()
+        weights = [{"params": [one for one in network.parameters() if one.requires_grad]}]
+        rule = optimiser.build(recipe, weights, recipe.learning_rate)
+        for at in range(0, steps * batch, batch):
+            logits, _ = network.decode(tuple(one[at : at + batch] for one in maps))
+            small = [slice(None, None, size // side) for side in logits.shape[-2:]]
+            masks = torch.from_numpy(cohort.masks[at : at + batch][:, *small].copy()).long()
+            rule.zero_grad(set_to_none=True)
+            segmentation_loss(logits, masks, recipe.dice_weight).backward()
+            rule.step()
+
+    yield Row(
+        "an epoch of MobileSAM's decoder, 256 px, batch 8", "forward, loss, backward and optimiser alone"
+    ).measure(ours, theirs, 3)
+
+
+def scores() -> Iterator[Row]:
+    """Every score of one structure of one sample, and medpy's of the same names."""
+    from medpy.metric import binary
+
+    from harness.metrics import score_structure
+
+    rows, columns = np.ogrid[:512, :512]
+    angle, radius = np.arctan2(rows - 256, columns - 256), np.hypot(rows - 256.0, columns - 256.0)
+    true = radius < 105 * (1 + 0.03 * np.sin(9 * angle))
+    predicted = radius < 102 * (1 + 0.05 * np.sin(7 * angle))
+
+    def ours() -> None:
+        for _ in range(20):
+            score_structure(predicted, true)
+
+    def theirs() -> None:
+        for one in (binary.dc, binary.jc, binary.hd95, binary.assd):
+            one(predicted, true)
+
+    row = Row("Dice, IoU, HD95, ASD, NSD of a structure, 512 px", "medpy, without NSD", same=20)
+    yield row.measure(ours, theirs)
+
+
+def view() -> Iterator[Row]:
+    """A table of 20 methods, 2,000 patients, 5 seeds; a loop of its resamples, for the overall mean alone."""
+    from test_equity_speed import board, by_a_loop
+
+    from harness.equity import compare, noise_floor, rank, resample, summarise
+
+    given, drawn = board(), 10_000
+    few = 5
+
+    def ours() -> None:
+        draws = resample(given, resamples=drawn)
+        for one in (summarise, noise_floor, compare, rank):
+            one(draws)
+
+    row = Row("a view of 20 methods, 2,000 patients, 10,000 resamples", "numpy, resample by resample")
+    yield Row(row.what, row.baseline, same=drawn / few).measure(ours, lambda: by_a_loop(given, few), 3)
+
+
+def site() -> Iterator[Row]:
+    """The site of 33 records, and reading those records with json and pandas alone."""
+    from make_records import GROUPS, World, make_store
+
+    names = ("erm", *(f"m{i}" for i in range(10)))
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        world = World(
+            methods=names,
+            attributes=tuple(GROUPS)[:1],
+            structures=("cup", "disc"),
+            seeds=range(3),
+            samples=300,
+        )
+        make_store(root / "runs", world)
+        records = sorted((root / "runs").rglob("record.json"))
+
+        def ours() -> None:
+            leaderboard.build(root / "runs", root / f"site-{time.monotonic_ns()}")
+
+        def theirs() -> None:
+            for one in records:
+                json.loads(one.read_text())
+                for scores in one.parent.glob("*.parquet"):
+                    pd.read_parquet(scores)
+
+        yield Row("the site of 33 records", "json and pandas read them").measure(ours, theirs, 3)
+
+
+def larger() -> Iterator[Row]:
+    """What 4 and 16 times as much takes, over as many times what the least takes: 1 is linear."""
+    from test_equity_speed import board
+
+    from harness.equity import compare, noise_floor, rank, resample, summarise
+    from harness.metrics import score_structure
+
+    def table(methods: int = 4, patients: int = 500, resamples: int = 1_000) -> Work:
+        def work() -> None:
+            draws = resample(board(methods, 3, patients), resamples=resamples)
+            for one in (summarise, noise_floor, compare, rank):
+                one(draws)
+
+        return work
+
+    square = np.zeros((256, 256), bool)
+    square[80:180, 90:170] = True
+
+    def scored(samples: int) -> Work:
+        return lambda: [score_structure(square, square.T) for _ in range(samples)]
+
+    kinds: dict[str, tuple[int, Callable[[int], Work]]] = {
+        "methods in a table": (4, lambda n: table(methods=n)),
+        "patients in a table": (250, lambda n: table(patients=n)),
+        "resamples of a table": (500, lambda n: table(resamples=n)),
+        "samples that are scored": (50, scored),
+    }
+    for what, (least, make) in kinds.items():
+        for times in LARGER[1:]:
+            row = Row(f"{times} times the {what} ({least})", f"{times} times the time of {least}", same=times)
+            yield row.measure(make(least * times), make(least), 3)
+
+
+ROWS: dict[str, Callable[[], Iterator[Row]]] = {
+    one.__name__: one for one in (step, scores, view, site, larger)
+}
+
+
+def shown(rows: list[Row], before: dict[str, list[float]]) -> tuple[str, int]:
+    """Return the table, and how many rows are slower than before beyond both spreads."""
+    heads = ["row", "baseline", "ratio", "spread", "ours, s", *(["there", "change"] if before else [])]
+    lines, slower = [heads, ["---"] * len(heads)], 0
+    for row in rows:
+        now = row.ratios
+        cells = [
+            row.what,
+            row.baseline,
+            f"{statistics.median(now):.3g}",
+            f"{now[0]:.3g} to {now[-1]:.3g}",
+            f"{statistics.median(row.ours):.3g}",
+        ]
+        if before:
+            then = before.get(row.what, [])
+            cells += [f"{statistics.median(then):.3g}", changed(now, then)] if then else ["", "not there"]
+            slower += bool(then) and changed(now, then).startswith("slower")
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines), slower
+
+
+def changed(now: list[float], then: list[float]) -> str:
+    """Say how ratios differ from others, both in ascending order: not at all where their spreads overlap."""
+    if now[0] <= then[-1] and then[0] <= now[-1]:
+        return "within the spread"
+    times = statistics.median(now) / statistics.median(then)
+    return f"slower, {times:.2f} times" if times > 1 else f"faster, {times:.2f} times"
+
+
+def main() -> int:
+    """Measure the rows, write and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all where none is named"
+    )
+    parser.add_argument("--out", type=Path, help="a JSON file of what was measured")
+    parser.add_argument("--against", type=Path, help="such a file, of another commit")
+    asked = parser.parse_args()
+    if unknown := set(asked.rows) - ROWS.keys():
+        parser.error(f"there is no row {sorted(unknown)[0]}; there are {', '.join(ROWS)}")
+    print(f"harness is {Path(harness.__file__).parent}", file=sys.stderr)
+    found: list[Row] = []
+    for name in asked.rows or ROWS:
+        try:
+            for row in ROWS[name]():
+                found.append(row)
+                print(f"{row.what}: {statistics.median(row.ratios):.3g}", file=sys.stderr, flush=True)
+        except (ImportError, AttributeError, TypeError) as error:
+            # An older tree has other parts, and the rest of its rows are worth as much.
+            print(f"{name}: not measured on this tree: {error!r}", file=sys.stderr, flush=True)
+    before = {}
+    if asked.against is not None:
+        told = json.loads(asked.against.read_text())["rows"]
+        before = {one["what"]: Row(**one).ratios for one in told}
+    if asked.out is not None:
+        told = {"machine": platform.processor() or platform.machine(), "rows": [asdict(row) for row in found]}
+        asked.out.write_text(json.dumps(told, indent=1))
+    text, slower = shown(found, before)
+    print(text)
+    return 1 if slower or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
