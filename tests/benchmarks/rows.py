@@ -1,8 +1,9 @@
 """What our own work costs, as ratios to a baseline of the same run: rows.py [ROW] [--out FILE].
 
-Each row is measured in pairs, ours and then the baseline, so that what else a machine does meets both; a ratio
-is told with its spread over the pairs. `--against FILE` sets what was written of another commit beside it, and
-the exit status is 1 where a row is slower than there beyond both spreads. Times are a processor's.
+Each row is measured in pairs, ours and then the baseline, so that what else a machine does meets both; a
+ratio is told with its spread over the pairs. `--against FILE` sets what was written of another commit
+beside it, and the exit status is 1 where a row is slower than there beyond both spreads. Times are a
+processor's.
 """
 
 from __future__ import annotations
