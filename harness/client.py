@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "leaderboard.json"
-"""What a site calls its results; its schema lies beside it."""
+"""What a site calls its results; its schema lies beside it. A version of a large board has them packed."""
+
+PACKED = f"{FILE}.gz"
 
 READS = (2,)
 """Versions of the schema that are read. A version only gains fields: what another has is another thing."""
@@ -64,7 +67,7 @@ def read_board(where: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     source, text = _fetched(str(where)) if "://" in str(where) else _read(Path(where))
-    found = _parsed(source, text)
+    found = _parsed(source, _unpacked(source, text))
     try:
         frame = pd.DataFrame(_rows(found), columns=list(COLUMNS))
         frame = frame.astype(dict.fromkeys(_WHOLE, "Int64"))
@@ -100,6 +103,26 @@ def _numbers(method: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
             yield (metric, "mean", group, *(number[name] for name in _NUMBER))
 
 
+def _unpacked(source: str, text: bytes) -> bytes:
+    if not source.partition("?")[0].endswith(".gz"):
+        return text
+    import zlib
+    from gzip import GzipFile
+    from io import BytesIO
+
+    try:
+        found = GzipFile(fileobj=BytesIO(text)).read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error):
+        raise HarnessError(f"{source}: cannot be unpacked; give the address or folder of a site.") from None
+    return _bounded(source, found)
+
+
+def _bounded(source: str, text: bytes) -> bytes:
+    if len(text) > MOST_BYTES:
+        raise HarnessError(f"{source}: larger than {MOST_BYTES >> 30} GiB, which no board is.")
+    return text
+
+
 def _parsed(source: str, text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
@@ -119,7 +142,8 @@ def _parsed(source: str, text: bytes) -> dict[str, Any]:
 def _read(path: Path) -> tuple[str, bytes]:
     if path.suffix == ".html":
         path = path.parent
-    path = path / FILE if path.is_dir() else path
+    if path.is_dir():
+        path = path / (PACKED if (path / PACKED).is_file() else FILE)
     try:
         return str(path), path.read_bytes()
     except OSError as error:
@@ -129,33 +153,52 @@ def _read(path: Path) -> tuple[str, bytes]:
 
 def _fetched(address: str) -> tuple[str, bytes]:
     """Return the address of the results and what lies there."""
-    from http.client import HTTPException
-    from urllib.error import URLError
+    from urllib.error import HTTPError
     from urllib.parse import urlsplit, urlunsplit
-    from urllib.request import urlopen
+    from urllib.request import url2pathname
 
     try:
         parts = urlsplit(address)
     except ValueError as error:
         raise HarnessError(f"{address}: no address ({error}).") from None
-    if parts.scheme not in ("http", "https", "file"):
+    if parts.scheme == "file":
+        return _read(Path(url2pathname(parts.path)))
+    if parts.scheme not in ("http", "https"):
         raise HarnessError(f"{address}: give an address that begins with https://, http:// or file://.")
-    source = urlunsplit((parts.scheme, parts.netloc, _place(parts.path), parts.query, ""))
+    place = _place(parts.path)
+    source, packed = (
+        urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")) for path in (place, f"{place}.gz")
+    )
+    try:
+        return source, _answer(source)
+    except HTTPError as error:
+        with error, suppress(HTTPError):  # the error holds the connection
+            if error.code == 404:
+                return packed, _answer(packed)
+        raise _unanswered(source, f"{error.code} {error.reason}") from None
+
+
+def _answer(source: str) -> bytes:
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
     try:
         with urlopen(source, timeout=SECONDS) as answer:
-            text: bytes = answer.read(MOST_BYTES + 1)
+            return _bounded(source, answer.read(MOST_BYTES + 1))
+    except HTTPError:
+        raise
     except (OSError, ValueError, HTTPException) as error:
-        why = error.reason if isinstance(error, URLError) else error
-        status = f"{getattr(error, 'code', '')} ".lstrip()
-        raise HarnessError(f"{source}: {status}{why}; give the address of a published board.") from None
-    if len(text) > MOST_BYTES:
-        raise HarnessError(f"{source}: larger than {MOST_BYTES >> 30} GiB, which no board is.")
-    return source, text
+        raise _unanswered(source, error.reason if isinstance(error, URLError) else error) from None
+
+
+def _unanswered(source: str, why: object) -> HarnessError:
+    return HarnessError(f"{source}: {why}; give the address of a published board.")
 
 
 def _place(path: str) -> str:
     """Return the path of the results: beside a page, in a folder, or the one given."""
-    if path.endswith(".json"):
+    if path.endswith((".json", ".gz")):
         return path
     folder, _, last = path.rpartition("/")
     # `.../v/3` is a folder whose slash was left out; only a page has an ending.

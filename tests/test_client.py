@@ -125,7 +125,7 @@ def test_what_is_no_board_is_one_sentence(tmp_path, text):
         ("http://", "give the address of a published board"),
         ("http://127.0.0.1:99999/", "give the address of a published board"),
         ("http://a b/", "give the address of a published board"),
-        ("file:///nowhere", "give the address of a published board"),
+        ("file:///nowhere", "give a site that harness report"),
         ("nowhere", "give a site that harness report"),
     ],
 )
