@@ -38,7 +38,7 @@ MOST_PLAIN = 2 << 20
 MISSING = "–"
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_DICE = (("ES-Dice", "es_sum"), ("Dice", "overall"), ("Gap", "gap"), ("Worst group", "worst"))
+_DICE = (("ES-Dice", "es_sum"), ("Dice", "overall"), ("Gap", "gap"), ("Worst group", "worst_group"))
 
 
 @dataclass(frozen=True)

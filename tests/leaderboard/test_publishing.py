@@ -105,6 +105,7 @@ def test_a_methods_result_in_a_version_has_an_address_that_stays(board):
         assert {"erm", "adv", "febs", "race-cup"} <= set(ids)
         assert len(ids) == len(set(ids))
         assert f"{score:.3f}" in page.text
+        assert " – " not in page.text  # everything has run, so every number is there
 
 
 def test_what_lies_beside_the_site_stays_and_what_is_the_sites_goes_with_it(board):
