@@ -1,6 +1,7 @@
 """The equity leaderboard's harness; the names of `__all__` are the plugin author's whole API.
 
-`evaluate` scores predictions of models that were trained elsewhere (docs/predictions.md).
+`evaluate` scores predictions of models that were trained elsewhere (docs/predictions.md), and `read_board`
+reads a published board (docs/leaderboard-json.md).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness import moved
 
 if TYPE_CHECKING:
+    from harness.client import read_board as read_board
     from harness.plugin.losses import cross_entropy, segmentation_loss, soft_dice_loss
     from harness.plugin.method import Batch, Card, Method, Output, Range, Task
 

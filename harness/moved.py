@@ -1,4 +1,4 @@
-"""Modules under the names that they had in version 0.1: what imports them so still finds them."""
+"""Names by which others find something of the harness: modules as 0.1 called them, and `read_board`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOVED = {
     "harness.display": "harness.commands.display",
@@ -41,8 +46,20 @@ class _Moved(MetaPathFinder, Loader):
         sys.modules[module.__name__] = importlib.import_module(MOVED[module.__name__])
 
 
+def read_board(where: str | Path) -> pd.DataFrame:
+    """Read a published board into a frame; `harness.client.read_board` says which, and how."""
+    # By its name: an import would bring the client into every trial's id, like whatever a training reaches.
+    frame: pd.DataFrame = importlib.import_module("harness.client").read_board(where)
+    return frame
+
+
 def install() -> None:
-    """Let the old names be imported."""
+    """Let the old names be imported, and `harness.read_board`.
+
+    That one is put there from here because what `harness/__init__.py` says is in every trial's id, and
+    whoever reads a board trains nothing.
+    """
+    vars(sys.modules[__package__])["read_board"] = read_board
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
         # First: in an old package's folder, the new one's, Python would find its modules a second time.
         sys.meta_path.insert(0, _Moved())

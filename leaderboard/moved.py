@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from leaderboard.write.exports import SCHEMA_VERSION, Export, MethodResult, Prot
 
 TOLERANCE = 5e-4
 """What does not show in three digits has not moved."""
+
+NOTHING = "Nothing moved."
 
 SHOWN = ("es_sum", "overall", "gap")
 FRACTIONS = ("dice", "iou", "nsd")
@@ -42,6 +46,10 @@ _CAUSES = (
     ("recipe", "protocol: the recipe"),
     ("starts_from", "code: the model that it starts from"),
 )
+
+
+class OtherSchema(HarnessError):
+    """Results that another version of the harness wrote, in another way."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def diff(old: Path, new: Path) -> str:
     folders of sites or their leaderboard.json. Raises HarnessError for a file that is missing or of another
     schema.
     """
-    before, after = _read(old), _read(new)
+    before, after = read(old), read(new)
     cells_before, cells_after = _cells(before, after), _cells(after, before)
     redefined = before.definition_digest != after.definition_digest
     shared = [key for key in cells_after if key in cells_before]
@@ -105,7 +113,7 @@ def diff(old: Path, new: Path) -> str:
     ]
     if redefined:
         lines.insert(0, "The definitions of the statistics (harness.equity) differ between the two sites.")
-    return "\n".join([_counted(boards, came, went, moved), *lines]) if lines else "Nothing moved."
+    return "\n".join([_counted(boards, came, went, moved), *lines]) if lines else NOTHING
 
 
 def _counted(boards: list[str], came: dict[str, int], went: dict[str, int], moved: Sequence[Move]) -> str:
@@ -244,16 +252,28 @@ def _text(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
-def _read(site: Path) -> Export:
+def read(site: Path) -> Export:
+    """Return the results of a site, or of a leaderboard.json, packed or not. Raises HarnessError."""
     path = site / "leaderboard.json" if site.is_dir() else site
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(content(path))
         found = raw.get("schema_version")
         if found != SCHEMA_VERSION:
-            raise HarnessError(f"{path}: schema {found}, this is {SCHEMA_VERSION}; build the site again.")
+            raise OtherSchema(f"{path}: schema {found}, this is {SCHEMA_VERSION}; build the site again.")
         return Export.model_validate(raw)
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}; give a site that harness report built.") from None
     except (ValueError, AttributeError, RecursionError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise HarnessError(f"{path}: not a leaderboard.json of this version ({first}).") from None
+
+
+def content(path: Path) -> bytes:
+    """Return what a leaderboard.json holds, or one that is kept packed. Raises OSError."""
+    found = path.read_bytes()
+    if path.suffix != ".gz":
+        return found
+    try:
+        return gzip.decompress(found)
+    except (EOFError, zlib.error) as error:
+        raise OSError(0, str(error)) from None

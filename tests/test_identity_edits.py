@@ -129,6 +129,8 @@ NEVER = [
     edit("a statistic", "harness/equity/scores.py", "", "\nEXTRA = 1\n"),
     edit("the adjustment of p-values", "harness/multiplicity.py", "(len(order) - rank)", "(len(order) + 1 - rank)"),
     edit("the site", "leaderboard/__init__.py", "", "\nEXTRA = 1\n"),
+    edit("who reads a published board", "harness/client.py", "", "\nEXTRA = 1\n"),
+    edit("the door to who reads it", "harness/moved.py", "", "\nEXTRA = 1\n"),
     edit("the schedule", "harness/running/queue.py", "SHOW_SECONDS = 0.25", "SHOW_SECONDS = 0.5"),
     edit("how a label reads", "harness/running/plan.py", 'f"seed {self.seed}"', 'f"seed: {self.seed}"'),
     edit("the sandbox", "harness/sandbox/limits.py", "", "\nEXTRA = 1\n"),

@@ -99,13 +99,13 @@ def board_restore(key: str, runs: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @PROTOCOL
 def board_init(folder: Path, protocol: str) -> None:
-    """Fill FOLDER with a repository for submissions: a workflow verifies them, a person reviews them."""
+    """Fill FOLDER with a repository for submissions: workflows verify and publish, a person reviews."""
     from harness.commands import asked
     from harness.submission import repository
 
     for name in repository.init(folder, asked.protocol(protocol)):
         click.echo(folder / name)
-    click.echo("Fill in HARNESS_REPOSITORY and HARNESS_COMMIT in .github/workflows/verify.yml, and signers.")
+    click.echo("Fill in HARNESS_REPOSITORY and HARNESS_COMMIT in the workflows, and signers.")
 
 
 @click.command("withdraw", cls=Verb, interrupted="harness board list says whether it was withdrawn")

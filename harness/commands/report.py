@@ -17,7 +17,7 @@ from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
 from harness.errors import HarnessError, plain
 
-_RUN = "`harness run --all` makes records, and --runs says where others lie"
+RUN = "`harness run --all` makes records, and --runs says where others lie"
 _LOOK_SECONDS = 1.0
 
 
@@ -50,15 +50,15 @@ def report_command(
         if watch:
             _watch(say, runs, out, not no_images, open_it)
             return
-        if reason := _nothing_ended(runs):
-            raise HarnessError(f"{reason}; {_RUN}.")
-        site, index = _reporter("site"), out / "index.html"
+        if reason := nothing_ended(runs):
+            raise HarnessError(f"{reason}; {RUN}.")
+        site, index = reporter("site"), out / "index.html"
         say("Building the site ...")
         began = time.monotonic()
         site.build(runs, out, images=not no_images)
         say("")
         click.echo(f"Wrote {index} in {time.monotonic() - began:.1f} s.")
-        for line in _beside(runs):
+        for line in beside(runs):
             click.echo(plain(line))
         if before is not None:
             click.echo(site.diff(before, out))
@@ -68,11 +68,15 @@ def report_command(
 
 def _check_place(out: Path) -> None:
     """Raise HarnessError for a folder that holds something else than a site, before seconds of building."""
+    from harness.store import published
+
+    if (out / published.FILE).exists():
+        raise HarnessError(f"{out}: holds versions, which would go; harness publish adds to them.")
     if out.is_dir() and any(out.iterdir()) and not (out / "leaderboard.json").is_file():
         raise HarnessError(f"{out}: not a site of the leaderboard; give --out a new or empty folder.")
 
 
-def _nothing_ended(runs: Path) -> str:
+def nothing_ended(runs: Path) -> str:
     """Return why a site would be empty, "" where at least one trial has ended."""
     from harness.store import Store
 
@@ -88,7 +92,7 @@ def _nothing_ended(runs: Path) -> str:
     )
 
 
-def _beside(runs: Path) -> list[str]:
+def beside(runs: Path) -> list[str]:
     """Return what a reader of the folder may miss on the site: cells without record, records without cell."""
     from harness.running.boards import on_no_board, said_of, without_record
     from harness.store import Store
@@ -97,7 +101,8 @@ def _beside(runs: Path) -> list[str]:
     return [line for line in (*without_record(store), said_of(on_no_board(store))) if line]
 
 
-def _reporter(name: str) -> Any:
+def reporter(name: str) -> Any:
+    """Return what builds sites: the harness finds it as an entry point and never imports the leaderboard."""
     from importlib.metadata import entry_points
 
     from harness import identity
@@ -110,11 +115,11 @@ def _reporter(name: str) -> Any:
 
 
 def _watch(say: Callable[[str], None], runs: Path, out: Path, images: bool, open_it: bool) -> None:
-    site = _reporter("site")
+    site = reporter("site")
     say("")
     click.echo(f"Watching {runs}; Ctrl-C ends it.")
     try:
-        while reason := _nothing_ended(runs):
+        while reason := nothing_ended(runs):
             say(f"{reason}; waiting ...")
             time.sleep(_LOOK_SECONDS)
         say("")
@@ -133,6 +138,8 @@ def _kept(old: Path | None, out: Path) -> Iterator[Path | None]:
         yield None
         return
     results = old / "leaderboard.json" if old.is_dir() else old
+    if old.is_dir() and not results.is_file() and results.with_suffix(".json.gz").is_file():
+        results = results.with_suffix(".json.gz")  # of a published version
     if not results.is_file():
         raise HarnessError(f"--diff {old}: there is no {results}; give a site that harness report built.")
     if results.resolve().parent != out.resolve():

@@ -1,4 +1,4 @@
-"""A repository for submissions to a board: one folder each, a workflow that verifies, a reviewer's page."""
+"""A repository for submissions to a board: one folder each, workflows, a reviewer's page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ _PLACES = {
     "signers": "signers.txt",
     ".github/workflows/verify.yml": "verify.yml.txt",
     ".github/verify.sh": "verify.sh.txt",
+    ".github/workflows/publish.yml": "publish.yml.txt",
+    ".gitlab-ci.yml": "gitlab-ci.yml.txt",
+    ".ci/publish.sh": "publish.sh.txt",
+    ".gitignore": "gitignore.txt",
     "submissions/.gitkeep": "",
 }
 """Path in the repository to the template that it is made from, "" for an empty file."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from harness.protocol import BASELINE
 from harness.store import Cost, HowTrained, Obtained, Record
+from leaderboard.read.boards import Status
 
 
 class Number(NamedTuple):
@@ -96,7 +97,7 @@ class Row:
 
     method: str
     title: str
-    status: str
+    status: Status
     done: int
     planned: int
     ranks: bool = True

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,9 @@ _SECONDS = ("fit_seconds", "predict_seconds", "score_seconds")
 METRICS = ("dice", "iou", "nsd", "hd95", "hd95_max", "asd", "vcdr_error", "missed")
 _ALL = (*METRICS, FALSE_POSITIVE_AREA)
 """In the order of `Board.scores`; the last is NaN where a record lacks it."""
+
+Status = Literal["done", "partial", "failed", "not run yet"]
+"""What became of a method's trials under an attribute."""
 
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -108,8 +111,8 @@ class Entry:
             return "by itself"
         return "by the harness" if found == {"by the harness"} else ""
 
-    def status(self, attribute: str) -> str:
-        """Return "done", "partial", "failed" or "not run yet"."""
+    def status(self, attribute: str) -> Status:
+        """Return what became of its trials."""
         planned, done = len(self.under(attribute)), len(self.done(attribute))
         if done == planned:
             return "done"

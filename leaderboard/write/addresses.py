@@ -17,7 +17,9 @@ from leaderboard.read.reported import Reported
 ROWS_ON_ONE_PAGE = 600
 """Methods times sections up to which a board is one page; a larger one has a page for each section."""
 
-_TAKEN = frozenset({"assets", "cases", "index", "leaderboard", "protocol"})
+_TAKEN = frozenset(
+    {"assets", "cases", "changes", "embed", "index", "leaderboard", "protocol", "v", "versions"}
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,16 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from harness import equity
 from harness.identity import data_digest
-from harness.store import Record, Withdrawal
+from harness.store import Obtained, Record, Withdrawal
 from leaderboard.compute import columns, facts, tracks, words
 from leaderboard.compute.across import Across
 from leaderboard.compute.results import Result
 from leaderboard.compute.row import Number, Row
 from leaderboard.compute.sections import Section
-from leaderboard.read.boards import Board
+from leaderboard.read.boards import Board, Status
 from leaderboard.spared import Spared
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Literal[2] = 2
+"""Of leaderboard.json. New fields leave it as it is, because a reader passes over what it does not know; a
+field that goes, or means another thing, makes it one more."""
+
+FILE, SCHEMA = "leaderboard.json", "leaderboard.schema.json"
 
 _WORDS = ("quantity", "group", "metric", "verdict", "letters", "letters_views", "note")
 _COUNTS = (
@@ -64,8 +68,8 @@ class _Method(_Json):
 
     method: str
     title: str
-    status: str = Field(description="done, partial, failed or not run yet")
-    obtained: str | None = Field(
+    status: Status
+    obtained: Obtained | None = Field(
         None,
         description="run here, verified (scores recomputed), predictions (only, scored here) or reported",
     )
@@ -78,10 +82,10 @@ class _Method(_Json):
     trials_planned: int
     identity: dict[str, str] = Field(description="what is hashed into the trials' ids, but for the seed")
     errors: dict[int, str] = Field(description="seed to the sentence of its failed trial")
-    rank: int | None
-    rank_low: int | None = Field(description="best rank that cannot be excluded")
-    rank_high: int | None = Field(description="worst rank that cannot be excluded")
-    p_best: float | None = Field(description="share of resamples in which the method is first")
+    rank: int | None = Field(ge=1)
+    rank_low: int | None = Field(ge=1, description="best rank that cannot be excluded")
+    rank_high: int | None = Field(ge=1, description="worst rank that cannot be excluded")
+    p_best: float | None = Field(ge=0, le=1, description="share of resamples in which the method is first")
     letters: str = Field(description="methods that share a letter cannot be told apart")
     scores: dict[str, dict[str, Value]] = Field(description="metric to quantity to value")
     groups: dict[str, dict[str, Value]] = Field(description="metric to group to its mean score")
@@ -198,9 +202,13 @@ class ProtocolResult(_Json):
 
 
 class Export(_Json):
-    """leaderboard.json."""
+    """leaderboard.json: everything that a site shows, for programs; `harness.read_board` makes a frame of it.
 
-    schema_version: int = SCHEMA_VERSION
+    Scores are fractions, distances millimetres or pixels, intervals 95%.
+    """
+
+    schema_file: str = Field(SCHEMA, alias="$schema", description="where the schema lies, from here")
+    schema_version: Literal[2] = SCHEMA_VERSION
     definition_digest: str = Field(description="SHA-256 over the source of harness.equity")
     protocols: list[ProtocolResult]
 
@@ -217,9 +225,17 @@ def write(folder: Path, results: Sequence[Result]) -> None:
     pyarrow.csv.write_csv(table, folder / "leaderboard.csv")
     protocols = [_protocol(result, spared) for result in results]
     export = Export(definition_digest=definition_digest(), protocols=protocols)
-    (folder / "leaderboard.json").write_text(export.model_dump_json() + "\n", encoding="utf-8")
-    schema = json.dumps(Export.model_json_schema(), indent=1, sort_keys=True)
-    (folder / "leaderboard.schema.json").write_text(schema + "\n", encoding="utf-8")
+    (folder / FILE).write_text(export.model_dump_json(by_alias=True) + "\n", encoding="utf-8")
+    (folder / SCHEMA).write_text(schema(), encoding="utf-8")
+
+
+def schema() -> str:
+    """Return the JSON schema of leaderboard.json; `leaderboard/schemas/` holds it for every version."""
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"leaderboard.json, version {SCHEMA_VERSION}",
+    }
+    return json.dumps(Export.model_json_schema() | head, indent=1, sort_keys=True) + "\n"
 
 
 def _place(result: Result, section: Section) -> str:

@@ -39,6 +39,7 @@ def tasks(
     results: Sequence[Result],
     images: bool,
     unread: Mapping[str, str] = MappingProxyType({}),
+    with_versions: bool = False,
 ) -> list[Callable[[], None]]:
     """Return what writes all pages and pictures of the site into `folder`, in parts for any order.
 
@@ -46,7 +47,7 @@ def tasks(
     its place.
     """
     built = [_page(store, folder, result, images, len(results) == 1) for result in results]
-    env = environment()
+    env = environment(with_versions)
     parts: list[Callable[[], None]] = []
     for page in built:
         parts.append(partial(_write_tables, env, folder, page, built, unread))
@@ -63,8 +64,11 @@ def tasks(
 
 
 @cache
-def environment() -> jinja2.Environment:
-    """Return the templates, compiled once a process; everything put into them is escaped."""
+def environment(with_versions: bool = False) -> jinja2.Environment:
+    """Return the templates, compiled once a process; everything put into them is escaped.
+
+    with_versions: whether the pages link to those of versions.
+    """
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -79,6 +83,7 @@ def environment() -> jinja2.Environment:
     env.globals["web_address"] = web_address
     env.globals["min_patients"] = MIN_PATIENTS
     env.globals["readable"] = readable
+    env.globals["with_versions"] = with_versions
     return env
 
 

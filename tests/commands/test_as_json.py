@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 
 DOES = {
     "board archive", "board init", "board restore", "data fetch", "export", "init", "logs", "new", "pack",
-    "report", "sandbox build", "submit", "tune", "weights fetch", "withdraw",
+    "publish", "report", "sandbox build", "submit", "tune", "weights fetch", "withdraw",
 }  # fmt: skip
 """What changes or writes something, and says in a sentence that it did."""
 

@@ -53,6 +53,9 @@ def said(*arguments: str) -> str:
         ("run", "--opt", "--set"),
         ("export", "--license", "--licence"),
         ("export", "--doi", "--zenodo"),
+        ("publish", "--doi", "--archive"),
+        ("publish", "--base-url", "--address"),
+        ("publish", "--changes", "--diff"),
         ("logs", "--tail", "--follow"),
         # Spelling still counts where meaning says nothing.
         ("run", "--protocl", "--protocol"),
@@ -103,7 +106,7 @@ COMMANDS = {
     "test": "check", "upload": "submit", "search": "tune", "demographics": "cohort", "fetch": "weights",
     "squeue": "status", "tail": "logs", "prune": "gc", "diagnose": "doctor", "doi": "export",
     "cat": "show", "rm": "withdraw", "restore": "board", "docker": "sandbox", "reprot": "report",
-    "evaluate": "score", "metrics": "score", "combine": "merge",
+    "deploy": "publish", "feed": "publish", "evaluate": "score", "metrics": "score", "combine": "merge",
 }  # fmt: skip
 
 

@@ -2,12 +2,12 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from html_page import Page
 from make_records import World, make_site, make_store
 
 import leaderboard
@@ -17,25 +17,6 @@ from harness.store import BrokenPlugin
 from leaderboard import parallel
 from leaderboard.compute import sections
 from leaderboard.read import boards
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.words = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 def files(folder):
@@ -257,14 +238,6 @@ def test_csv_holds_what_equity_computed(small):
     idle = table[table["method"] == "febs"]
     assert set(idle["status"]) == {"not run yet"}
     assert idle["estimate"].isna().all()
-
-
-def test_json_fits_the_schema_that_travels_with_it(small):
-    import jsonschema
-
-    export = json.loads(small.page("leaderboard.json"))
-    jsonschema.validate(export, json.loads(small.page("leaderboard.schema.json")))
-    assert export["schema_version"] == 2
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import io
 import itertools
+import json
 import os
 import shutil
 import time
@@ -13,6 +14,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +28,7 @@ from safetensors.torch import load_file, save
 from test_run import Inline
 from tiny import CPU, Silent, parse, prepare
 
+import leaderboard
 from harness import cohorts
 from harness.backbones import weights
 from harness.backbones.weights import Checkpoint
@@ -48,12 +51,13 @@ from harness.running.schedule import embed_cohort, execute
 from harness.running.why import keep_parts
 from harness.sandbox import runs, staging
 from harness.sandbox.limits import Limits
-from harness.store import Store, Try, Tuned, contents, files, names
+from harness.store import Store, Try, Tuned, contents, files, names, published
 from harness.submission import archive, pack, repository, yardstick
 from harness.submission.submit import submit
 from harness.submission.verify import verify
 from harness.training import embed, fit
-from leaderboard import site
+from leaderboard import publishing, site
+from leaderboard.write import versions
 
 ROOT = Path(files.__file__).parents[2]
 HERE = Path(__file__).parent
@@ -556,6 +560,34 @@ def a_site(ran: Ran) -> Scenario:
     )
 
 
+def a_published_version(ran: Ran) -> Scenario:
+    """Beside an earlier one and somebody else's file: the versions that there are, and what each holds."""
+
+    def publish(folder: Path, text: str) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(site, "fill", lambda runs, aside, *_, **__: results(aside, text))
+            patched.setattr(versions, "write_around", lambda *_: None)
+            patched.setattr(publishing, "datetime", SimpleNamespace(now=lambda _: datetime(2026, 11, 28)))
+            leaderboard.publish(folder / "runs", folder / "public")
+
+    def results(aside: Path, text: str) -> None:
+        export = {"schema_version": 2, "definition_digest": text, "protocols": []}
+        files.put(aside / "leaderboard.json", json.dumps(export).encode())
+        files.put(aside / "leaderboard.schema.json", b"{}")
+
+    def before(folder: Path) -> None:
+        publish(folder, "old")
+        files.write(folder / "public" / "CNAME", b"example.org")
+
+    def look(folder: Path) -> Parts:
+        history = published.read(folder / "public")
+        count = len(history.versions) if history else 0
+        held = [tree(folder / "public" / "v" / str(one)) for one in range(1, count + 1)]
+        return {"public": [count, held, digest(folder / "public" / "CNAME")]}
+
+    return Scenario(lambda folder: publish(folder, "new"), look, before)
+
+
 def a_page_of_predictions(ran: Ran) -> Scenario:
     """Over one that is there."""
 
@@ -702,6 +734,7 @@ SCENARIOS = {
         a_page_of_an_audit,
         a_page_of_predictions,
         a_site,
+        a_published_version,
         a_board_for_a_doi,
         a_fetched_data_set,
         a_doctors_look,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -118,3 +121,97 @@ def test_one_that_was_interrupted_is_completed(repository, tmp_path):
     done = CliRunner().invoke(cli, ["board", "init", str(begun)])
     assert done.exit_code == 0, done.output
     assert (begun / ".github" / "verify.sh").read_bytes() == (repository / ".github/verify.sh").read_bytes()
+
+
+def test_what_publishes_runs_one_script_one_at_a_time_with_the_least_it_needs(repository):
+    github = yaml.safe_load((repository / ".github/workflows/publish.yml").read_text())
+    assert github["permissions"] == {}
+    (job,) = github["jobs"].values()
+    assert job["permissions"] == {"contents": "write", "pages": "write", "id-token": "write"}
+    assert github["concurrency"]["cancel-in-progress"] is False
+    # `on` is a word that YAML 1.1 takes for true.
+    assert set(github[True]) == {"push", "workflow_dispatch"}
+    ran = [step["run"] for step in job["steps"] if "run" in step]
+    assert ran[-1].split()[:2] == [".ci/publish.sh", "main"]
+    assert not [script for script in ran if "${{" in script]
+    served = [step["with"]["path"] for step in job["steps"] if "upload-pages" in step.get("uses", "")]
+    assert served == ["public"]
+    gitlab = yaml.safe_load((repository / ".gitlab-ci.yml").read_text())
+    assert gitlab["pages"]["script"][-1].split()[0] == ".ci/publish.sh"
+    assert gitlab["pages"]["artifacts"]["paths"] == ["public"]
+    assert gitlab["pages"]["resource_group"]
+    # The same harness is installed in all three workflows.
+    verify = yaml.safe_load((repository / ".github/workflows/verify.yml").read_text())
+    assert verify["env"] == github["env"]
+    assert verify["env"].items() <= gitlab["pages"]["variables"].items()
+
+
+def test_every_harness_command_of_the_repository_exists_with_its_options(repository):
+    found = []
+    for path in repository.rglob("*"):
+        if path.is_file() and ".git" not in path.relative_to(repository).parts[:1]:
+            text = path.read_text().replace("\\\n", " ")
+            found += re.findall(r"(?:^[ -]*|`)(harness [a-z][^\n#`]*)", text, re.MULTILINE)
+    lines = {" ".join(one.split()) for one in found}
+    assert {line.split()[1] for line in lines} >= {"publish", "verify", "submit", "withdraw", "report", "run"}
+    for line in lines:
+        words = [word for word in shlex.split(line)[1:] if not word.startswith(("${options", "$"))]
+        command, context = cli, click.Context(cli)
+        while isinstance(command, click.Group) and words and words[0] != "...":
+            command = command.get_command(context, words.pop(0))
+            assert command is not None, line
+        known = {name for one in command.params for name in one.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+@pytest.fixture
+def hosted(repository):
+    """The repository with a remote, and a `harness` that publishes what stands in a file."""
+    bare = repository.parent / "bare.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", bare], check=True)
+    git(repository, "remote", "add", "origin", str(bare))
+    git(repository, "push", "-q", "origin", "main")
+    tools = repository.parent / "tools"
+    tools.mkdir()
+    (tools / "harness").write_text(
+        '#!/bin/sh\necho "called: $*"\n[ -f runs/broken ] && exit 2\n'
+        "mkdir -p public/v\ncp runs/board public/index.html\n"
+    )
+    (tools / "harness").chmod(0o755)
+    (repository / "runs").mkdir()
+    (repository / "runs" / "board").write_text("one")
+    return repository
+
+
+def publish(repository: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [repository / ".ci/publish.sh", *args],
+        cwd=repository.parent,
+        env=os.environ | {"PATH": f"{repository.parent / 'tools'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_script_publishes_what_moved_pushes_it_and_leaves_what_did_not(hosted):
+    done = publish(hosted, "main", "https://example.org/board")
+    assert done.returncode == 0, done.stderr
+    called = "called: publish public --runs runs --diff --address https://example.org/board"
+    assert done.stdout.splitlines()[0] == called
+    bare = hosted.parent / "bare.git"
+    assert git(bare, "show", "main:public/index.html") == "one"
+    again = publish(hosted, "main")
+    assert again.stdout.splitlines() == ["called: publish public --runs runs --diff", "public/ is as it was."]
+    assert git(bare, "rev-list", "--count", "main").strip() == "2"
+    (hosted / "runs" / "board").write_text("two")
+    assert publish(hosted, "main").returncode == 0
+    assert git(bare, "show", "main:public/index.html") == "two"
+    # What is published is public/ alone.
+    assert git(bare, "show", "--name-only", "--format=", "main").split() == ["public/index.html"]
+
+
+def test_a_board_that_cannot_be_built_ends_the_job_and_pushes_nothing(hosted):
+    (hosted / "runs" / "broken").touch()
+    assert publish(hosted, "main").returncode == 2
+    assert git(hosted.parent / "bare.git", "rev-list", "--count", "main").strip() == "1"
