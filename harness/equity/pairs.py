@@ -16,7 +16,7 @@ truly ahead (`harness.equity.pieces`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -58,6 +58,8 @@ class _Alike:
     quantity: Quantity
     base: int | None
     drawn: bool
+    found: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    """What patients make of a difference read by itself, by the seeds in common: drawn once."""
 
     def passed(self, tests: Tests) -> np.ndarray:
         """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
@@ -72,10 +74,9 @@ class _Alike:
             a, b = family.critical(ALPHA, tests.of.freedom)
             alone, _ = Family(1, 2, family.seeds).critical(ALPHA, tests.of.freedom)
             by_seeds[some] = b * np.sqrt(tests.seeds[some])
-            for layout, exact in self.draws.layouts:
-                if layout.by_seed.shape[1] == family.seeds:
-                    self._pass(layout, exact, alone / _NORMAL, by_patients)
-            by_patients[some] *= (a / alone)[some]
+            if family.seeds not in self.found:
+                self.found[family.seeds] = self._by_patients(family.seeds, alone / _NORMAL)
+            by_patients[some] = (self.found[family.seeds] * a / alone)[some]
         # Where noise is large beside the gap of the two together, no exchange makes more than what is seen.
         return np.asarray(np.hypot(by_patients, by_seeds) * (1 + 1e-9))
 
@@ -104,6 +105,14 @@ class _Alike:
         levels = [attribute_level(self.draws, method, self.name) for method in methods]
         more = np.array([level.corrected - level.estimate for level in levels])
         return np.asarray(more[:, None] - more)
+
+    def _by_patients(self, seeds: int, wider: np.ndarray) -> np.ndarray:
+        """Return what patients make of pairs with so many seeds in common, as much wider: float [M, M]."""
+        found = np.full(wider.shape, np.nan)
+        for layout, exact in self.draws.layouts:
+            if layout.by_seed.shape[1] == seeds:
+                self._pass(layout, exact, wider, found)
+        return found
 
     def _pass(self, layout: Layout, exact: np.ndarray, wider: np.ndarray, found: np.ndarray) -> None:
         """Write what the size of a difference must pass that patients make in pairs alike, as much wider."""
