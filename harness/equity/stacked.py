@@ -1,10 +1,10 @@
 """Views of the same patients as one: a quantity's mean over them, and whoever may be ahead in each view.
 
-The mean over views of the least (or largest) of some pieces is the least of their sums, one piece from each view.
-So a difference of means must stand under every such sum that the fairer method may truly have, as a difference
-in one view must under every piece (`harness.equity.pieces`). Where the sums are too many to be tried one by
-one they are searched: from the pieces that either method shows and from those in which the two differ least,
-pieces are exchanged one view at a time for those that ask for more, until none does.
+The mean over views of the least (or largest) of some pieces is the least of their sums, one piece from each
+view. So a difference of means must stand under every such sum that the fairer method may truly have, as a
+difference in one view must under every piece (`harness.equity.pieces`). Where the sums are too many to be
+tried one by one they are searched: from the pieces that either method shows and from those in which the two
+differ least, pieces are exchanged one view at a time for those that ask for more, until none does.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class _Sums:
         yield from map(np.array, product(*(range(values.shape[1]) for values, _ in self.linear)))
 
     def _search(self) -> list[np.ndarray]:
-        """Return the most that exchanges of one view's piece at a time ask for, from each start: float [N]."""
+        """Return the most that exchanges of one piece at a time ask for, from each start: float [N]."""
         every, some = self.sides
         apart = [self.side * (values[every] - values[some]) for values, _ in self.linear]
         closest = np.stack([one.argmin(axis=1) for one in apart], axis=1)
@@ -225,7 +225,7 @@ class _Sums:
 
     def _size(self, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
         every, some = self.sides
-        return np.abs(self._value(every, mine) - self._value(some, theirs))
+        return np.asarray(np.abs(self._value(every, mine) - self._value(some, theirs)))
 
     def _value(self, methods: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Return the sums that are chosen, of one method a pair: float [N]."""
