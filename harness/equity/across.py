@@ -16,8 +16,9 @@ from harness.equity.pieces import pieces_of
 from harness.equity.quantities import BOUNDED, Quantity, quantities
 from harness.equity.ranking import grouped_by_letter
 from harness.equity.scores import Scores
-from harness.equity.stacked import WhoeverIsAhead, stack
+from harness.equity.stacked import Mean, stack
 from harness.equity.twins import Twins, known, without_loans
+from harness.equity.unequal import apart
 from harness.errors import HarnessError, did_you_mean
 
 ACROSS = (
@@ -45,12 +46,13 @@ def across(
     methods that train longer than the `baseline` taken into account (`harness.equity.twins`).
     Raises HarnessError for views of other methods or patients, and for an unknown quantity.
     """
-    defined = quantities(True)
-    if by not in defined:
-        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, defined)}")
     _check(views)
+    fractions = views[0].higher_is_better
+    defined = quantities(fractions)
+    if by not in defined:
+        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(str(by), defined)}")
     levels = np.array([_levels(view, defined[by]) for view in views])
-    estimates, higher = levels.mean(axis=0), by not in BOUNDED
+    estimates, higher = levels.mean(axis=0), fractions and by not in BOUNDED
     values = estimates if higher else -estimates
     methods = views[0].methods
     p = many.adjusted(contrasts_of_mean(views, by), least_seeds)
@@ -80,6 +82,8 @@ def _check(views: Sequence[Scores]) -> None:
     for view in views:
         if view.methods != views[0].methods or not np.array_equal(view.patients, views[0].patients):
             raise HarnessError("The views are of other methods or patients; give the same, in one order.")
+        if view.higher_is_better != views[0].higher_is_better:
+            raise HarnessError("The views mix fractions and distances; average one kind.")
         if len(view.kept) < 2:
             raise HarnessError("A view has fewer than two groups with enough patients; leave it out.")
 
@@ -94,14 +98,17 @@ def _levels(view: Scores, quantity: Quantity) -> np.ndarray:
 
 def contrasts_of_mean(views: Sequence[Scores], by: str) -> Contrasts:
     """Return all pairs' differences in a quantity's mean over views, on the seeds that both have in all."""
-    quantity = quantities(True)[by]
+    fractions = views[0].higher_is_better
+    quantity = quantities(fractions)[by]
     seeds = [
         reduce(np.intersect1d, (view.units.seeds[method] for view in views))
         for method in range(len(views[0].methods))
     ]
     found, parts = unknown(len(seeds)), []
+    unequal = np.zeros((len(seeds),) * 2)
     for common, methods, exact in shared(seeds):
-        parts.append((stack(views, methods, list(common)), exact))
-        fill(found, parts[-1][0].contrasts(quantity), methods, exact)
-    pieces = pieces_of(by, True)
-    return found if pieces is None else replace(found, bend=WhoeverIsAhead(tuple(parts), pieces))
+        some, at = stack(views, methods, list(common)), np.ix_(methods, methods)
+        parts.append((some, exact))
+        fill(found, some.contrasts(quantity), methods, exact)
+        unequal[at] = np.where(exact, apart(some.moved(quantity)), unequal[at])
+    return replace(found, bend=Mean(tuple(parts), pieces_of(by, fractions), unequal))

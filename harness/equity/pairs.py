@@ -8,6 +8,9 @@ seeds span too few directions to be drawn from. The interval reaches the thresho
 estimate, and further on the side away from 0 by what noise hides of the difference (`corrected`): so the test
 is the interval that excludes 0.
 
+Where one method's scores spread more than the other's, noise makes more of its gaps: what that may come to is
+added (`harness.equity.unequal`).
+
 Methods that are unlike can have equal gaps: one is worse for one group, the other for another. Noise that
 both share then makes either look fairer, and surely so. So a difference must also stand whichever groups are
 truly ahead (`harness.equity.pieces`).
@@ -27,8 +30,10 @@ from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA, Family
 from harness.equity.resampling import Draws
 from harness.equity.summary import attribute_level
+from harness.equity.unequal import apart, moved
 
 _DRAWS = 1000
+_UNEQUAL = 0
 _AT_ONCE = 64
 _PIECES_AT_ONCE = 20_000
 _NORMAL = float(ndtri(1 - ALPHA / 2))
@@ -59,12 +64,12 @@ class _Alike:
     base: int | None
     drawn: bool
     found: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
-    """What patients make of a difference read by itself, by the seeds in common: drawn once."""
+    """What patients make of a difference by itself, by the seeds in common, and `_unequal`: drawn once."""
 
     def passed(self, tests: Tests) -> np.ndarray:
         """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
         exchanged = self._exchanged(tests) if self.drawn else tests.half()
-        return np.asarray(np.maximum(exchanged, self._whoever_is_ahead(tests)))
+        return np.asarray(np.maximum(exchanged + self._unequal(), self._whoever_is_ahead(tests)))
 
     def _exchanged(self, tests: Tests) -> np.ndarray:
         """Return the 95th percentile of what an exchange of two methods makes, float [M, M]."""
@@ -79,6 +84,17 @@ class _Alike:
             by_patients[some] = (self.found[family.seeds] * a / alone)[some]
         # Where noise is large beside the gap of the two together, no exchange makes more than what is seen.
         return np.asarray(np.hypot(by_patients, by_seeds) * (1 + 1e-9))
+
+    def _unequal(self) -> np.ndarray:
+        """Return by how much more noise may move one method than the other: float [M, M]."""
+        if _UNEQUAL not in self.found:
+            found = np.zeros((len(self.draws.means),) * 2)
+            for layout, exact in self.draws.layouts:
+                by_method = moved(self.quantity, layout, self.draws.weights, self.draws.random(5))
+                at = np.ix_(layout.methods, layout.methods)
+                found[at] = np.where(exact, apart(by_method), found[at])
+            self.found[_UNEQUAL] = found
+        return self.found[_UNEQUAL]
 
     def _whoever_is_ahead(self, tests: Tests) -> np.ndarray:
         """Return what a difference must pass to stand whichever groups are ahead, float [M, M]."""

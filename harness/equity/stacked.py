@@ -22,6 +22,7 @@ from harness.equity.pieces import Linear, Pairs, Pieces, unlike
 from harness.equity.quantities import Quantity
 from harness.equity.reference import ALPHA
 from harness.equity.scores import Scores
+from harness.equity.unequal import moved
 
 _ALL = 1024
 """Sums that are tried one by one; of more, the search misses the worst now and then, by some percent."""
@@ -62,6 +63,12 @@ class Stack:
         whole = np.concatenate(blocks, axis=2)
         return whole.reshape(len(whole), -1, self.people)
 
+    def moved(self, quantity: Quantity) -> np.ndarray:
+        """Return by how much patients' noise moves the mean where groups are equal, a method: float [M]."""
+        rng = np.random.default_rng(0)
+        parts = [moved(quantity, *view, rng) for view in zip(self.layouts, self.weights, strict=True)]
+        return np.asarray(np.mean(parts, axis=0))
+
     def contrasts(self, quantity: Quantity) -> Contrasts:
         """Return the contrasts of the quantity's mean over the views, linear about the estimates."""
         pairs = list(zip(self.layouts, self.weights, strict=True))
@@ -91,18 +98,22 @@ def stack(views: Sequence[Scores], methods: np.ndarray, common: list[int]) -> St
 
 
 @dataclass(frozen=True)
-class WhoeverIsAhead:
+class Mean:
     """The bend of a mean over views: its error is linear, and it must stand whichever groups are ahead.
 
-    parts: a stack for each set of seeds in common, and which pairs have it, bool [M', M'].
+    parts: a stack for each set of seeds in common, and which pairs have it, bool [M', M']; pieces: of the
+    quantity, where it has some; unequal: by how much more noise may move one method than the other, [M, M].
     """
 
     parts: tuple[tuple[Stack, np.ndarray], ...]
-    pieces: Pieces
+    pieces: Pieces | None
+    unequal: np.ndarray
 
     def passed(self, tests: Tests) -> np.ndarray:
         """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
-        found = tests.half()
+        found: np.ndarray = tests.half() + self.unequal
+        if self.pieces is None:
+            return found
         # What noise alone explains is not told apart, whoever is ahead.
         open_ = np.triu(np.abs(tests.of.difference) > found, 1)
         for _, family in tests.families():

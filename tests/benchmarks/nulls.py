@@ -9,6 +9,8 @@ import numpy as np
 
 from harness.equity import Scores
 
+_MEAN = 0.15
+
 
 @dataclass(frozen=True)
 class World:
@@ -19,6 +21,7 @@ class World:
     method; better: how much higher the first method's scores are; gap: how much lower the first group's are
     in every method but the first; turned: how much lower the first group's are in every other method, and
     the last group's in the rest: in groups of one size all are equally fair, and none like the next.
+    calm: how much of the first method's errors differ from their mean, 0 for scores that are all the same.
     views: tables, of two attributes that have nothing to do with one another and as many structures as
     it takes. folds: how many models a seed has, each tested on its own patients: then what seeds do is each
     model's own. training: deviation of Dice of what a training set does to all of a model's scores, and as
@@ -37,6 +40,7 @@ class World:
     better: float = 0.0
     gap: float = 0.0
     turned: float = 0.0
+    calm: float = 1.0
     views: int = 1
     folds: int = 1
     training: float = 0.0
@@ -54,6 +58,7 @@ class World:
         said += [f"first better by {self.better:g}"] * (self.better > 0)
         said += [f"others' gap {self.gap:g}"] * (self.gap > 0)
         said += [f"turned {self.turned:g}"] * (self.turned > 0)
+        said += [f"first spreads {self.calm:g} times as much"] * (self.calm != 1)
         said += [f"{self.views} views"] * (self.views > 1)
         dealt = "the same for all seeds" if self.same_folds else "dealt anew"
         said += [f"{self.folds} folds {dealt}"] * (self.folds > 1)
@@ -96,6 +101,7 @@ def _structure(
     error = error * np.exp(0.2 * rng.standard_normal((*shape, n)))
     if world.kind == "heavy-tailed":  # some are missed, by one method and seed more than by another
         error = np.where(_happens(rng, 0.03, (*shape, n)), 1.0, error)
+    error[0] = _MEAN + world.calm * (error[0] - _MEAN)
     unstable = np.ones((world.methods, 1, 1, 1))
     unstable[-1] = world.unstable
     error = error + _of_models(world.by_seed * unstable, fold, [np.zeros(n, int)], rng)
@@ -145,8 +151,8 @@ def _of_models(
 
 def _difficulty(kind: str, rng: np.random.Generator, n: int) -> np.ndarray:
     if kind == "heavy-tailed":
-        return np.exp(rng.normal(np.log(0.15) - 0.32, 0.8, n))
-    return rng.gamma(3.5, 0.15 / 3.5, n)
+        return np.exp(rng.normal(np.log(_MEAN) - 0.32, 0.8, n))
+    return rng.gamma(3.5, _MEAN / 3.5, n)
 
 
 def _happens(rng: np.random.Generator, share: float, shape: tuple[int, int, int]) -> np.ndarray:
