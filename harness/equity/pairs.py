@@ -64,12 +64,12 @@ class _Alike:
     base: int | None
     drawn: bool
     found: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
-    """What patients make of a difference by itself, by the seeds in common, and `_unequal`: drawn once."""
+    """What patients make of a difference by itself, by the seeds in common, and `unequal`: drawn once."""
 
     def passed(self, tests: Tests) -> np.ndarray:
-        """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
+        """Return what the size of each difference must pass at the level of 5%, beyond `unequal`: [M, M]."""
         exchanged = self._exchanged(tests) if self.drawn else tests.half()
-        return np.asarray(np.maximum(exchanged + self._unequal(), self._whoever_is_ahead(tests)))
+        return np.asarray(np.maximum(exchanged, self._whoever_is_ahead(tests) - self.unequal()))
 
     def _exchanged(self, tests: Tests) -> np.ndarray:
         """Return the 95th percentile of what an exchange of two methods makes, float [M, M]."""
@@ -85,7 +85,7 @@ class _Alike:
         # Where noise is large beside the gap of the two together, no exchange makes more than what is seen.
         return np.asarray(np.hypot(by_patients, by_seeds) * (1 + 1e-9))
 
-    def _unequal(self) -> np.ndarray:
+    def unequal(self) -> np.ndarray:
         """Return by how much more noise may move one method than the other: float [M, M]."""
         if _UNEQUAL not in self.found:
             found = np.zeros((len(self.draws.means),) * 2)

@@ -102,20 +102,20 @@ class Mean:
     """The bend of a mean over views: its error is linear, and it must stand whichever groups are ahead.
 
     parts: a stack for each set of seeds in common, and which pairs have it, bool [M', M']; pieces: of the
-    quantity, where it has some; unequal: by how much more noise may move one method than the other, [M, M].
+    quantity, where it has some; more: by how much more noise may move one method than the other, [M, M].
     """
 
     parts: tuple[tuple[Stack, np.ndarray], ...]
     pieces: Pieces | None
-    unequal: np.ndarray
+    more: np.ndarray
 
     def passed(self, tests: Tests) -> np.ndarray:
-        """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
-        found: np.ndarray = tests.half() + self.unequal
+        """Return what the size of each difference must pass at the level of 5%, beyond `unequal`: [M, M]."""
+        found = tests.half()
         if self.pieces is None:
             return found
         # What noise alone explains is not told apart, whoever is ahead.
-        open_ = np.triu(np.abs(tests.of.difference) > found, 1)
+        open_ = np.triu(np.abs(tests.of.difference) > found + self.more, 1)
         for _, family in tests.families():
             a, b = family.critical(ALPHA, tests.of.freedom)
             for some, exact in self.parts:
@@ -125,8 +125,12 @@ class Mean:
                     continue
                 at = methods[one], methods[other]
                 sums = _Sums(some, self.pieces, one, other, a[at], b * np.sqrt(tests.seeds[at]))
-                found[at] = found[at[::-1]] = np.maximum(found[at], sums.least_reach())
+                found[at] = found[at[::-1]] = np.maximum(found[at], sums.least_reach() - self.more[at])
         return found
+
+    def unequal(self) -> np.ndarray:
+        """Return by how much more noise may move one method than the other: float [M, M]."""
+        return self.more
 
     def hidden(self) -> np.ndarray:
         """Return 0 for every pair: what noise hides of a mean over views is not worked out."""
