@@ -1,6 +1,6 @@
 """Measure how often each claim of the board is wrong, and how often a true one is made, over a grid.
 
-    python tests/benchmarks/claims.py [--cohorts 1000] [--minutes 9] [--only null|folds|mean|power]
+    python tests/benchmarks/claims.py [--cohorts 1000] [--minutes 9] [--only PART] [--where WORDS]
         [--anywhere 0] [--keep FILE]
 
 Prints the tables of docs/equity.md. Each cell stops at its share of the minutes, and the table says how many
@@ -78,9 +78,14 @@ NULL: tuple[World, ...] = (
         for m, s in ((2, 3), (6, 3), (6, 5))
         for sizes, turned in (((250, 250), 0.01), ((60, 60, 60), 0.02))
     ),
+    *(
+        World(methods=m, seeds=s, sizes=sizes, calm=calm)
+        for m, s in ((2, 3), (2, 5), (6, 5))
+        for sizes, calm in (((40, 60, 400), 0.5), ((40,) * 5, 0.5), ((40,) * 5, 0.0))
+    ),
 )
-"""One thing is moved at a time about six methods, three seeds and groups of 40, 60 and 400; in the last six
-worlds methods are equally fair without being alike."""
+"""One thing is moved at a time about six methods, three seeds and groups of 40, 60 and 400; in the last
+fifteen worlds methods are equally fair without being alike."""
 
 POWER: tuple[World, ...] = tuple(
     replace(World(methods=m, seeds=s, by_seed=v), **{change: amount})
@@ -162,15 +167,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--only", choices=tuple(_PARTS), action="append")
     parser.add_argument("--anywhere", type=int, default=0, help="null worlds more, drawn over the whole grid")
+    parser.add_argument("--where", default="", help="only worlds that are described with these words")
     parser.add_argument("--keep", type=Path, help="a file of counts to go on from and to write to")
     asked = parser.parse_args()
     parts = {name: _PARTS[name] for name in asked.only or _PARTS}
     if "null" in parts:
         title, worlds, judge = parts["null"]
         parts["null"] = title, (*worlds, *anywhere(asked.anywhere)), judge
+    parts = {
+        name: (title, tuple(world for world in worlds if asked.where in str(world)), judge)
+        for name, (title, worlds, judge) in parts.items()
+    }
     counts = Counts(asked.keep)
     whole = sum(len(worlds) for _, worlds, _ in parts.values())
-    for title, worlds, judge in parts.values():
+    for title, worlds, judge in (part for part in parts.values() if part[1]):
         counts.fill(worlds, judge, asked.cohorts, 60 * asked.minutes * len(worlds) / whole)
         print(f"{title}\n\n{counts.table(worlds)}\n", flush=True)
         if judge in (wrong, wrong_of_mean):
