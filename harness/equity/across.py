@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from types import MappingProxyType
 
@@ -10,20 +11,14 @@ import numpy as np
 import pandas as pd
 
 from harness.equity import many
-from harness.equity.contrasts import (
-    Contrasts,
-    apart,
-    fill,
-    layout,
-    shared,
-    slopes_of,
-    together,
-    unknown,
-)
+from harness.equity.contrasts import Contrasts, fill, shared, unknown
+from harness.equity.pieces import pieces_of
 from harness.equity.quantities import BOUNDED, Quantity, quantities
 from harness.equity.ranking import grouped_by_letter
 from harness.equity.scores import Scores
+from harness.equity.stacked import Mean, stack
 from harness.equity.twins import Twins, known, without_loans
+from harness.equity.unequal import apart
 from harness.errors import HarnessError, did_you_mean
 
 ACROSS = (
@@ -51,15 +46,16 @@ def across(
     methods that train longer than the `baseline` taken into account (`harness.equity.twins`).
     Raises HarnessError for views of other methods or patients, and for an unknown quantity.
     """
-    defined = quantities(True)
-    if by not in defined:
-        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, defined)}")
     _check(views)
+    fractions = views[0].higher_is_better
+    defined = quantities(fractions)
+    if by not in defined:
+        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(str(by), defined)}")
     levels = np.array([_levels(view, defined[by]) for view in views])
-    estimates, higher = levels.mean(axis=0), by not in BOUNDED
+    estimates, higher = levels.mean(axis=0), fractions and by not in BOUNDED
     values = estimates if higher else -estimates
     methods = views[0].methods
-    p = many.adjusted(_contrasts(views, defined[by]), least_seeds)
+    p = many.adjusted(contrasts_of_mean(views, by), least_seeds)
     beats = many.beaten(values, without_loans(p, values, methods, baseline, known(twins, methods)))
     order = np.argsort(-values, kind="stable")
     letters = grouped_by_letter(beats | beats.T, order)
@@ -86,6 +82,8 @@ def _check(views: Sequence[Scores]) -> None:
     for view in views:
         if view.methods != views[0].methods or not np.array_equal(view.patients, views[0].patients):
             raise HarnessError("The views are of other methods or patients; give the same, in one order.")
+        if view.higher_is_better != views[0].higher_is_better:
+            raise HarnessError("The views mix fractions and distances; average one kind.")
         if len(view.kept) < 2:
             raise HarnessError("A view has fewer than two groups with enough patients; leave it out.")
 
@@ -98,32 +96,19 @@ def _levels(view: Scores, quantity: Quantity) -> np.ndarray:
     return quantity(means @ (samples / samples.sum()), means[:, :-1])
 
 
-def _contrasts(views: Sequence[Scores], quantity: Quantity) -> Contrasts:
-    """Return the contrasts of the mean over views, on the seeds that two methods have in all of them."""
+def contrasts_of_mean(views: Sequence[Scores], by: str) -> Contrasts:
+    """Return all pairs' differences in a quantity's mean over views, on the seeds that both have in all."""
+    fractions = views[0].higher_is_better
+    quantity = quantities(fractions)[by]
     seeds = [
         reduce(np.intersect1d, (view.units.seeds[method] for view in views))
         for method in range(len(views[0].methods))
     ]
-    found = unknown(len(seeds))
+    found, parts = unknown(len(seeds)), []
+    unequal = np.zeros((len(seeds),) * 2)
     for common, methods, exact in shared(seeds):
-        parts = [_of_view(view, methods, list(common), quantity) for view in views]
-        estimates, errors, single, by_seed = (np.mean(part, axis=0) for part in zip(*parts, strict=True))
-        patients = apart(errors @ errors.T - sum(one @ one.T for one in single))
-        part = together(estimates, patients, patients**2 / max(errors.shape[1] - 1, 1), by_seed)
-        fill(found, part, methods, exact)
-    return found
-
-
-def _of_view(
-    view: Scores, methods: np.ndarray, common: list[int], quantity: Quantity
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return estimates [M], patients' errors [M, P], single pairs' [S, M, P], values by seed [M, S]."""
-    some = layout(view, methods, common)
-    weights = np.bincount(view.units.stratum, view.units.samples, len(some.units)) / view.units.samples.sum()
-    slopes = slopes_of(quantity, weights, some.means)
-    by_unit, patient = slopes[:, some.stratum], view.units.patient
-    member = np.zeros((len(patient), patient.max() + 1))
-    member[np.arange(len(patient)), patient] = 1
-    estimates = quantity(some.means @ weights, some.means[:, :-1])
-    values = np.einsum("mk,msk->ms", slopes, some.by_seed)
-    return estimates, (by_unit * some.errors) @ member, (by_unit * some.single) @ member, values
+        some, at = stack(views, methods, list(common)), np.ix_(methods, methods)
+        parts.append((some, exact))
+        fill(found, some.contrasts(quantity), methods, exact)
+        unequal[at] = np.where(exact, apart(some.moved(quantity)), unequal[at])
+    return replace(found, bend=Mean(tuple(parts), pieces_of(by, fractions), unequal))

@@ -13,7 +13,7 @@ from harness.equity.contrasts import Contrasts, unknown
 from harness.equity.pairs import between
 from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA as ALPHA
-from harness.equity.reference import MARGIN
+from harness.equity.reference import MARGIN, checked
 from harness.equity.resampling import Draws
 from harness.equity.summary import TOO_FEW
 from harness.errors import HarnessError, did_you_mean
@@ -41,12 +41,13 @@ def compare(
     Paired by patient and seed. Test and interval are one (`harness.equity.reference`), and speak of
     the methods and not of these trainings alone; with one seed in common they can speak of these trainings
     only, and the note says so. With fewer than `least_seeds` in common the difference has neither interval
-    nor p-value. Raises HarnessError for an unknown baseline.
+    nor p-value. Raises HarnessError for an unknown baseline
+    and a margin below 0.
     """
-    methods = draws.scores.methods
+    methods, margin = draws.scores.methods, checked(margin)
     if baseline not in methods:
         raise HarnessError(
-            f"There is no method '{baseline}' to compare with.{did_you_mean(baseline, methods)}"
+            f"There is no method '{baseline}' to compare with.{did_you_mean(str(baseline), methods)}"
         )
     base = methods.index(baseline)
     tables = []

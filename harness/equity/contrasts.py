@@ -47,7 +47,10 @@ class Bend(Protocol):
     """Where the intervals of a quantity lie that is not linear in the strata's means."""
 
     def passed(self, tests: Tests) -> np.ndarray:
-        """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
+        """Return what the size of each difference must pass at the level of 5%, beyond `unequal`: [M, M]."""
+
+    def unequal(self) -> np.ndarray:
+        """Return what is left out of each difference's size before all else: float [M, M]."""
 
     def hidden(self) -> np.ndarray:
         """Return by how much more each two methods differ than is seen: float [M, M]."""
@@ -78,10 +81,15 @@ class Tests:
         half = self.half()
         return np.asarray(np.divide(self.of.bend.passed(self), half, out=np.ones(size), where=half > 0))
 
+    @property
+    def unequal(self) -> np.ndarray | float:
+        """What noise may make of a difference where one method's scores spread more, at any level."""
+        return 0.0 if self.of.bend is None else self.of.bend.unequal()
+
     @cached_property
     def p(self) -> np.ndarray:
         """Two-sided p-values adjusted for `tests`, float [M, M]; NaN where two methods share nothing."""
-        reach = np.divide(np.abs(self.of.difference), self.wider)
+        reach = np.maximum(np.abs(self.of.difference) - self.unequal, 0) / self.wider
         found = np.full(reach.shape, np.nan)
         for some, family in self.families():
             found[some] = p_value(reach[some], family, *self._parts(some))
@@ -92,7 +100,8 @@ class Tests:
 
         On the side away from 0 an end lies further by what noise hides.
         """
-        reach, hidden = self.wider * self.half(level), np.zeros(self.of.difference.shape)
+        reach = self.wider * self.half(level) + self.unequal
+        hidden = np.zeros(self.of.difference.shape)
         if self.of.bend is not None:
             hidden = self.of.bend.hidden()
             hidden = np.where(hidden * self.of.difference > 0, hidden, 0)

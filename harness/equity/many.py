@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.equity.comparison import COMPARISON, RANKED, against, sides
-from harness.equity.contrasts import Contrasts, slopes_of
+from harness.equity.contrasts import Contrasts, slopes_of, unknown
 from harness.equity.intervals import extreme_levels, invert
 from harness.equity.noise import NOISE, above_chance, relabelled, share_above
 from harness.equity.pairs import between
@@ -19,7 +19,7 @@ from harness.equity.ranking import RANKING
 from harness.equity.reference import ALPHA, MARGIN
 from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
-from harness.equity.summary import CAUTION, SUMMARY
+from harness.equity.summary import CAUTION, SUMMARY, TOO_FEW
 
 MANY = 20
 """Boards of more methods than this take these tables: pairwise tests by permutation grow with the square of
@@ -221,11 +221,14 @@ def compare(source: Errors, baseline: str, least_seeds: int = 1, margin: float =
     """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts on the gap."""
     scores, parts = source.draws.scores, []
     base = scores.methods.index(baseline)
+    few = source.draws.n_groups < 2
     for name in ("es_sum", "gap"):
-        found = between(source.draws, name, quantities(True)[name], base)
-        frame = against(found, scores.methods, base, least_seeds, margin if name == RANKED else None)
+        quantity = quantities(True)[name]
+        one = unknown(len(scores.methods)) if few else between(source.draws, name, quantity, base)
+        frame = against(one, scores.methods, base, least_seeds, margin if name == RANKED else None)
         frame = frame.assign(quantity=name, group="", note=APPROXIMATE)
-        frame.loc[frame["p"].isna(), "note"] = f"fewer than {least_seeds} seeds: nothing is told apart"
+        why = TOO_FEW if few else f"fewer than {least_seeds} seeds: nothing is told apart"
+        frame.loc[frame["p"].isna(), "note"] = why
         parts.append(frame)
     frame = pd.concat(parts, ignore_index=True)
     frame["better"] = sides(frame, higher_is_better=True)

@@ -8,6 +8,9 @@ seeds span too few directions to be drawn from. The interval reaches the thresho
 estimate, and further on the side away from 0 by what noise hides of the difference (`corrected`): so the test
 is the interval that excludes 0.
 
+Where one method's scores spread more than the other's, noise makes more of its gaps: what that may come to is
+added (`harness.equity.unequal`).
+
 Methods that are unlike can have equal gaps: one is worse for one group, the other for another. Noise that
 both share then makes either look fairer, and surely so. So a difference must also stand whichever groups are
 truly ahead (`harness.equity.pieces`).
@@ -16,7 +19,7 @@ truly ahead (`harness.equity.pieces`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -27,8 +30,10 @@ from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA, Family
 from harness.equity.resampling import Draws
 from harness.equity.summary import attribute_level
+from harness.equity.unequal import apart, moved
 
 _DRAWS = 1000
+_UNEQUAL = 0
 _AT_ONCE = 64
 _PIECES_AT_ONCE = 20_000
 _NORMAL = float(ndtri(1 - ALPHA / 2))
@@ -58,11 +63,13 @@ class _Alike:
     quantity: Quantity
     base: int | None
     drawn: bool
+    found: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    """What patients make of a difference by itself, by the seeds in common, and `unequal`: drawn once."""
 
     def passed(self, tests: Tests) -> np.ndarray:
-        """Return what the size of each difference must pass at the level of 5%, float [M, M]."""
+        """Return what the size of each difference must pass at the level of 5%, beyond `unequal`: [M, M]."""
         exchanged = self._exchanged(tests) if self.drawn else tests.half()
-        return np.asarray(np.maximum(exchanged, self._whoever_is_ahead(tests)))
+        return np.asarray(np.maximum(exchanged, self._whoever_is_ahead(tests) - self.unequal()))
 
     def _exchanged(self, tests: Tests) -> np.ndarray:
         """Return the 95th percentile of what an exchange of two methods makes, float [M, M]."""
@@ -72,12 +79,22 @@ class _Alike:
             a, b = family.critical(ALPHA, tests.of.freedom)
             alone, _ = Family(1, 2, family.seeds).critical(ALPHA, tests.of.freedom)
             by_seeds[some] = b * np.sqrt(tests.seeds[some])
-            for layout, exact in self.draws.layouts:
-                if layout.by_seed.shape[1] == family.seeds:
-                    self._pass(layout, exact, alone / _NORMAL, by_patients)
-            by_patients[some] *= (a / alone)[some]
+            if family.seeds not in self.found:
+                self.found[family.seeds] = self._by_patients(family.seeds, alone / _NORMAL)
+            by_patients[some] = (self.found[family.seeds] * a / alone)[some]
         # Where noise is large beside the gap of the two together, no exchange makes more than what is seen.
         return np.asarray(np.hypot(by_patients, by_seeds) * (1 + 1e-9))
+
+    def unequal(self) -> np.ndarray:
+        """Return by how much more noise may move one method than the other: float [M, M]."""
+        if _UNEQUAL not in self.found:
+            found = np.zeros((len(self.draws.means),) * 2)
+            for layout, exact in self.draws.layouts:
+                by_method = moved(self.quantity, layout, self.draws.weights, self.draws.random(5))
+                at = np.ix_(layout.methods, layout.methods)
+                found[at] = np.where(exact, apart(by_method), found[at])
+            self.found[_UNEQUAL] = found
+        return self.found[_UNEQUAL]
 
     def _whoever_is_ahead(self, tests: Tests) -> np.ndarray:
         """Return what a difference must pass to stand whichever groups are ahead, float [M, M]."""
@@ -104,6 +121,14 @@ class _Alike:
         levels = [attribute_level(self.draws, method, self.name) for method in methods]
         more = np.array([level.corrected - level.estimate for level in levels])
         return np.asarray(more[:, None] - more)
+
+    def _by_patients(self, seeds: int, wider: np.ndarray) -> np.ndarray:
+        """Return what patients make of pairs with so many seeds in common, as much wider: float [M, M]."""
+        found = np.full(wider.shape, np.nan)
+        for layout, exact in self.draws.layouts:
+            if layout.by_seed.shape[1] == seeds:
+                self._pass(layout, exact, wider, found)
+        return found
 
     def _pass(self, layout: Layout, exact: np.ndarray, wider: np.ndarray, found: np.ndarray) -> None:
         """Write what the size of a difference must pass that patients make in pairs alike, as much wider."""

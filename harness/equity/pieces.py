@@ -83,10 +83,10 @@ def least_reach(pieces: Pieces, weights: np.ndarray, pairs: Pairs) -> np.ndarray
             reach = np.divide(size * limit, beaten_by, out=np.full(len(every), np.inf), where=beaten_by > 0)
             best = np.minimum(best, np.minimum(reach, size + limit))
         needed = np.maximum(needed, np.where(best > size, best, 0))
-    return np.where(_unlike(pieces, weights, pairs), needed, 0)
+    return np.where(unlike(pieces, weights, pairs), needed, 0)
 
 
-def _unlike(pieces: Pieces, weights: np.ndarray, pairs: Pairs) -> np.ndarray:
+def unlike(pieces: Pieces, weights: np.ndarray, pairs: Pairs) -> np.ndarray:
     """Return which pairs treat some groups differently beyond chance: bool [pairs]."""
     values, slopes = pieces.apart(pairs.layout.means, weights)
     found = np.zeros(len(pairs.one), bool)

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.equity.contrasts import Contrasts
 from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, quantities
-from harness.equity.reference import ALPHA, MARGIN
+from harness.equity.reference import ALPHA, MARGIN, checked
 from harness.equity.resampling import Draws
 from harness.errors import HarnessError, did_you_mean
 
@@ -35,9 +35,9 @@ def pairwise(draws: Draws, by: str = "es_sum", least_seeds: int = 1, margin: flo
 
     Test and interval are one and adjusted over all pairs (`harness.equity.reference`). Two methods are
     equivalent by two one-sided tests at 5% (Schuirmann, J. Pharmacokinet. Biopharm. 1987), adjusted alike.
-    Raises HarnessError for an unknown quantity.
+    Raises HarnessError for an unknown quantity and a margin below 0.
     """
-    quantity = _quantity(draws, by)
+    quantity, margin = _quantity(draws, by), checked(margin)
     if draws.n_groups < 2 and by != "overall":
         return pd.DataFrame(columns=list(PAIRS))
     found = between(draws, by, quantity)
@@ -112,7 +112,7 @@ def _quantity(draws: Draws, by: str) -> Quantity:
     known: dict[str, Quantity] = {"overall": lambda overall, groups: overall}
     known |= quantities(draws.scores.higher_is_better)
     if by not in known:
-        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, known)}")
+        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(str(by), known)}")
     return known[by]
 
 

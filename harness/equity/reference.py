@@ -14,13 +14,24 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 from scipy.special import stdtrit
 
+from harness.errors import HarnessError
+
 ALPHA = 0.05
 MARGIN = 0.01
 """ES-Dice by which two methods may differ and still be equally fair, unless the protocol says otherwise."""
+
+
+def checked(margin: float) -> float:
+    """Return a margin of equivalence. Raises HarnessError for one that is not a number of 0 or more."""
+    if not isinstance(margin, Real) or not 0 <= margin < np.inf:
+        raise HarnessError(f"The margin is {margin!r}; give an ES-Dice of 0 or more.")
+    return float(margin)
+
 
 LEVELS = np.concatenate(
     [

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 
@@ -109,9 +110,11 @@ def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Dr
     The same input and seed give the same draws. 2,000 patients, 20 methods, 5 seeds and 10,000
     resamples take about a second on one core. Raises HarnessError for fewer than `LEAST_RESAMPLES`.
     """
-    if resamples < LEAST_RESAMPLES:
+    if not isinstance(seed, Integral) or seed < 0:
+        raise HarnessError(f"resample was given seed={seed!r}; give a whole number, 0 or more.")
+    if not isinstance(resamples, Integral) or resamples < LEAST_RESAMPLES:
         raise HarnessError(
-            f"resample was given resamples={resamples}; give {LEAST_RESAMPLES} or more for an interval."
+            f"resample was given resamples={resamples!r}; give {LEAST_RESAMPLES} or more for an interval."
         )
     units = scores.units
     n_strata = len(scores.kept) + 1

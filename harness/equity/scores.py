@@ -54,6 +54,9 @@ class Scores:
     min_patients: int = MIN_PATIENTS
 
     def __post_init__(self) -> None:
+        for name, values in (("groups", self.groups), ("patients", self.patients)):
+            if np.ndim(values) != 1:
+                raise HarnessError(f"The {name} have {np.ndim(values)} axes; give one name per sample.")
         known = np.array([None if pd.isna(group) else str(group) for group in self.groups], dtype=object)
         object.__setattr__(self, "groups", known)
         object.__setattr__(self, "patients", np.asarray(self.patients))
@@ -118,9 +121,14 @@ def from_frame(
 
     The arguments name its columns; `options` are the further fields of `Scores`. A frame without the
     method, seed or patient column has one method ("method"), one seed, or one patient a sample. Raises
-    HarnessError for a missing column, one that looks like a patient's id and is not used, a sample scored
-    twice, or samples that a method did not score.
+    HarnessError for a column that is missing or there twice, one that looks like a patient's id and is not
+    used, a sample scored twice, or samples that a method did not score.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise HarnessError(f"from_frame was given a {type(frame).__name__}; give a pandas DataFrame.")
+    for column in (score, group, sample, patient, method, seed):
+        if list(frame.columns).count(column) > 1:
+            raise HarnessError(f"The frame has two columns '{column}'; keep one.")
     for column in (score, group, sample):
         if column not in frame.columns:
             raise HarnessError(
@@ -145,7 +153,7 @@ def from_frame(
         if (frame.groupby(sample)[name].nunique(dropna=False) > 1).any():
             raise HarnessError(f"A sample has two values in column '{name}'; give it the same in every row.")
     about = frame.drop_duplicates(sample).set_index(sample, drop=False)
-    seeds = sorted(frame[seed].unique())
+    seeds = sorted(frame[seed].unique(), key=lambda one: (isinstance(one, str), one))
     by_method = {}
     for name in frame[method].unique():
         table = frame[frame[method] == name].pivot(index=seed, columns=sample, values=score)
@@ -176,7 +184,10 @@ def _check_patient(frame: pd.DataFrame, patient: str, sample: str, used: Sequenc
 
 def _numbers(name: str, scores: object) -> np.ndarray:
     try:
-        return np.atleast_2d(np.asarray(scores, dtype=float))
+        values: Any = np.ma.asarray(scores) if np.ma.isMaskedArray(scores) else np.asarray(scores)
+        # Half of a complex number is no score; what is masked was not scored.
+        casting: Any = "safe" if values.dtype.kind == "c" else "unsafe"
+        return np.atleast_2d(np.asarray(np.ma.filled(values.astype(float, casting=casting), np.nan)))
     except (TypeError, ValueError):
         raise HarnessError(
             f"Method '{name}' has scores that are not numbers or rows of different lengths; "
@@ -194,6 +205,10 @@ def _check(scores: Scores) -> None:
         _check_rows(name, rows, n, scores.higher_is_better)
     if pd.isna(scores.patients).any():
         raise HarnessError("A sample's patient is missing; name the patient of every sample.")
+    if scores.min_patients < 1:
+        raise HarnessError(f"min_patients is {scores.min_patients}; give 1 or more.")
+    if twice := sorted({group for group in scores.order if scores.order.count(group) > 1}):
+        raise HarnessError(f"The order of groups names '{twice[0]}' twice; name each once.")
     named = {group for group in scores.groups if group is not None}
     if "" in named:
         raise HarnessError("A group's name is empty; give None where the group is unknown.")

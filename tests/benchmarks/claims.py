@@ -1,6 +1,6 @@
 """Measure how often each claim of the board is wrong, and how often a true one is made, over a grid.
 
-    python tests/benchmarks/claims.py [--cohorts 1000] [--minutes 9] [--only null|power]
+    python tests/benchmarks/claims.py [--cohorts 1000] [--minutes 9] [--only PART] [--where WORDS]
         [--anywhere 0] [--keep FILE]
 
 Prints the tables of docs/equity.md. Each cell stops at its share of the minutes, and the table says how many
@@ -22,14 +22,16 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 from calibration import markdown
-from nulls import World, draw
+from nulls import World, draw_views
 from scipy import stats
 
-from harness.equity import Scores, many
+from harness.equity import Scores, across, many
+from harness.equity.across import contrasts_of_mean
 from harness.equity.noise import above_chance, relabelled, share_above
 from harness.equity.pairs import between
 from harness.equity.quantities import gap, quantities
 from harness.equity.reference import ALPHA
+from harness.equity.resampling import Draws
 
 FAMILIES = (
     "letters",
@@ -40,6 +42,9 @@ FAMILIES = (
     "above chance",
     "one of six views",
     "disagree",
+    "letters of the mean",
+    "linear alone",
+    "mean of gaps",
 )
 RELABELLINGS = 400
 VIEWS = 6
@@ -73,9 +78,14 @@ NULL: tuple[World, ...] = (
         for m, s in ((2, 3), (6, 3), (6, 5))
         for sizes, turned in (((250, 250), 0.01), ((60, 60, 60), 0.02))
     ),
+    *(
+        World(methods=m, seeds=s, sizes=sizes, calm=calm)
+        for m, s in ((2, 3), (2, 5), (6, 5))
+        for sizes, calm in (((40, 60, 400), 0.5), ((40,) * 5, 0.5), ((40,) * 5, 0.0))
+    ),
 )
-"""One thing is moved at a time about six methods, three seeds and groups of 40, 60 and 400; in the last six
-worlds methods are equally fair without being alike."""
+"""One thing is moved at a time about six methods, three seeds and groups of 40, 60 and 400; in the last
+fifteen worlds methods are equally fair without being alike."""
 
 POWER: tuple[World, ...] = tuple(
     replace(World(methods=m, seeds=s, by_seed=v), **{change: amount})
@@ -83,6 +93,47 @@ POWER: tuple[World, ...] = tuple(
     for change, amount in (("better", 0.01), ("better", 0.02), ("better", 0.05), ("gap", 0.05))
 )
 
+
+_FOLDED = replace(BASIC, sizes=(40, 60), folds=5, training=0.02)
+FOLDS: tuple[World, ...] = (
+    *(replace(_FOLDED, methods=m, seeds=s) for m in (2, 6) for s in (3, 5, 10)),
+    replace(_FOLDED, methods=20, seeds=5),
+    *(replace(_FOLDED, methods=m, seeds=3, training=0.04) for m in (2, 6)),
+    replace(_FOLDED, kind="zero-inflated", sizes=(40, 60, 400)),
+    replace(_FOLDED, kind="heavy-tailed", sizes=(10, 20, 200), samples=3),
+    *(replace(_FOLDED, methods=m, seeds=s, training=0.0, same_folds=True) for m in (2, 6) for s in (3, 5)),
+    *(replace(_FOLDED, methods=m, seeds=s, same_folds=True) for m in (2, 6) for s in (3, 5)),
+)
+"""In the last four the harness would not be right: what a training set does is the same under every seed."""
+
+_MEAN = replace(BASIC, views=4)
+MEANS: tuple[World, ...] = (
+    *(replace(_MEAN, methods=m, seeds=s) for m in (2, 6, 20) for s in (3, 5)),
+    *(replace(_MEAN, methods=2, seeds=s, views=v) for s in (3, 5) for v in (2, 6)),
+    *(replace(_MEAN, by_seed=v, by_group=v) for v in (0.0, 0.04)),
+    *(replace(_MEAN, kind=kind, seeds=5) for kind in ("zero-inflated", "one-inflated", "heavy-tailed")),
+    replace(_MEAN, sizes=(10, 20, 200), samples=3),
+    replace(_MEAN, methods=3, seeds=5, unstable=10.0),
+    *(
+        World(methods=2, seeds=5, sizes=(250, 250), turned=turned, views=v)
+        for turned in (0.004, 0.006, 0.01)
+        for v in (1, 2, 4)
+    ),
+    *(World(methods=m, seeds=5, sizes=(60, 60, 60), turned=0.01, views=4) for m in (2, 6)),
+)
+
+MEANS_POWER: tuple[World, ...] = tuple(
+    replace(World(methods=m, seeds=s, by_seed=v, views=4), **{change: amount})
+    for m, s, v in ((2, 3, 0.0), (6, 5, 0.005))
+    for change, amount in (("better", 0.02), ("better", 0.05), ("gap", 0.05))
+)
+
+FOLDS_POWER: tuple[World, ...] = tuple(
+    replace(_FOLDED, methods=m, seeds=5, training=t, **{change: amount})
+    for m in (2, 6)
+    for t in (0.0, 0.02)
+    for change, amount in (("better", 0.02), ("better", 0.05), ("gap", 0.1))
+)
 
 _SIZES = ((10, 20, 200), (40, 60, 400), (400, 400))
 _KINDS = ("smooth", "zero-inflated", "one-inflated", "heavy-tailed")
@@ -114,26 +165,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cohorts", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--only", choices=("null", "power"))
+    parser.add_argument("--only", choices=tuple(_PARTS), action="append")
     parser.add_argument("--anywhere", type=int, default=0, help="null worlds more, drawn over the whole grid")
+    parser.add_argument("--where", default="", help="only worlds that are described with these words")
     parser.add_argument("--keep", type=Path, help="a file of counts to go on from and to write to")
     asked = parser.parse_args()
-    worlds = {"null": (*NULL, *anywhere(asked.anywhere)), "power": POWER}
-    asked_for = [name for name in worlds if asked.only in (None, name)]
+    parts = {name: _PARTS[name] for name in asked.only or _PARTS}
+    if "null" in parts:
+        title, worlds, judge = parts["null"]
+        parts["null"] = title, (*worlds, *anywhere(asked.anywhere)), judge
+    parts = {
+        name: (title, tuple(world for world in worlds if asked.where in str(world)), judge)
+        for name, (title, worlds, judge) in parts.items()
+    }
     counts = Counts(asked.keep)
-    whole = sum(len(worlds[name]) for name in asked_for)
-    for name in asked_for:
-        seconds = 60 * asked.minutes * len(worlds[name]) / whole
-        counts.fill(worlds[name], {"null": wrong, "power": seen}[name], asked.cohorts, seconds)
-        print(f"{_TITLES[name]}\n\n{counts.table(worlds[name])}\n", flush=True)
-    if "null" in asked_for:
-        print(counts.worst(worlds["null"]))
+    whole = sum(len(worlds) for _, worlds, _ in parts.values())
+    for title, worlds, judge in (part for part in parts.values() if part[1]):
+        counts.fill(worlds, judge, asked.cohorts, 60 * asked.minutes * len(worlds) / whole)
+        print(f"{title}\n\n{counts.table(worlds)}\n", flush=True)
+        if judge in (wrong, wrong_of_mean):
+            print(f"{counts.worst(worlds)}\n", flush=True)
 
 
-_TITLES = {
-    "null": "Null cohorts: percent in which a claim is made",
-    "power": "One method differs: percent in which it is seen",
-}
+Judge = Callable[[list[Scores], int], dict[str, bool]]
 
 
 class Counts:
@@ -147,7 +201,7 @@ class Counts:
     def fill(
         self,
         worlds: Sequence[World],
-        judge: Callable[[Scores, int], dict[str, bool]],
+        judge: Judge,
         cohorts: int,
         seconds: float,
     ) -> None:
@@ -168,16 +222,14 @@ class Counts:
         """Return how many cohorts of a world were judged."""
         return self.of.get(str(world), {}).get("cohorts", 0)
 
-    def _draw(
-        self, world: World, judge: Callable[[Scores, int], dict[str, bool]], cohorts: int, seconds: float
-    ) -> None:
+    def _draw(self, world: World, judge: Judge, cohorts: int, seconds: float) -> None:
         mine, start = self.of.setdefault(str(world), {"cohorts": 0}), time.perf_counter()
         while mine["cohorts"] < cohorts:
             if mine["cohorts"] >= LEAST and time.perf_counter() - start > seconds:
                 return
             cohort = mine["cohorts"]
             rng = np.random.default_rng([cohort, crc32(str(world).encode())])
-            found = judge(draw(world, rng), cohort)
+            found = judge(draw_views(world, rng), cohort)
             if world.turned:  # there the gaps are true
                 found.pop("above chance", None)
             for name, hit in found.items():
@@ -198,6 +250,8 @@ class Counts:
         rows = {}
         for family in FAMILIES:
             own = {world: self.of[world] for world in map(str, worlds) if family in self.of[world]}
+            if not own:
+                continue
             hits, n = (sum(mine[key] for mine in own.values()) for key in (family, "cohorts"))
             surest = max(own, key=lambda world: interval(own[world][family], own[world]["cohorts"])[0])
             mine = own[surest]
@@ -222,38 +276,70 @@ def said(hits: int, n: int) -> str:
     return f"{100 * hits / n:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def wrong(scores: Scores, seed: int) -> dict[str, bool]:
+def wrong(cohort: list[Scores], seed: int) -> dict[str, bool]:
     """Return which claims are made of a cohort: in a null cohort each is wrong."""
+    scores = cohort[0]
     draws, known = many.errors(scores).draws, quantities(True)
     draws = replace(draws, seed=seed, resamples=RELABELLINGS)
     m = len(scores.methods)
     pairs = m * (m - 1) // 2
     es, narrower = between(draws, "es_sum", known["es_sum"]), between(draws, "gap", known["gap"], 0)
+    linear = between(draws, "es_sum", known["es_sum"], drawn=False)
     tested, verdicts = es.together(pairs), narrower.together(m - 1)
     low, high = tested.interval()
     apart = tested.p <= ALPHA
-    dealt = relabelled(draws)
-    of_gaps = [
-        share_above(gap(np.array(0.0), dealt[:, i]), float(np.ptp(draws.means[i, :-1]))) for i in range(m)
-    ]
     return {
         "letters": bool(apart.any()),
-        "closed form": bool(
-            (between(draws, "es_sum", known["es_sum"], drawn=False).together(pairs).p <= ALPHA).any()
-        ),
+        "closed form": bool((linear.together(pairs).p <= ALPHA).any()),
         "better than ERM": bool((es.together(m - 1).p[0, 1:] <= ALPHA).any()),
         "best": bool((apart & (es.difference > 0)).sum(axis=1).max() == m - 1),
         "gap verdict": bool((verdicts.p[0, 1:] <= ALPHA).any()),
-        "above chance": bool(above_chance(scores, np.array(of_gaps))["above"].any()),
+        "above chance": _above(draws),
         "one of six views": bool((tested.p * VIEWS <= ALPHA).any()),
         "disagree": bool((apart != ((low > 0) | (high < 0))).any()),
     }
 
 
-def seen(scores: Scores, seed: int) -> dict[str, bool]:
+def _above(draws: Draws) -> bool:
+    """Return whether some gap is above chance: groups are dealt anew only where the other half says so."""
+    m = len(draws.means)
+    if not above_chance(draws.scores, np.zeros(m))["above"].any():
+        return False
+    dealt = relabelled(draws)
+    p = [share_above(gap(np.array(0.0), dealt[:, i]), float(np.ptp(draws.means[i, :-1]))) for i in range(m)]
+    return bool(above_chance(draws.scores, np.array(p))["above"].any())
+
+
+def wrong_of_mean(cohort: list[Scores], seed: int) -> dict[str, bool]:
+    """Return which claims are made of the mean over a cohort's views, and by its linear form alone."""
+    es, gaps = (contrasts_of_mean(cohort, name) for name in ("es_sum", "gap"))
+    m = len(cohort[0].methods)
+    tests = es.together(m * (m - 1) // 2)
+    low, high = tests.interval()
+    p = many.adjusted(es)
+    return {
+        "letters of the mean": bool(across(cohort)["letters"].nunique() > 1),
+        "linear alone": bool((many.adjusted(replace(es, bend=None)) <= ALPHA).any()),
+        "mean of gaps": bool((many.adjusted(gaps) <= ALPHA).any()),
+        "disagree": bool(((p <= ALPHA) != ((low > 0) | (high < 0))).any()),
+    }
+
+
+def seen_of_mean(cohort: list[Scores], seed: int) -> dict[str, bool]:
+    """Return whether the first method is told from the second on the mean, and in the first view."""
+    es = contrasts_of_mean(cohort, "es_sum")
+    return {
+        "mean of ES": bool(many.adjusted(es)[0, 1] <= ALPHA),
+        "linear alone": bool(many.adjusted(replace(es, bend=None))[0, 1] <= ALPHA),
+        "mean of gaps": bool(many.adjusted(contrasts_of_mean(cohort, "gap"))[0, 1] <= ALPHA),
+        "ES of the first view": seen(cohort, seed)["ES, all pairs"],
+    }
+
+
+def seen(cohort: list[Scores], seed: int) -> dict[str, bool]:
     """Return whether the first method is told from the second in ES and gap, or called equivalent."""
-    draws, known = replace(many.errors(scores).draws, seed=seed), quantities(True)
-    m = len(scores.methods)
+    draws, known = replace(many.errors(cohort[0]).draws, seed=seed), quantities(True)
+    m = len(cohort[0].methods)
     pairs = m * (m - 1) // 2
     es, gaps = between(draws, "es_sum", known["es_sum"]), between(draws, "gap", known["gap"], 0)
     linear = between(draws, "es_sum", known["es_sum"], drawn=False)
@@ -266,6 +352,15 @@ def seen(scores: Scores, seed: int) -> dict[str, bool]:
         "gap": bool(gaps.together(m - 1).p[0, 1] <= ALPHA),
         "wrongly equivalent": bool(inside[0, 1]),
     }
+
+
+_PARTS: dict[str, tuple[str, tuple[World, ...], Judge]] = {
+    "null": ("Null cohorts: percent in which a claim is made", NULL, wrong),
+    "folds": ("The same, folded", FOLDS, wrong),
+    "mean": ("The mean of several views: percent in which a claim is made", MEANS, wrong_of_mean),
+    "power": ("One method differs: percent in which it is seen", (*POWER, *FOLDS_POWER), seen),
+    "mean power": ("The same, of the mean of several views", MEANS_POWER, seen_of_mean),
+}
 
 
 if __name__ == "__main__":
