@@ -91,7 +91,9 @@ class _Others:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["harness.running.trial"])
+        process_of.start_server()
         self._processes: list[Any] = []
         self._threads: list[threading.Thread] = []
         self._lost: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
