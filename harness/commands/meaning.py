@@ -48,6 +48,7 @@ OPTIONS: dict[str, str] = {
     "run-dir runs-dir results-dir store log-dir logdir workdir work-dir",
     "--sandbox": "docker container isolate isolated untrusted safe podman",
     "--seeds": "seed repeats repetitions replicates replicas random-seed random-state n-seeds num-seeds s",
+    "--cards": "gpus gpus-per-trial n-gpus num-gpus devices ddp data-parallel distributed world-size nproc",
     "--slice": "slices microbatch micro-batch accumulate accumulation chunk",
     "--csv": "as-csv comma-separated spreadsheet",
     "--id": "id-column case-id sample-id index key-column",

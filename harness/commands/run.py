@@ -60,6 +60,15 @@ if TYPE_CHECKING:
     metavar="N|auto",
     help="Hold the graph of N samples of a batch at a time, 0 for all; auto halves until a GPU holds them.",
 )
+@click.option(
+    "--cards",
+    "each",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Share each trial among N cards: the same batch, a part of it on each.",
+)
 @click.option("--sandbox", type=click.Choice(["docker"]), help="Run strangers' methods in containers.")
 @click.option(
     "--memory",
@@ -119,6 +128,7 @@ def run_command(
     controls: bool,
     tuned: Path | None,
     most: int | None,
+    each: int,
     sandbox: str | None,
     memory: float,
     minutes: float | None,
@@ -156,8 +166,9 @@ def run_command(
         say("Reading the cohort ...")
         asked.training(chosen, data, cache, device)
         from harness import cohorts
+        from harness.running.cards import check
         from harness.running.paths import Paths
-        from harness.running.prepare import in_slices, prepare
+        from harness.running.prepare import in_slices, on_cards, prepare
 
         options["twinned"] = True
         options["cohort"] = cohorts.load(chosen, data, cache, progress=counted(say))
@@ -169,12 +180,14 @@ def run_command(
         reaping.reap()
 
         place = options["device"] = resolve_device(device)
+        check(each, place)
         box = _sandbox(place, memory, minutes, cache) if sandbox else None
         if box is not None:
             options["describe"] = box.describe
         prepared = in_slices(prepare(chosen, methods, Paths(runs, data, cache), protocol, **options), most)
+        prepared = on_cards(prepared, each)
         slots = jobs or getattr(place_options, "at_once", 0)
-        slots = slots or len(local.slots(place, jobs, chosen.recipe.threads, cards(device)))
+        slots = slots or len(local.slots(place, jobs, chosen.recipe.threads, cards(device), each))
     from harness.commands.display import console as new_console
 
     console = new_console()
@@ -204,6 +217,7 @@ def run_command(
         seconds=seconds,
         peak=peak(prepared, place),
         cards=cards(device),
+        each=each,
     )
     engine = executors.find(executor).make(wanted, place_options)
     watching = [make(prepared.store) for make in told]

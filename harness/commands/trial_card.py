@@ -119,9 +119,10 @@ def _cost(record: Record) -> str:
         return "not recorded of a failure"
     passes = f", {cost.passes:,} passes of a batch" if cost.passes else ""
     memory = f", {cost.peak_memory_bytes / 1e9:.2f} GB at most" if cost.peak_memory_bytes else ""
+    cards = f" on {cost.cards} cards" if cost.cards > 1 else ""
     compiling = f" ({clock(cost.compile_seconds)} of it compiling)" if cost.compile_seconds else ""
     return (
-        f"{clock(cost.fit_seconds)} training{compiling}, {clock(cost.predict_seconds)} predicting, "
+        f"{clock(cost.fit_seconds)} training{cards}{compiling}, {clock(cost.predict_seconds)} predicting, "
         f"{clock(cost.score_seconds)} scoring{passes}{memory}, {cost.trained_parameters:,} trained parameters"
     )
 

@@ -82,6 +82,8 @@ class Trial:
     most: int | None = None
     """Samples of a batch whose graph is held at a time, 0 for all, None for as many as the device turns out
     to hold: this machine's affair, not the trial's."""
+    cards: int = 1
+    """That share its training: this machine's affair as well."""
     again: bool = False
     """Is done, and trained once more for its weights alone: its record stays as it is."""
 

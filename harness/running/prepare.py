@@ -87,6 +87,12 @@ def in_slices(prepared: Prepared, most: int | None) -> Prepared:
     return replace(prepared, plan=replace(prepared.plan, trials=trials))
 
 
+def on_cards(prepared: Prepared, cards: int) -> Prepared:
+    """Return a run whose trainings are shared by so many cards each."""
+    trials = {name: replace(one, cards=cards) for name, one in prepared.plan.trials.items()}
+    return replace(prepared, plan=replace(prepared.plan, trials=trials))
+
+
 def kind_of(device: torch.device | None) -> str:
     """Return the kind of device that an identity holds."""
     return "cpu" if device is None else str(device.type)

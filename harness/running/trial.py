@@ -23,16 +23,19 @@ from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError, TrialError
 from harness.plugin import asks, declared, discovery
 from harness.protocol import Protocol
-from harness.running import log, provenance, scoring
-from harness.running.executors.process import TAKEN_OVER
+from harness.running import cards, log, provenance, scoring
+from harness.running.executors.process import TAKEN_OVER, WorkerDied
 from harness.running.paths import Paths as Paths
 from harness.running.plan import Basis, Trial
 from harness.store import Cost, HowTrained, Record, Store, files, formats, names
 from harness.training import embed, origins, room, side
+from harness.training.checkpoint import ReadOnly
 from harness.training.device import device_name, prepare_torch
 from harness.training.job import CurveRow, Progress
-from harness.training.side import MakeSide
+from harness.training.side import Assignment, LossSide, MakeSide
+from harness.training.together import ALONE, Cards
 from harness.training.train import Inputs, Setting, Trained, train_and_predict
+from harness.training.train import follow as follow_training
 from harness.training.validate import validator
 
 
@@ -56,7 +59,7 @@ class Fitted:
 SEEN_SECONDS = 10.0
 """How long a file that another machine wrote may go unseen here."""
 
-Train = Callable[[Trial, Inputs, Paths, torch.device, Path], Fitted]
+Train = Callable[[Trial, Inputs, Paths, torch.device, Path, Cards], Fitted]
 """Trains and predicts somewhere else than here: in a sandbox."""
 
 
@@ -72,10 +75,12 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
     try:
         inputs = gather(trial, paths, device)
         basis = _check_unchanged(trial, inputs.cohort, paths.cache)
-        if train is None:
-            fitted = train_here(trial, inputs, device, work, progress_file(work))
-        else:
-            fitted = train(trial, inputs, paths, device, work)
+        others = functools.partial(follow, trial, paths, device, work)
+        with cards.joined(trial.cards, device, trial.label, others) as group:
+            if train is None:
+                fitted = train_here(trial, inputs, device, work, progress_file(work), group)
+            else:
+                fitted = train(trial, inputs, paths, device, work, group)
         if trial.again:
             _keep_weights(store, trial, fitted)
             return "done"
@@ -85,7 +90,7 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         _write_weights(store, trial, fitted)
         _commit_done(store, trial, basis, fitted, scores, cost)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | WorkerDied):
             raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HarnessError(
@@ -234,25 +239,51 @@ def _write_weights(store: Store, trial: Trial, fitted: Fitted) -> None:
         files.write(store.weights(trial.id), origins.pack(fitted.state))
 
 
-def train_here(trial: Trial, inputs: Inputs, device: torch.device, work: Path, progress: Progress) -> Fitted:
+def train_here(
+    trial: Trial,
+    inputs: Inputs,
+    device: torch.device,
+    work: Path,
+    progress: Progress,
+    group: Cards = ALONE,
+) -> Fitted:
     """Train the method and predict the test samples; resumes from a checkpoint in `work`."""
     method = discovery.load(trial.plugin)
     # Once more, because what was loaded may be an edit.
     _check_source(trial)
-    trained = train_with(trial, functools.partial(side.build, method), inputs, device, work, progress)
+    trained = train_with(trial, functools.partial(side.build, method), inputs, device, work, progress, group)
     whose: HowTrained = "by itself" if trial.about.trains_own_model else "by the harness"
     cost = cost_of(trained, device)
     return Fitted(trained.labels, trained.curve, cost, trained.state, trained=whose, most=trained.most)
 
 
 def train_with(
-    trial: Trial, make: MakeSide, inputs: Inputs, device: torch.device, work: Path, progress: Progress
+    trial: Trial,
+    make: MakeSide,
+    inputs: Inputs,
+    device: torch.device,
+    work: Path,
+    progress: Progress,
+    group: Cards = ALONE,
 ) -> Trained:
-    """Train in this process with a method that is here or elsewhere; resumes from a checkpoint in `work`."""
+    """Train in this process with a method that is here or elsewhere; resumes from a checkpoint in `work`.
+
+    group: the cards that share the training, of which this is the first.
+    """
     told = setting(trial)
     structures = [trial.protocol.classes(name) for name in trial.protocol.structures]
     validate = validator(told, inputs.cohort, inputs.maps, structures, device)
-    return train_and_predict(told, make, inputs, device, work / names.CHECKPOINT, progress, validate)
+    return train_and_predict(told, make, inputs, device, work / names.CHECKPOINT, progress, validate, group)
+
+
+def follow(trial: Trial, paths: Paths, device: torch.device, work: Path, group: Cards) -> None:
+    """Train a trial on one of its cards that is not the first, and keep nothing."""
+    kept = ReadOnly(work / names.CHECKPOINT)
+    follow_training(setting(trial), _nobody, gather(trial, paths, device), device, kept, group)
+
+
+def _nobody(told: Assignment) -> LossSide:
+    raise AssertionError("the first card has the method")
 
 
 def cost_of(trained: Trained, device: torch.device) -> Cost:
@@ -265,6 +296,7 @@ def cost_of(trained: Trained, device: torch.device) -> Cost:
         device=device_name(device),
         trained_parameters=trained.parameters,
         passes=trained.passes,
+        cards=trained.cards,
     )
 
 

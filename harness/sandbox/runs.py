@@ -38,6 +38,7 @@ from harness.training import pace, side
 from harness.training.device import device_name
 from harness.training.fit import trained_state
 from harness.training.side import Assignment
+from harness.training.together import ALONE, Cards
 from harness.training.train import Inputs, build_backbone, load_origin
 
 STARTS = 60
@@ -85,18 +86,32 @@ class Sandbox:
         """Remove the containers that an interrupted run has left."""
         container.remove_all(self.label)
 
-    def fit(self, one: Trial, inputs: Inputs, paths: Paths, device: torch.device, work: Path) -> Fitted:
+    def fit(
+        self, one: Trial, inputs: Inputs, paths: Paths, device: torch.device, work: Path, group: Cards = ALONE
+    ) -> Fitted:
         """Train and predict: here, with the loss in a container; all in it for who trains an own model.
 
         Raises TrialError, one sentence, where the container died or what came out of it is not what is due.
         """
         image = engine.image(engine.connect(), self.flavour, written.requirements(one.plugin.file))
-        if one.about.trains_own_model:
-            return self._whole(one, inputs, device, image)
-        return self._asked(one, inputs, paths, device, image, work)
+        if not one.about.trains_own_model:
+            return self._asked(one, inputs, paths, device, image, work, group)
+        if group.count > 1:
+            raise HarnessError(
+                f"--cards {group.count}: {one.plugin.name} trains a model of its own, in a container that "
+                "has one card; leave --cards out for it."
+            )
+        return self._whole(one, inputs, device, image)
 
     def _asked(
-        self, one: Trial, inputs: Inputs, paths: Paths, device: torch.device, image: str, work: Path
+        self,
+        one: Trial,
+        inputs: Inputs,
+        paths: Paths,
+        device: torch.device,
+        image: str,
+        work: Path,
+        group: Cards,
     ) -> Fitted:
         """Train in this process and ask a method in a container for losses; resumes from a checkpoint."""
         where, threads = f"{one.plugin.file.name}, in the sandbox", one.protocol.recipe.threads
@@ -118,7 +133,8 @@ class Sandbox:
                     def make(told: Assignment) -> Remote:
                         return Remote(line, told, file, where, limits, box.why)
 
-                    trained = trial.train_with(one, make, inputs, device, work, trial.progress_file(work))
+                    told = trial.progress_file(work)
+                    trained = trial.train_with(one, make, inputs, device, work, told, group)
                 finally:
                     ended = box.close()
                     _print(ended)

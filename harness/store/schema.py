@@ -87,6 +87,8 @@ class Cost(_Json):
     trained_parameters: Count = 0
     passes: Count = 0
     """How often a batch went through a network in the training; 0 is not known."""
+    cards: Count = 1
+    """That shared the training; time is of all together, memory of one."""
 
 
 Obtained = Literal["run", "verified", "predictions", "reported"]

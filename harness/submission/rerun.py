@@ -112,8 +112,9 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
         return Finding("rerun", "failed", f"{label}: its record states another {other} than its source gives")
     versions = [(record.identity["code"], record.identity["libraries"]) for record in (stated.record, here)]
     alike = versions[0] == versions[1] and here.cost.device == stated.record.cost.device
-    # The sum of slices is the whole batch's gradient but for its last bits; so is what is compiled.
+    # The sum of slices or cards is the whole batch's gradient but for its last bits; so is what is compiled.
     alike = alike and not any(one.environment.get("slice") for one in (stated.record, here))
+    alike = alike and here.cost.cards == stated.record.cost.cards
     alike = alike and (stated.record.cost.compile_seconds > 0) == (here.cost.compile_seconds > 0)
     if np.array_equal(labels, stated.labels):
         if alike and not _curve(prepared, trial).equals(stated.curve):

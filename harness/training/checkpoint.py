@@ -121,6 +121,22 @@ class Checkpoint:
             os.kill(os.getpid(), number)
 
 
+class ReadOnly(Checkpoint):
+    """The file as whoever else trains with its writer resumes from it: read alone, and in silence."""
+
+    def refuse(self, error: Exception, file: Path | None = None) -> None:
+        """Leave it to the writer to say so."""
+
+    def resumed(self, epoch: int, epochs: int) -> None:
+        """Leave it to the writer to say so."""
+
+    def tell(self, epoch: int, epochs: int, curve: Sequence[tuple[int, str, str, str, float]]) -> None:
+        """Leave it to the writer."""
+
+    def keep(self, content: Callable[[], dict[str, Any]], seconds: float) -> None:
+        """Leave it to the writer."""
+
+
 def before(file: Path) -> Path:
     """Return where the checkpoint is kept that was written before this one."""
     return file.with_stem(f"{file.stem}-before")

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from harness.training.job import CurveRow, Job
 from harness.training.passes import check_slices
 from harness.training.sampling import order
 from harness.training.step import Taken, take
+from harness.training.together import ALONE
 
 # Writing a checkpoint costs about as much as a short epoch; losing this much work costs no more.
 CHECKPOINT_SECONDS = 10.0
@@ -90,7 +91,9 @@ def fit(job: Job) -> Fit:
     if state.best or state.average:
         load_trained(job.backbone, state.best or state.average)
     started = time.monotonic()
-    job.side.calibrate(calibrate.seen(job.through(job.backbone), job.groups, job.recipe.dice_weight))
+    # By the first card, whose side has the method, at its own pace.
+    alone = replace(job.through(job.backbone), cards=ALONE)
+    job.side.calibrate(calibrate.seen(alone, job.groups, job.recipe.dice_weight))
     return Fit(state.curve, state.seconds + time.monotonic() - started, state.most)
 
 
@@ -194,7 +197,7 @@ def _average(job: Job, state: _State, step: int, per_epoch: int) -> None:
     share = job.asks.averages_from
     if share is not None and step >= math.floor(share * job.schedule.epochs * per_epoch):
         state.averaged += 1
-        with room.watched():
+        with room.watched(job.cards):
             averaging.include(state.average, state.averaged, _changing(job.backbone))
 
 

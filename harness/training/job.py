@@ -15,6 +15,7 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
 from harness.training.passes import Through
 from harness.training.side import LossSide
+from harness.training.together import ALONE, Cards
 
 if TYPE_CHECKING:
     from harness.protocol import Recipe
@@ -63,7 +64,8 @@ class Job:
     for the whole batch, None for as many as the device turns out to hold;
     codes: groups and codes of every attribute, for the curve; checkpoint: what to resume from;
     validate: gives the validation score of the weights as they are, where there is a validation split;
-    asks: what it does beside asking for losses; teacher: whose logits a method that is taught is given.
+    asks: what it does beside asking for losses; teacher: whose logits a method that is taught is given;
+    cards: those that share the training.
     """
 
     side: LossSide
@@ -82,11 +84,17 @@ class Job:
     most: int | None = 0
     asks: Asks = PLAIN
     teacher: Backbone | None = None
+    cards: Cards = ALONE
 
     @property
     def batch(self) -> int:
         """Samples of a whole batch."""
         return min(self.schedule.batch_size, len(self.feed))
+
+    @property
+    def share(self) -> int:
+        """Samples of it that go through one card at most."""
+        return -(-self.batch // self.cards.count)
 
     def through(self, backbone: Backbone) -> Through:
         """Return how this training's batches go through a network."""
@@ -96,4 +104,5 @@ class Job:
             bfloat16=self.recipe.precision == "bfloat16",
             most=self.most or 0,
             corners=self.recipe.label_resize == "corner",
+            cards=self.cards,
         )

@@ -16,6 +16,7 @@ from harness.training import streams, underway
 from harness.training.augment import Augmentation
 from harness.training.feed import Feed
 from harness.training.mixing import Mix
+from harness.training.together import ALONE, Cards
 
 Run = Callable[[np.ndarray], tuple[Tensor, Tensor]]
 """The logits and features, float32, of some rows of a batch: int64 [k], from 0."""
@@ -40,7 +41,7 @@ class Through:
     """How a batch goes through a backbone.
 
     most: samples at a time whose graph is held, 0 for all; corners: how masks come to the logits' size, see
-    `Augmentation.masks`.
+    `Augmentation.masks`; cards: those whose rows make up a batch.
     """
 
     backbone: Backbone
@@ -48,6 +49,7 @@ class Through:
     bfloat16: bool
     most: int = 0
     corners: bool = False
+    cards: Cards = ALONE
 
     def forward(
         self, picks: np.ndarray, drawn: Augmentation, groups: np.ndarray, mix: Mix | None = None
@@ -59,9 +61,15 @@ class Through:
         images = self._images(picks, drawn, mix)
         codes = torch.from_numpy(groups).to(images.device)
         run = self._run(images, picks, drawn, codes, mix)
-        sliced = 0 < self.most < len(picks)
-        made = _in_slices(run, len(picks), self.most, self.feed.device) if sliced else _whole(run, len(picks))
-        logits, features, back = made
+        rows = self.cards.rows(len(picks))
+        sliced = 0 < self.most < len(rows)
+        own = _in_slices(run, rows, self.most, self.feed.device) if sliced else _whole(run, rows)
+        logits, features = self.cards.gathered(len(picks), own[0].detach(), own[1].detach())
+
+        def back(*gradients: Tensor | None) -> None:
+            own[2](*(self.cards.part(one) for one in gradients))
+            self.cards.add(self.backbone)
+
         masks = drawn.masks(self.feed.masks(picks), (logits.shape[-2], logits.shape[-1]), self.corners)
         batch = Batch(
             images=images,
@@ -71,15 +79,15 @@ class Through:
             other_masks=None if mix is None else masks[torch.from_numpy(mix.partners).to(masks.device)],
             shares=None if mix is None else torch.from_numpy(mix.shares).to(masks.device),
         )
-        return Pass(batch, logits.detach().contiguous(), features.detach().contiguous(), back)
+        return Pass(batch, logits.contiguous(), features.contiguous(), back)
 
     @torch.no_grad()
     def look(self, picks: np.ndarray, drawn: Augmentation, mix: Mix | None = None) -> Tensor:
         """Return the logits alone, without a graph: float32 [B, C, h, w], contiguous."""
         unknown = torch.full((len(picks),), -1, device=self.feed.device)
         run = self._run(self._images(picks, drawn, mix), picks, drawn, unknown, mix)
-        parts = [run(rows)[0] for rows in _slices(len(picks), self.most)]
-        return torch.cat(parts).contiguous()
+        own = torch.cat([run(rows)[0] for rows in _slices(self.cards.rows(len(picks)), self.most)])
+        return self.cards.gathered(len(picks), own)[0].contiguous()
 
     def _images(self, picks: np.ndarray, drawn: Augmentation, mix: Mix | None) -> Tensor:
         images = drawn.images(self.feed.images(picks))
@@ -128,13 +136,15 @@ def check_slices(backbone: Backbone, most: int, own_layers: bool = False) -> Non
         )
 
 
-def _whole(run: Run, size: int) -> tuple[Tensor, Tensor, Callable[[Tensor | None, Tensor | None], None]]:
-    logits, features = run(np.arange(size))
+def _whole(
+    run: Run, rows: np.ndarray
+) -> tuple[Tensor, Tensor, Callable[[Tensor | None, Tensor | None], None]]:
+    logits, features = run(rows)
     return logits, features, lambda *gradients: _back((logits, features), gradients)
 
 
 def _in_slices(
-    run: Run, size: int, most: int, device: torch.device
+    run: Run, own: np.ndarray, most: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Callable[[Tensor | None, Tensor | None], None]]:
     """Go forward without a graph; on the way back each slice goes forward once more, with one.
 
@@ -142,7 +152,7 @@ def _in_slices(
     cache of Gao et al. (Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, 2021). The
     second time a slice draws what it drew the first time.
     """
-    slices, drawn, parts = _slices(size, most), [], []
+    slices, drawn, parts = _slices(own, most), [], []
     for rows in slices:
         drawn.append(streams.current(device))
         with torch.no_grad():
@@ -152,7 +162,7 @@ def _in_slices(
         after = streams.current(device)
         for rows, state in zip(slices, drawn, strict=True):
             streams.restore(state, device)
-            part = slice(rows[0], rows[-1] + 1)
+            part = slice(rows[0] - own[0], rows[-1] - own[0] + 1)
             _back(run(rows), tuple(None if one is None else one[part] for one in gradients))
         streams.restore(after, device)
 
@@ -160,13 +170,9 @@ def _in_slices(
     return logits, features, back
 
 
-def _slices(size: int, most: int) -> list[np.ndarray]:
-    """Return the rows of a batch of a size in slices of at most so many, 0 for all."""
-    return (
-        [np.arange(start, min(start + most, size)) for start in range(0, size, most)]
-        if most
-        else [np.arange(size)]
-    )
+def _slices(rows: np.ndarray, most: int) -> list[np.ndarray]:
+    """Return rows of a batch in slices of at most so many, 0 for all."""
+    return [rows[start : start + most] for start in range(0, len(rows), most)] if most else [rows]
 
 
 def _back(made: tuple[Tensor, Tensor], gradients: tuple[Tensor | None, ...]) -> None:

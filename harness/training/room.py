@@ -14,6 +14,7 @@ from harness.training.passes import sliceable
 
 if TYPE_CHECKING:
     from harness.training.job import Job
+    from harness.training.together import Cards
 
 _GIB = 2**30
 
@@ -46,15 +47,19 @@ class Full(Exception):
 
 
 @contextmanager
-def watched(in_loss: bool = False) -> Iterator[None]:
-    """Turn what says that memory is full into Full; in a loss only the GPU's, shared with the graph."""
-    try:
-        yield
-    except Exception as error:
-        whose = lacking(error)
-        if not whose or (in_loss and whose == "host"):
-            raise
-        raise Full(whose, in_loss) from None
+def watched(cards: Cards, in_loss: bool = False) -> Iterator[None]:
+    """Turn what says that memory is full into Full, on all cards; in a loss only the GPU's.
+
+    That one is shared with the graph.
+    """
+    with cards.agreed():
+        try:
+            yield
+        except Exception as error:
+            whose = lacking(error)
+            if not whose or (in_loss and whose == "host"):
+                raise
+            raise Full(whose, in_loss) from None
 
 
 def is_tried(device: torch.device) -> bool:
@@ -76,7 +81,7 @@ def less(full: Full, job: Job) -> int:
     Raises HarnessError where there is no less, TrialError where the method alone asks for too much.
     """
     most = job.most or 0
-    if job.feed.release():
+    if job.cards.anywhere(job.feed.release()):
         return most
     if job.side.own_layers or not sliceable(job.backbone):
         why = (
@@ -88,7 +93,7 @@ def less(full: Full, job: Job) -> int:
             f"{job.name}: {_holds_no(full, job.feed.device)} a batch of {job.batch}, and {why}, so it is not "
             "cut into slices; a larger card or a smaller recipe.batch_size in a protocol of your own helps."
         )
-    if (now := most or job.batch) > 1:
+    if (now := most or job.share) > 1:
         return -(-now // 2)
     if full.in_loss:
         raise TrialError(
@@ -103,7 +108,7 @@ def less(full: Full, job: Job) -> int:
 
 def refuse(full: Full, job: Job) -> HarnessError:
     """Return what to say where the slice was given, or held until now."""
-    held = job.most or job.batch
+    held = job.most or job.share
     return HarnessError(
         f"{job.name}: {_holds_no(full, job.feed.device)} {held} samples of a batch at a time; run again with "
         "--slice auto, which goes on from the last checkpoint and finds what it holds (fewer --jobs on one "

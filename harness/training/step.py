@@ -49,7 +49,7 @@ def take(job: Job, optimizer: torch.optim.Optimizer, picks: np.ndarray, step: in
     """Take one step; a sharper one climbs the gradient of a probe first, and draws the same numbers twice."""
     drawn = draw(job.recipe.augmentation, len(picks), generator("augment", job.seed, step))
     mix = _mix(job, picks)
-    with room.watched():
+    with room.watched(job.cards):
         teacher = None if job.teacher is None else job.through(job.teacher).look(picks, drawn, mix)
     way = _Way(picks, drawn, mix, teacher, factor)
     optimiser.scale_rates(optimizer, factor)
@@ -59,24 +59,24 @@ def take(job: Job, optimizer: torch.optim.Optimizer, picks: np.ndarray, step: in
         state = streams.current(job.feed.device)
         first = _pass(job, optimizer, way, probe=True)
         with ExitStack() as top:
-            with room.watched():
+            with room.watched(job.cards):
                 top.enter_context(climbed(job.backbone, job.asks.radius))
             streams.restore(state, job.feed.device)
             second = _pass(job, optimizer, way)
         # Told of the weights that there are; and either pass may be the one that is not finite.
         taken = replace(first, finite=first.finite & second.finite & second.loss.isfinite())
-    with room.watched():
+    with room.watched(job.cards):
         optimizer.step()
     return taken
 
 
 def _pass(job: Job, optimizer: torch.optim.Optimizer, way: _Way, probe: bool = False) -> Taken:
     """Go forward, ask the method for the gradients at logits and features, and go on from there."""
-    with room.watched():
+    with room.watched(job.cards):
         made = job.through(job.backbone).forward(way.picks, way.drawn, job.groups[way.picks], way.mix)
-    with room.watched(in_loss=True):
+    with room.watched(job.cards, in_loss=True):
         answer = job.side.answer(made.batch, made.logits, made.features, way.factor, way.teacher, probe)
-    with room.watched():
+    with room.watched(job.cards):
         return _carry_on(job, optimizer, made, answer)
 
 

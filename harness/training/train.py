@@ -27,6 +27,7 @@ from harness.training.job import CurveRow, Job, Progress, Schedule
 from harness.training.predict import predict
 from harness.training.sampling import shuffled
 from harness.training.side import Assignment, MakeSide
+from harness.training.together import ALONE, Cards
 
 if TYPE_CHECKING:
     from harness.cohorts.cohort import Cohort
@@ -94,7 +95,8 @@ class Trained:
 
     state: trained weights, empty where a sandbox gave none out; seconds: of fitting and of predicting;
     memory: bytes at most; parameters: how many were trained; compile_seconds: the compiler's, of fitting;
-    passes: of a batch through a network; most: samples of a batch whose graph was held at a time, 0 for all.
+    passes: of a batch through a network; most: samples of a batch whose graph was held at a time, 0 for all;
+    cards: that shared the training.
     """
 
     labels: np.ndarray
@@ -107,6 +109,7 @@ class Trained:
     compile_seconds: float = 0.0
     passes: int = 0
     most: int = 0
+    cards: int = 1
 
 
 def build_backbone(spec: BackboneSpec, n_classes: int, size: int, seed: int, file: Path | None) -> Backbone:
@@ -132,24 +135,22 @@ def train_and_predict(
     checkpoint: Path,
     progress: Progress,
     validate: Validate | None = None,
+    cards: Cards = ALONE,
 ) -> Trained:
     """Train with a method and predict the test samples; resumes from the file `checkpoint` if it is there.
 
     `make` makes the method's side, here or elsewhere, which is given training batches alone; `validate`
-    gives the validation score of the weights as they are, where there is a validation split.
+    gives the validation score of the weights as they are, where there is a validation split; `cards`: those
+    that share the training, of which this is the first.
     """
-    prepare_torch(setting.recipe.threads)
-    backbone = build_backbone(
-        setting.backbone, setting.n_classes, setting.size, setting.seed, inputs.checkpoint
-    ).to(device)
-    if inputs.origin is not None and setting.finetunes:
-        load_origin(backbone, inputs.origin)
-    if why := compile_parts(backbone, device):
+    backbone, why = _network(setting, inputs, device)
+    if why:
         said = f"The network is not compiled, and its steps take about twice as long: {why}"
         print(said, flush=True)  # noqa: T201 - this process's output is the trial's log
     with Checkpoint(checkpoint) as kept:
-        job = job_of(setting, make, inputs, backbone, device, kept, progress, validate)
+        job = job_of(setting, make, inputs, backbone, device, kept, progress, validate, cards)
         fitted = fit(job)
+        cards.leave()
         steps = job.schedule.epochs * job.schedule.steps_per_epoch(len(job.feed))
         started = time.monotonic()
         cohort, backbone = inputs.cohort, job.backbone
@@ -167,7 +168,33 @@ def train_and_predict(
         compile_seconds=seconds(),
         passes=setting.asks.passes * steps,
         most=fitted.most,
+        cards=cards.count,
     )
+
+
+def follow(
+    setting: Setting,
+    make: MakeSide,
+    inputs: Inputs,
+    device: torch.device,
+    checkpoint: Checkpoint,
+    cards: Cards,
+) -> None:
+    """Be one of the cards that share a training, but not the first, which keeps what comes of it."""
+    backbone, _ = _network(setting, inputs, device)
+    fit(job_of(setting, make, inputs, backbone, device, checkpoint, lambda *_: None, None, cards))
+    cards.leave()
+
+
+def _network(setting: Setting, inputs: Inputs, device: torch.device) -> tuple[Backbone, str]:
+    """Return the network as a training begins with it, and why it is not compiled, "" where it is."""
+    prepare_torch(setting.recipe.threads)
+    backbone = build_backbone(
+        setting.backbone, setting.n_classes, setting.size, setting.seed, inputs.checkpoint
+    ).to(device)
+    if inputs.origin is not None and setting.finetunes:
+        load_origin(backbone, inputs.origin)
+    return backbone, compile_parts(backbone, device)
 
 
 def job_of(
@@ -179,6 +206,7 @@ def job_of(
     checkpoint: Checkpoint,
     progress: Progress,
     validate: Validate | None,
+    cards: Cards = ALONE,
 ) -> Job:
     """Return what a setting comes to under its inputs: the training's feed, groups, schedule and method."""
     cohort, recipe = inputs.cohort, setting.recipe
@@ -208,7 +236,7 @@ def job_of(
         seed=setting.seed,
         device=device,
     )
-    method = make(told)
+    method = cards.sharing(make)(told)
     return Job(
         side=method,
         sampler=setting.sampler,
@@ -226,6 +254,7 @@ def job_of(
         most=setting.most,
         asks=setting.asks,
         teacher=_teacher(setting, inputs, device),
+        cards=cards,
     )
 
 

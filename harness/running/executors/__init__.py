@@ -39,7 +39,7 @@ class Asked:
     jobs: tasks at a time, None for as many as it sees fit; threads: of a task; preload: modules that every
     task imports; runs: the folder of records; seconds: how long a task may take, None for any time; peak:
     bytes of a GPU that a trial of this kind took before, 0 where nothing tells; cards: numbers of the GPUs to
-    use, where not all.
+    use, where not all; each: cards that a task has to itself.
     """
 
     device: torch.device
@@ -50,6 +50,7 @@ class Asked:
     seconds: float | None = None
     peak: int = 0
     cards: Sequence[int] = ()
+    each: int = 1
 
 
 def names() -> list[str]:

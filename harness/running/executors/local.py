@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.running.executors import Asked, places
 from harness.running.executors import process as process_of
 from harness.running.executors.places import slots as slots
@@ -128,7 +129,11 @@ class Options:
 def make(asked: Asked, options: Options) -> LocalExecutor:
     """Return the executor of this machine. Raises HarnessError for a number of trials a GPU that is none."""
     jobs, cards = asked.jobs, asked.cards
+    if options.per_gpu not in ("", "1") and asked.each > 1:
+        raise HarnessError(
+            f"--cards {asked.each}: its cards are a trial's own; leave --set per_gpu={options.per_gpu} out."
+        )
     if options.per_gpu not in ("", "1") and (gpus := places.gpus(asked.device, cards)) and jobs is None:
         jobs = len(gpus) * places.per_gpu(options.per_gpu, asked.peak)
-    found = places.slots(asked.device, jobs, asked.threads, cards)
+    found = places.slots(asked.device, jobs, asked.threads, cards, asked.each)
     return LocalExecutor(found, asked.preload, asked.seconds)

@@ -16,18 +16,22 @@ _CONTEXT = 600 * 2**20
 
 
 def slots(
-    device: torch.device, jobs: int | None, threads: int, cards: Sequence[int] = ()
+    device: torch.device, jobs: int | None, threads: int, cards: Sequence[int] = (), each: int = 1
 ) -> list[dict[str, str]]:
     """Return one slot for each task that may run at a time.
 
     On GPUs one a GPU, or `jobs` spread over them; on a device that is named, one; on the CPU as many as
-    there are cores for `threads` each. cards: numbers of the GPUs to use, where not all.
+    there are cores for `threads` each. cards: numbers of the GPUs to use, where not all; each: GPUs that a
+    task has, or processes of `threads` each. Raises HarnessError where there are fewer GPUs.
     """
     found = gpus(device, cards)
     if found:
-        return [{"CUDA_VISIBLE_DEVICES": found[i % len(found)]} for i in range(jobs or len(found))]
+        if len(found) < each:
+            raise HarnessError(f"--cards {each}: there are {len(found)} GPUs here; ask for at most as many.")
+        sets = [",".join(found[i : i + each]) for i in range(0, len(found) - each + 1, each)]
+        return [{"CUDA_VISIBLE_DEVICES": sets[i % len(sets)]} for i in range(jobs or len(sets))]
     # A task under `cuda:1` finds that GPU by its number, so no slot may hide the others from it.
-    at_once = max(1, _cores() // threads) if device.type == "cpu" else 1
+    at_once = max(1, _cores() // (threads * each)) if device.type == "cpu" else 1
     return [{} for _ in range(jobs or at_once)]
 
 

@@ -16,6 +16,9 @@ from typing import Any
 TAKEN_OVER = 75
 """How a process ends that was silent for so long that another has taken its trial over."""
 
+CARD_LOST = 100
+"""And one that waits for another of its trial's cards, whose process has ended: this and its number."""
+
 _FOR_A_JOB = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 ]
@@ -40,12 +43,30 @@ class WorkerDied(RuntimeError):
             self.from_outside = name in _OUTSIDE
             hint = "; the usual reason is that the machine ran out of memory" if exitcode == -9 else ""
             super().__init__(f"its process was ended by {name}{hint}")
+        elif exitcode > CARD_LOST:
+            super().__init__(f"the process of its card {exitcode - CARD_LOST} ended; its log says how")
         else:
             super().__init__(f"its process exited with status {exitcode}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Come from another machine by its status."""
         return type(self), (self.exitcode, self.out_of_memory)
+
+
+class CardDied(WorkerDied):
+    """One of a trial's cards whose process ended without a word, and the others with it."""
+
+    def __init__(self, card: int, exitcode: int, out_of_memory: bool = False) -> None:
+        super().__init__(exitcode, out_of_memory)
+        self.card = card
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come from another process by its card and status."""
+        return CardDied, (self.card, self.exitcode, self.out_of_memory)
+
+    def __str__(self) -> str:
+        """Return what a record says of it."""
+        return f"card {self.card}: {super().__str__()}"
 
 
 class JobLost(WorkerDied):

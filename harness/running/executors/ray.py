@@ -74,8 +74,8 @@ class RayExecutor(Executor):
 
         self.asked = asked
         self.window = options.at_once
-        gpus = options.gpus or (1.0 if asked.device.type == "cuda" else 0.0)
-        cpus = options.cpus or asked.threads
+        gpus = options.gpus or (float(asked.each) if asked.device.type == "cuda" else 0.0)
+        cpus = options.cpus or asked.threads * asked.each
         resources: dict[str, float] = engine.cluster_resources()  # type: ignore[no-untyped-call]
         self.slots = asked.jobs or max(1, int(resources.get("CPU", 1) // cpus))
         self._task = engine.remote(num_cpus=cpus, num_gpus=gpus, max_retries=options.retries)(_run)

@@ -64,11 +64,13 @@ class SlurmExecutor(Executor):
         self.folder = asked.runs.resolve() / "slurm"
         self._slurm = submitit.SlurmExecutor(folder=self.folder, max_num_timeout=options.requeues)
         wanted = {name: getattr(options, name) for name in _FOR_SBATCH if getattr(options, name)}
+        if asked.each > 1 and asked.device.type == "cuda":
+            wanted.setdefault("gres", f"gpu:{asked.each}")
         if options.time:
             wanted["time"] = options.time
         self._slurm.update_parameters(
             job_name="harness",
-            cpus_per_task=options.cpus or asked.threads,
+            cpus_per_task=options.cpus or asked.threads * asked.each,
             array_parallelism=self.slots,
             signal_delay_s=options.warning,
             stderr_to_stdout=True,
