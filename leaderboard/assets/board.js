@@ -4,6 +4,7 @@
   const tools = find(document, ".tools");
   const sections = all(document, "section.board");
   const boxes = all(tools, "[name=column]", HTMLInputElement);
+  const every = find(tools, "[name=every]", HTMLInputElement);
   const status = find(tools, "[role=status]");
   const search = find(tools, "[name=search]", HTMLInputElement);
   const score = find(tools, "[name=score]", HTMLSelectElement);
@@ -16,7 +17,7 @@
   };
   const NAMES = /** @type {Filter[]} */ (Object.keys(filters));
   /** @type {Record<Filter, string>} */
-  const preset = { attribute: "", structure: datum(tools, "structure") };
+  const preset = { attribute: datum(tools, "attribute"), structure: datum(tools, "structure") };
   const elsewhere = filters.structure.dataset.elsewhere === "yes";
 
   /** @param {HTMLElement} section */
@@ -29,8 +30,9 @@
     }
   }
 
-  /** How a column is ordered at first. @param {string} key */
-  const usual = (key) => (key === "rank" || key === "method" ? "up" : "down");
+  /** How a column is ordered at first: the best above. @param {string} key */
+  const usual = (key) =>
+    document.querySelector(`table.scores th[data-key="${CSS.escape(key)}"]`)?.getAttribute("data-first") ?? "down";
 
   /** @param {string} key */
   function sortBy(key) {
@@ -74,20 +76,31 @@
     find(section, "table.scores tbody").append(...lines.map(({ row }) => row));
   }
 
+  // What a table says once for all its rows is found in every one of them.
+  /** @param {HTMLElement} row */
+  const textOf = (row) =>
+    [find(row, "th").textContent, datum(row, "status"), datum(row, "obtained")].join(" ").toLowerCase();
+
   // Show the methods that have the text in their cell, and return them.
   /** @param {HTMLElement} section @param {string} text */
   function findMethods(section, text) {
     const wanted = text.trim().toLowerCase();
-    for (const row of rowsOf(section))
-      row.hidden = wanted !== "" && !(find(row, "th").textContent ?? "").toLowerCase().includes(wanted);
+    for (const row of rowsOf(section)) row.hidden = wanted !== "" && !textOf(row).includes(wanted);
     return rowsOf(section).filter((row) => !row.hidden);
   }
 
-  /** @param {HTMLElement} section @param {Set<string>} hidden @param {string} wanted the score shown alone, or "" */
-  function showColumns(section, hidden, wanted) {
+  /** @typedef {{hide: Set<string>, show: Set<string>, score: string}} Asked of columns; score: shown alone, or "" */
+
+  // A column that nobody asked for is not seen and still goes with the data; one that a reader hid does not.
+  /** @param {HTMLElement} section @param {Asked} asked */
+  function showColumns(section, { hide, show, score: wanted }) {
     headsOf(section).forEach((header, i) => {
-      const other = wanted !== "" && header.dataset.metric !== undefined && header.dataset.metric !== wanted;
-      const off = other || hidden.has(datum(header, "column") || datum(header, "key"));
+      const { metric, more } = header.dataset;
+      const key = datum(header, "column") || datum(header, "key");
+      const left = (wanted !== "" && metric !== undefined && metric !== wanted) || hide.has(key);
+      const asked = !more || show.has(key) || show.has("all") || (wanted !== "" && metric === wanted);
+      const off = left || !asked;
+      header.dataset.left = left ? "yes" : "";
       if (header.hidden === off) return;
       header.hidden = off;
       for (const row of rowsOf(section)) row.cells[i].hidden = off;
@@ -122,7 +135,7 @@
     const text = asked.search ?? "";
     score.value = offers(score, asked.score ?? "") ? (asked.score ?? "") : "";
     if (asked.score && !score.value) unknown.push(`There is no score “${asked.score}” here.`);
-    const hidden = new Set(words(asked.hide));
+    const columns = { hide: new Set(words(asked.hide)), show: new Set(words(asked.show)), score: score.value };
     // A method may have a row in two tracks, and counts once.
     /** @type {Set<string>} */
     const found = new Set();
@@ -133,16 +146,21 @@
       const fits = (name) =>
         elsewhere || wanted[name] === "all" || !wanted[name] || wanted[name] === section.dataset[name];
       section.hidden = !NAMES.every(fits);
+      showColumns(section, columns);
+      // On paper there are no tabs: what the reader did not choose between is all there.
+      section.dataset.aside = asked.attribute || asked.structure ? "" : "yes";
       if (section.hidden) continue;
       sort(section, asked.sort || "rank", asked.order);
-      showColumns(section, hidden, score.value);
       for (const row of findMethods(section, text)) found.add(datum(row, "method"));
       for (const row of rowsOf(section)) there.add(datum(row, "method"));
       large.lay(section);
     }
     for (const name of NAMES) filters[name].value = elsewhere ? datum(filters[name], "here") : wanted[name];
     if (document.activeElement !== search) search.value = text;
-    for (const box of boxes) box.checked = !hidden.has(box.value);
+    every.checked = columns.show.has("all");
+    for (const box of boxes)
+      box.checked = !columns.hide.has(box.value) && (!isMore(box) || every.checked || columns.show.has(box.value));
+    place();
     status.textContent = [...unknown, ...(text ? [`${found.size} of ${there.size} methods`] : [])].join(" ");
   }
 
@@ -159,15 +177,56 @@
   for (const name of NAMES) filters[name].addEventListener("change", () => goTo(name));
   score.addEventListener("change", () => view.set({ score: score.value }));
   search.addEventListener("input", () => view.set({ search: search.value }, true));
+  /** Whether a column is there only when asked for. @param {HTMLInputElement} box */
+  const isMore = (box) => box.dataset.atFirst === undefined;
   for (const box of boxes) {
     box.addEventListener("change", () => {
-      const off = boxes.filter((one) => !one.checked).map((one) => one.value);
-      view.set({ hide: off.join(" ") });
+      const off = boxes.filter((one) => !one.checked && (every.checked || !isMore(one)));
+      const more = every.checked ? [] : boxes.filter((one) => one.checked && isMore(one));
+      const names = more.map((one) => one.value);
+      view.set({ hide: off.map((one) => one.value).join(" "), show: every.checked ? "all" : names.join(" ") });
     });
   }
+  every.addEventListener("change", () => view.set({ hide: "", show: every.checked ? "all" : "" }));
   find(tools, "[name=reset]").addEventListener("click", () => {
     location.hash = "";
   });
+
+  // The tools stand between the verdict and the table of the first section that is shown.
+  function place() {
+    const slot = sections.find((section) => !section.hidden)?.querySelector(".slot");
+    if (!slot || tools.parentElement === slot) return;
+    const held = /** @type {HTMLElement | null} */ (
+      tools.contains(document.activeElement) ? document.activeElement : null
+    );
+    slot.append(tools);
+    held?.focus();
+  }
+
+  // A tab changes one thing of the view and keeps the rest; focus stays on it in the section that comes.
+  /** @param {MouseEvent} event */
+  function follow(event) {
+    const link = event.target instanceof Element ? event.target.closest("nav.strip a") : null;
+    if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (link.ariaCurrent) return;
+    const { attribute = "", structure = "" } = link.dataset;
+    if (elsewhere) {
+      location.href = link.href.split("#")[0] + location.hash;
+      return;
+    }
+    view.set({
+      attribute: attribute === preset.attribute ? "" : attribute,
+      structure: structure === preset.structure ? "" : structure,
+    });
+    const again = `section.board:not([hidden]) nav.strip a[data-attribute="${CSS.escape(attribute)}"]`;
+    view.told(() => {
+      /** @type {HTMLElement | null} */ (
+        document.querySelector(`${again}[data-structure="${CSS.escape(structure)}"][aria-current]`)
+      )?.focus({ preventScroll: true });
+    });
+  }
+  find(document, "#main").addEventListener("click", follow);
 
   for (const section of sections) {
     rowsOf(section).forEach((row, i) => {

@@ -130,6 +130,9 @@ Board.page = (() => {
     listeners.push(listener);
   }
 
+  /** Once, after the view has been told. @param {() => void} then */
+  const told = (then) => window.addEventListener("hashchange", then, { once: true });
+
   window.addEventListener("hashchange", tell);
 
   // As an address of its own "#main" would be a view: the default one.
@@ -153,5 +156,5 @@ Board.page = (() => {
     }
   });
 
-  return { find, all, element, datum, headsOf, rowsOf, words, decoded, view: { read, set, tell, onChange } };
+  return { find, all, element, datum, headsOf, rowsOf, words, decoded, view: { read, set, tell, onChange, told } };
 })();

@@ -47,10 +47,11 @@
     track: datum(section, "track"),
   });
 
-  /** @param {HTMLElement} section @returns {Table} */
-  function board(section) {
+  /** Data has every column that the reader did not hide; a table to read has those that are seen. */
+  /** @param {HTMLElement} section @param {boolean} seen @returns {Table} */
+  function board(section, seen) {
     const heads = headsOf(section).flatMap((header, at) =>
-      header.hidden || header.dataset.key === "method" ? [] : [{ header, at }],
+      (seen ? header.hidden : header.dataset.left) || header.dataset.key === "method" ? [] : [{ header, at }],
     );
     const columns = heads.map(({ header }) => {
       const shown = find(header, ".name").textContent ?? "";
@@ -106,8 +107,9 @@
     return [{ ...named(section), choices: datum(panel, "choices"), columns, rows: [...rows, ...left] }];
   }
 
-  const tables = () =>
-    all(document, "section.board:not([hidden])").flatMap((section) => [board(section), ...whatIf(section)]);
+  /** @param {boolean} [seen] */
+  const tables = (seen = false) =>
+    all(document, "section.board:not([hidden])").flatMap((section) => [board(section, seen), ...whatIf(section)]);
 
   // A text that a spreadsheet would take for a formula gets an apostrophe.
   /** @param {number | string | null | undefined} value */
@@ -219,7 +221,7 @@
     ].join("\n");
   }
 
-  const latex = () => tables().map(texTable).join("\n");
+  const latex = () => tables(true).map(texTable).join("\n");
 
   function bibtex() {
     const shown = new Set(tables().flatMap((table) => table.rows.map((row) => row.method)));

@@ -33,8 +33,9 @@ class Column:
     where the kind of cell takes several things from the row. metric: the score that it shows with, and whose
     digits and unit it has. own_unit: of the data, where the cells write their own. style: of the cells.
     menu: its name in the menu of columns, where that is another. fixed: whether it cannot be hidden.
-    on_method: its place on the method's page, ascending, None for none. defined: its row among the
-    protocol's definitions.
+    at_first: whether it is there before a reader asks for more. ascending: whether the lowest is the best,
+    and so first when the table is sorted by it. on_method: its place on the method's page, ascending, None
+    for none. defined: its row among the protocol's definitions.
     """
 
     key: str
@@ -47,6 +48,8 @@ class Column:
     style: str = ""
     menu: str = ""
     fixed: bool = False
+    at_first: bool = False
+    ascending: bool = False
     by_group: bool = False
     on_method: int | None = None
     defined: Definition | None = None

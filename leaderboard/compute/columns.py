@@ -38,6 +38,8 @@ COLUMNS: tuple[Column, ...] = (
         "range that cannot be excluded",
         cell="rank",
         fixed=True,
+        at_first=True,
+        ascending=True,
         on_method=10,
         defined=Definition(
             160,
@@ -48,14 +50,17 @@ COLUMNS: tuple[Column, ...] = (
             "Mogstad et al., Rev. Econ. Stud. 2024",
         ),
     ),
-    Column("method", "Method", "and its finished seeds", cell="method", fixed=True),
+    Column(
+        "method", "Method", "and its finished seeds", cell="method", fixed=True, at_first=True, ascending=True
+    ),
     Column(
         "es_sum",
         "ES-Dice (sum)",
         "Dice / (1 + Σ |Dice − group’s Dice|)",
         _of(DICE, "es_sum"),
+        cell="score",
         metric=DICE,
-        style="es",
+        at_first=True,
         on_method=20,
         defined=Definition(
             80,
@@ -68,9 +73,11 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "gap",
         "Gap",
-        "best minus worst group’s Dice; beside it the noise floor: what chance makes in 95% of relabellings",
+        "best minus worst; floor: by chance",
         cell="gap",
         metric=DICE,
+        at_first=True,
+        ascending=True,
         on_method=60,
         defined=Definition(
             110,
@@ -115,7 +122,15 @@ COLUMNS: tuple[Column, ...] = (
             "tests.",
         ),
     ),
-    Column("dice", "Dice", "mean over all test samples", _of(DICE, "overall"), metric=DICE, on_method=40),
+    Column(
+        "dice",
+        "Dice",
+        "mean over all test samples",
+        _of(DICE, "overall"),
+        metric=DICE,
+        at_first=True,
+        on_method=40,
+    ),
     Column(
         "median",
         "Median Dice",
@@ -180,10 +195,10 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "versus",
         "Against ERM",
-        "difference of ES-Dice (sum) from ERM with as many epochs, paired, p corrected for all pairs; and "
-        "what became of the gap",
+        "of ES-Dice (sum), paired",
         cell="versus",
         metric=DICE,
+        at_first=True,
         defined=Definition(
             180,
             "ES-Dice (sum) of the method minus that of ERM with as many epochs, same patients and seeds",
@@ -232,6 +247,7 @@ COLUMNS: tuple[Column, ...] = (
         "Rank, all tables",
         "the same, at 5% for all attributes and structures of the board together",
         cell="views",
+        ascending=True,
         defined=Definition(
             162,
             "the rank, its letters and what is said against ERM and chance, at 5% / V for each of V tables",
@@ -294,14 +310,23 @@ COLUMNS: tuple[Column, ...] = (
         _of(HD95, "overall"),
         metric=HD95,
         menu=HD95.short,
+        ascending=True,
         on_method=80,
     ),
-    Column("hd95_gap", "HD95 gap", "worst minus best group’s HD95", _of(HD95, "gap"), metric=HD95),
+    Column(
+        "hd95_gap",
+        "HD95 gap",
+        "worst minus best group’s HD95",
+        _of(HD95, "gap"),
+        metric=HD95,
+        ascending=True,
+    ),
     Column(
         "missed",
         "Missed",
         "cases where just one of truth and prediction is empty",
         cell="missed",
+        ascending=True,
         on_method=90,
         defined=Definition(
             60,
@@ -321,11 +346,17 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "cost",
         "Training",
-        "mean wall time a seed, with that of the model it starts from, in a sandbox with start and "
-        "prediction; peak memory",
+        "a seed; memory",
         lambda row: row.cost,
         cell="cost",
         own_unit="s",
+        at_first=True,
+        ascending=True,
+        defined=Definition(
+            195,
+            "mean wall time of a seed, and the largest memory that one took",
+            "With that of the model it starts from; in a sandbox with start and prediction.",
+        ),
         facts=(
             Fact(
                 "fit_seconds",

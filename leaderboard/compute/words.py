@@ -232,18 +232,20 @@ def over_views(row: Row) -> str:
     return "; ".join(said)
 
 
-def difference_finding(row: Row) -> str:
-    """Say whether a method is better than the baseline."""
+def difference_finding(row: Row, under_erm: bool = False) -> str:
+    """Say whether a method is better than the baseline; under_erm: below a heading that names ERM already."""
     if row.versus is None:
         return "the baseline" if row.method == BASELINE else ""
     if not row.versus.tested:
         return row.versus.number.note
     p, than = p_value(row.versus.p), row.versus.than
+    unsaid = under_erm and than == "ERM"
     if row.versus.told == "equivalent":
-        return f"equivalent to {than} within {row.versus.margin:g} ({p} for a difference)"
+        to = "" if unsaid else f" to {than}"
+        return f"equivalent{to} within {row.versus.margin:g} ({p} for a difference)"
     if row.versus.better is None:
-        return f"not told apart from {than} ({p})"
-    return f"{'better' if row.versus.better else 'worse'} than {than} ({p})"
+        return f"not told apart{'' if unsaid else f' from {than}'} ({p})"
+    return f"{'better' if row.versus.better else 'worse'}{'' if unsaid else f' than {than}'} ({p})"
 
 
 def levelled(row: Row) -> str:

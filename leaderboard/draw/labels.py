@@ -61,8 +61,10 @@ def framed(data: Sequence[Spec], encoding: Spec, axis: int) -> Spec:
 def names(data: Sequence[Spec], x: Spec, y: Spec) -> list[Spec]:
     """Return layers with each point's `name` beside it, and a line to it from one that had to move away.
 
-    x and y are the encodings of the points, `framed`. A point whose name fits nowhere has none.
+    x and y are the encodings of the points, `framed`. Points that coincide have one name together. A point
+    whose name fits nowhere has none.
     """
+    data = _together(data, x, y)
     points = list(zip(_pixels(data, x, WIDTH), _pixels(data, y, HEIGHT), strict=True))
     placed = _places([datum["name"] for datum in data], points)
     texts, leaders = [], []
@@ -97,9 +99,23 @@ def names(data: Sequence[Spec], x: Spec, y: Spec) -> list[Spec]:
             "y": y | {"field": "down"},
             "text": {"field": "name"},
             "color": {"value": COLOURS["ink"]},
+            "stroke": {"value": COLOURS["paper"]},
         },
     }
     return [rule, text] if leaders else [text]
+
+
+def _together(data: Sequence[Spec], x: Spec, y: Spec) -> list[Spec]:
+    """Return one datum for all that a reader sees as one point, with all their names."""
+    found: dict[tuple[int, int], list[Spec]] = {}
+    for datum, across, down in zip(data, _pixels(data, x, WIDTH), _pixels(data, y, HEIGHT), strict=True):
+        found.setdefault((round(across), round(down)), []).append(datum)
+    return [
+        same[0] | {"name": _cut(", ".join(one["name"] for one in same), LONGEST)}
+        if len(same) > 1
+        else same[0]
+        for same in found.values()
+    ]
 
 
 def _places(texts: Sequence[str], points: Sequence[Point]) -> list[Place | None]:

@@ -12,7 +12,8 @@ from markupsafe import Markup
 COLOURS = {
     name: f"#0000{number:02x}"
     for number, name in enumerate(
-        ("ink", "soft", "line", "accent", "band", "good", "g0", "g1", "g2", "g3", "g4", "g5"), start=1
+        ("ink", "soft", "line", "accent", "band", "good", "g0", "g1", "g2", "g3", "g4", "g5", "paper"),
+        start=1,
     )
 }
 _CLASSES = {code: name for name, code in COLOURS.items()}

@@ -13,7 +13,17 @@ import jinja2
 from harness.equity import MIN_PATIENTS
 from harness.store import Store
 from leaderboard import draw
-from leaderboard.compute import anatomy, columns, controls, facts, presence, seeds, tracks, words
+from leaderboard.compute import (
+    anatomy,
+    columns,
+    controls,
+    facts,
+    presence,
+    seeds,
+    tracks,
+    verdicts,
+    words,
+)
 from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.metrics import METRICS
 from leaderboard.compute.results import ACROSS, CROSSINGS, Result
@@ -77,7 +87,9 @@ def environment(with_versions: bool = False) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.globals["w"] = words
+    env.globals["v"] = verdicts
     env.globals["t"] = tracks
+    env.globals["shapes"] = draw.inside.SHAPES
     env.globals["c"] = columns
     env.globals["METRICS"] = METRICS
     env.globals["web_address"] = web_address
@@ -183,14 +195,21 @@ def _table_values(
     why = [Spared(dict(section.why)) for section in shown]
     guarded = list(zip(shown, why, strict=True))
     choices = [one.build("Other choices", partial(page.result.stability, s), None) for s, one in guarded]
-    drawn = zip(guarded, choices, strict=True)
     return {
         "page": page,
         "pages": built,
         "unread": unread,
         "shown": shown,
         "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
-        "drawn": [one.build("Figures", partial(_figures, s, of, one), []) for (s, one), of in drawn],
+        "drawn": [one.build("Figures", partial(_figures, s, one), []) for s, one in guarded],
+        "chosen": [
+            one.build("“Rank under other choices”", partial(_chosen, s, of), None)
+            for (s, one), of in zip(guarded, choices, strict=True)
+        ],
+        "inside": [
+            one.build("The drawings of the table", partial(draw.inside.of_section, s, i), None)
+            for i, (s, one) in enumerate(guarded)
+        ],
         "choices": choices,
         "present": [
             one.build("Presence", partial(presence.of_section, page.board, s), None) for s, one in guarded
@@ -219,11 +238,17 @@ def _crossed(page: BoardPage, section: Section) -> list[tuple[str, list[tuple[st
     ]
 
 
-def _figures(section: Section, choices: Stability | None, spared: Spared) -> list[Figure]:
+def _figures(section: Section, spared: Spared) -> list[Figure]:
     """Return a section's figures; one that cannot be drawn costs itself only."""
-    makers = draw.section.of_section(section, choices)
+    makers = draw.section.of_section(section)
     found = [spared.build(f"“{name}”", make, None) for name, make in makers]
     return [figure for figure in found if figure is not None]
+
+
+def _chosen(section: Section, choices: Stability | None) -> Figure | None:
+    """Return the figure of ranks under other choices, None where there are none."""
+    there = choices is not None and choices.choices and section.ranked
+    return draw.section.of_choices(section, choices) if there and choices is not None else None
 
 
 def _protocol_values(page: BoardPage) -> dict[str, Any]:

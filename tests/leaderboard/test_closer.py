@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from html import unescape
 
@@ -13,7 +14,7 @@ from make_records import World, make_site
 from harness import equity
 from leaderboard.compute import intersections, sections, words
 from leaderboard.compute.row import Difference, Number, Row
-from leaderboard.draw import section as figures
+from leaderboard.draw import inside
 from leaderboard.read import boards
 from leaderboard.write import pages
 
@@ -57,18 +58,23 @@ def test_the_forest_plot_says_of_each_method_what_the_pairs_say(site, section):
         )
         turned = {"better": "worse", "worse": "better"}.get(pair["verdict"], pair["verdict"])
         assert row.versus.told == turned
-        number = words.signed(row.versus.number.value)
-        assert f"{row.title}: {number} (" in page
-        assert f"), {turned}<" in page
+        drawn = page[page.index(f'data-method="{name}"') :]
+        drawn = drawn[drawn.index('class="num versus"') : drawn.index("</tr>")]
+        assert f"<b>{words.signed(row.versus.number.value)}</b>" in drawn
+        colour = {"better": "good", "worse": "bad"}.get(turned, "even")
+        assert f'class="bar s-{colour}"' in drawn
     assert section.row("febs").versus.told == "better"
     told = {m["method"]: m["es_dice_verdict"] for m in exported(site)["methods"]}
     assert told == {"erm": ""} | {name: section.row(name).versus.told for name in ("febs", "adv")}
 
 
 def test_the_margin_of_the_plot_is_the_protocols(section):
-    wider = figures.against(replace(section, margin=0.3))
-    assert "margin 0.3:" in wider
-    assert "margin 0.01:" in figures.against(section)
+    for margin in (0.3, 0.01):
+        shown = replace(section, margin=margin)
+        axis = inside.Inside(shown, 0).difference
+        drawn = str(inside.of_section(shown, 0).cell("versus", shown.row("febs")))
+        (band,) = re.findall(r'<rect[^>]* width="([.\d]+)%"', drawn)
+        assert float(band) / 100 * (axis.high - axis.low) == pytest.approx(2 * margin, rel=0.05)
 
 
 def test_what_is_enough_is_what_equity_reckons(site, board, section):

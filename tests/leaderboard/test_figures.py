@@ -25,10 +25,10 @@ def site(tmp_path_factory):
 
 def test_methods_of_the_same_title_stay_two_marks_with_two_names(site):
     (board,) = boards.of_store(site.runs)
-    drawn = str(section.forest(sections.one(board, "race", "cup")))
+    drawn = str(section.pareto(sections.one(board, "race", "cup")))
     assert {"A very long ti… [one]", "A very long ti… [two]"} <= set(re.findall(r">([^<>]+)</text>", drawn))
-    said = re.findall(r"<title>([^<]*): 0[.]", drawn)
-    assert said.count(TWINS) == 2 * 2  # each an interval and a point
+    said = re.findall(r"<title>([^<]*): Dice 0[.]", drawn)
+    assert said.count(TWINS) == 2
 
 
 def test_a_title_is_cut_only_where_it_is_too_long():

@@ -45,8 +45,8 @@ BUILDERS = {
     "across": (across, "of_board"),
     "crossings": (intersections, "crossings"),
     "stability": (stability, "of_section"),
-    "forest": (draw.section, "forest"),
-    "groups": (draw.section, "groups"),
+    "drawings": (draw.inside, "of_section"),
+    "choices": (draw.section, "of_choices"),
     "pareto": (draw.section, "pareto"),
     "cost": (draw.section, "cost"),
     "across figures": (draw.across, "ranks"),
@@ -124,7 +124,8 @@ def test_a_site_is_built_where_all_its_parts_are_broken(store, whole, tmp_path, 
             breaking(monkeypatch, module, name)
     found = built(store, tmp_path)
     assert whole == set(found)
-    assert "forest is broken on purpose" in found["index.html"]
+    assert "pareto is broken on purpose" in found["index.html"]
+    assert "of_section is broken on purpose" in found["index.html"]
     assert "by size</bdi></b> could not be computed" in found["quick/erm.html"].lower()
     assert "limits is broken on purpose" in found["quick/protocol.html"]
     export = json.loads((tmp_path / "site" / "leaderboard.json").read_text())

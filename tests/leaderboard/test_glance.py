@@ -1,0 +1,180 @@
+"""The first screen: a verdict of few words, whether gaps are real, and the drawings inside the table."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from make_records import World, make_store
+
+from leaderboard.compute import sections, verdicts
+from leaderboard.compute.row import Difference, Noise, Number, Row
+from leaderboard.compute.sections import Section
+from leaderboard.draw import inside
+from leaderboard.read import boards
+
+WORLD = World(
+    methods=("erm", "febs", "adv", "groupdro"), attributes=("race",), structures=("cup",), samples=160,
+    gaps={"erm": 0.2, "febs": 0.0, "adv": 0.2, "groupdro": 0.15}, quality={"adv": -0.15}, noise=0.04,
+    missing=frozenset({("groupdro", "race", seed) for seed in (0, 1, 2)}),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def section(tmp_path_factory) -> Section:
+    (board,) = boards.of_store(make_store(tmp_path_factory.mktemp("glance"), WORLD))
+    return sections.one(board, "race", "cup")
+
+
+def row(place: int, letters: str, told: str = "", title: str = "M", best: bool = False) -> Row:
+    number = Number(0.01, -0.01, 0.03)
+    versus = Difference(number=number, p=0.01, told=told, better={"better": True, "worse": False}.get(told))
+    return Row(
+        f"m{place}", title, "done", 3, 3, rank=place, rank_low=1, rank_high=3, letters=letters, best=best,
+        versus=versus if told else None, obtained="run", p_best=0.97,
+        metrics={"dice": {"gap": Number(0.05, 0.01, 0.09), "es_sum": Number(0.7, 0.6, 0.8)}},
+        noise={"dice": Noise(0.02, 0.03, 0.01, 0.04, 0.02)},
+    )  # fmt: skip
+
+
+def table(*rows: Row) -> Section:
+    return Section("race", "cup", ("A", "B"), {}, list(rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((), "Nothing can be ranked yet"),
+        ((row(1, ""),), "Only one method has finished"),
+        ((row(1, "a"), row(2, "a")), "No difference can be told yet"),
+        ((row(1, "a"), row(2, "ab"), row(3, "b")), "No method is shown to be best"),
+        (
+            (row(1, "a"), row(2, "b", "worse"), row(3, "b", "worse")),
+            "No method is shown to be best; 2 are worse than ERM",
+        ),
+        ((row(1, "a", "better"), row(2, "ab"), row(3, "b")), "M is better than ERM, none shown best"),
+        ((row(1, "a", best=True), row(2, "b")), "M is best"),
+    ],
+)
+def test_the_verdict_says_what_the_letters_and_tests_say(rows, said):
+    assert verdicts.verdict(table(*rows)) == said
+
+
+@given(st.text(max_size=300), st.booleans(), st.sampled_from(["", "better", "worse"]))
+def test_no_title_makes_a_verdict_longer_than_twelve_words(title, best, told):
+    said = verdicts.verdict(table(row(1, "a", told, title, best), row(2, "b", "", title)))
+    assert 0 < len(said.split()) <= verdicts.MOST_WORDS
+    assert len(said) < 100
+
+
+def test_a_gap_is_real_only_where_chance_and_the_interval_agree():
+    real, chance, wide = row(1, "a"), row(2, "a"), row(3, "a")
+    chance = replace(chance, noise={"dice": Noise(0.02, 0.03, 0.2, 0.04, 0.2)})
+    wide = replace(wide, metrics={"dice": {"gap": Number(0.05, 0.0, 0.09)}})
+    assert verdicts.gaps(table(real, chance, wide)) == "By race 1 of 3 gaps are more than chance makes."
+    assert verdicts.gaps(table(real, real)) == "By race all 2 gaps are more than chance makes."
+    said = "By race no gap is more than chance makes; one of 0.040 would likely be seen."
+    assert verdicts.gaps(table(chance, wide)) == said
+
+
+def test_what_would_change_the_verdict_is_what_equity_reckons():
+    lines = [
+        {
+            "difference": d,
+            "seeds": 3,
+            "patients": 319,
+            "seeds_needed": s,
+            "patients_needed": p,
+            "detectable": 0.021,
+        }
+        for d, s, p in ((0.005, math.nan, math.nan), (0.01, 12, math.nan), (0.05, 3, 40))
+    ]
+    tied = replace(table(row(1, "a"), row(2, "a")), enough=lines)
+    said = "3 seeds and 319 patients see 0.021 or more; 0.01 would take 12 seeds."
+    assert verdicts.what_would_change_it(tied) == said
+    few = [replace(one, done=2) for one in tied.rows]
+    assert "fewer than three" in verdicts.what_would_change_it(replace(tied, rows=few))
+
+
+def test_what_all_rows_share_is_said_once_and_what_sets_one_apart_beside_it(tmp_path):
+    world = World(
+        methods=("erm", "febs", "adv"), attributes=("race",), structures=("cup",), samples=80,
+        obtained={("adv", 0): "reported"},
+    )  # fmt: skip
+    (board,) = boards.of_store(make_store(tmp_path, world))
+    found = sections.one(board, "race", "cup")
+    common = verdicts.shared(board, found)
+    assert "3 seeds" in common
+    assert "run here" not in common
+    assert verdicts.own(board, found.row("adv"), common) == ["self-reported"]
+
+
+def percents(markup: str, name: str) -> list[float]:
+    return [float(value) for value in re.findall(rf' {name}="([-.\d]+)%"', markup)]
+
+
+def test_every_row_is_drawn_on_the_same_axis_and_ends_where_its_interval_does(section):
+    drawn, made = inside.of_section(section, 0), inside.Inside(section, 0)
+    axis = made.score
+    for one in section.ranked:
+        n = one.number("dice", "es_sum")
+        svg = str(drawn.cell("es_sum", one))
+        bar = svg[svg.index("bar") :]
+        low, high = (
+            axis.low + at / 100 * (axis.high - axis.low) for at in percents(bar, "x1") + percents(bar, "x2")
+        )
+        assert (low, high) == pytest.approx((n.low, n.high), abs=0.001 * (axis.high - axis.low))
+    assert drawn.cell("es_sum", section.row("groupdro")) == ""
+
+
+def test_the_dots_are_the_groups_and_the_band_is_as_wide_as_the_noise_floor(section):
+    drawn, axis = inside.of_section(section, 0), inside.Inside(section, 0).groups
+    span = axis.high - axis.low
+    for one in section.ranked:
+        svg = str(drawn.cell("gap", one))
+        (band,) = percents(svg, "width")
+        assert band / 100 * span == pytest.approx(one.noise["dice"].floor_95, abs=0.002 * span)
+        marks = svg[svg.index("</line>") :]
+        dots = sorted(axis.low + at / 100 * span for at in percents(marks, "x"))
+        own = sorted(n.value for group in section.groups if (n := one.group("dice", group)).there)
+        assert dots == pytest.approx(own, abs=0.001 * span)
+
+
+def test_brackets_join_those_that_share_a_letter_and_no_others():
+    rows = [row(1, "a"), row(2, "ab"), row(3, "b"), row(4, "c")]
+    drawn = inside.of_section(table(*rows), 0)
+    assert drawn.lanes == ["a", "b"]  # "c" joins nobody
+    dots = [str(drawn.cell("rank", one)).count("<circle") for one in rows]
+    assert dots == [1, 2, 1, 0]
+
+
+def test_too_many_brackets_are_letters():
+    letters = "abcdefghijkl"
+    rows = [row(i + 1, letters[i : i + 2]) for i in range(len(letters))]
+    assert inside.of_section(table(*rows), 0).lanes == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_an_axis_holds_its_values_and_few_ticks(values):
+    axis = inside.Axis.around(values, least=0.02)
+    assert axis.low < min(values) <= max(values) < axis.high
+    assert len(axis.ticks) <= 6
+    assert len({axis.label(tick) for tick in axis.ticks}) == len(axis.ticks)
+    assert all(0 <= float(axis.at(value)[:-1]) <= 100 for value in values)
+
+
+def test_an_axis_of_nothing_is_none():
+    assert inside.Axis.around([math.nan]) is None
+
+
+def test_a_strangers_title_and_group_are_text_in_a_drawing():
+    bad = "<script>alert(1)</script>"
+    one = replace(row(1, "a", title=bad), groups={"dice": {bad: Number(0.7, 0.6, 0.8)}}, scored=1)
+    drawn = inside.of_section(replace(table(one, row(2, "a")), groups=(bad,)), 0)
+    text = str(drawn.cell("gap", one)) + str(drawn.legend)
+    assert "<script" not in text
+    assert "&lt;script" in text
