@@ -1,8 +1,8 @@
 """What noise makes of a quantity where all groups are alike: more for a method whose scores spread more.
 
 Noise alone makes gaps. Of two methods that are as fair, the one whose scores differ more from patient to
-patient, or whose seeds treat groups less alike, shows the wider gap, and neither an exchange of the two nor an
-error that is linear knows of it. The most that noise moves a quantity by is where the groups are equal; so
+patient, or whose seeds treat groups less alike, shows the wider gap, and neither an exchange of the two nor
+an error that is linear knows of it. The most that noise moves a quantity by is where the groups are equal; so
 much of a difference, the one method's less the other's, is never told from chance.
 """
 
