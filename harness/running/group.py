@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -283,7 +284,8 @@ def _one_another() -> Iterator[None]:
     except RuntimeError as error:
         if room.lacking(error):
             raise
-        raise Parted(next(iter(str(error).splitlines()), type(error).__name__)) from None
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Parted(re.sub(r"^\[[^]]*\] ", "", said)) from None  # of gloo's, where in its source
 
 
 @contextmanager
