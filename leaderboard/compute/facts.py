@@ -86,6 +86,12 @@ def with_data(board: Board, command: str) -> str:
     return command if own else f"{command} --data DATA"
 
 
+def newest(board: Board) -> str:
+    """Return the day on which the newest trial ended, "" without any."""
+    records = [record for entry in board.entries.values() for record in entry.records.values()]
+    return max((record.finished[:10] for record in records if record is not None), default="")
+
+
 def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Return the leaves of nested tables as (`recipe.finetune.epochs`, "3")."""
     for key, value in table.items():

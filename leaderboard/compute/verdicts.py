@@ -55,9 +55,9 @@ def what_would_change_it(section: Section) -> str:
         wider = top.versus is not None and top.versus.verdict.startswith("gap wider")
         but = " Its gap is wider: higher Dice makes it best." if wider else ""
         return f"In paired tests against {others}; first in {words.percent(top.p_best)} of resamples.{but}"
-    fewest = min(row.done for row in ranked)
-    if fewest < LEAST_SEEDS:
-        seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
+    if sum(row.done >= LEAST_SEEDS for row in ranked) < 2:
+        most = max(row.done for row in ranked if row.done < LEAST_SEEDS)
+        seeds = f"{most} seed{'s' if most > 1 else ''}"
         return f"{seeds}: no two methods are told apart on fewer than three."
     return _sees(section)
 

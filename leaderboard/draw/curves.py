@@ -13,10 +13,10 @@ from leaderboard.read.boards import Board
 
 
 def of_method(store: Store, board: Board, method: str, attribute: str) -> Figure | None:
-    """Return the training loss by epoch for each group, averaged over seeds; None without a curve."""
+    """Return the training loss by epoch for each group, averaged over seeds; None below two epochs."""
     mean = curves.of_method(store, board, method, attribute)
-    if mean is None:
-        return None
+    if mean is None or mean["epoch"].nunique() < 2:
+        return None  # a point is no curve
     seeds = len(board.entries[method].done(attribute))
     names = [group for group in board.record.groups[attribute] if (mean["group"] == group).any()]
     return Figure(

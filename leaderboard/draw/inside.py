@@ -28,7 +28,7 @@ SHAPES = (
 )
 """Of groups, around a point: told apart without their colours."""
 _ROOM = 0.04
-_TICKS = 4
+_TICKS = 3
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,25 @@ def of_method(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
         for name, value in zip(("all", *section.groups), (seed.overall, *seed.groups), strict=True)
         if value is not None and name in shown
     ]
+    base = None if section.baseline in (None, row.method) else section.row(str(section.baseline))
+    erm = [] if base is None else [("all", base.number("dice", "overall"))]
+    erm += [] if base is None else [(group, base.group("dice", group)) for group in section.groups]
+    ticks = [
+        {"name": name, "value": number.value, "said": f"ERM, {name}: {words.number(number.value)}"}
+        for name, number in erm
+        if number.there and name in shown
+    ]
     low, value = (parts.axis(end, "Dice") for end in ("low", "value"))
     accent = {"value": COLOURS["accent"]}
     layers = [
+        *(
+            [
+                parts.mark("tick", value, color={"value": COLOURS["ink"]})
+                | {"data": {"values": ticks}, "mark": {"type": "tick", "thickness": 2, "size": 22}}
+            ]
+            if ticks
+            else []
+        ),
         parts.mark("rule", low, x2={"field": "high"}, color=accent),
         parts.mark("point", value, filled=True, color=accent)
         | {"mark": {"type": "point", "filled": True, "opacity": 1, "size": 90}},
@@ -35,4 +51,5 @@ def of_method(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
     ]
     label = f"Dice of {words.listed(shown, 8)} with 95% intervals and each seed"
     caption = f"{section.structure}, with 95% intervals. Open circles: single seeds."
+    caption += " Upright lines: ERM." if ticks else ""
     return Figure("Dice of every group", caption, render(parts.by_row(data, shown, layers), label))

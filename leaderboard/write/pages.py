@@ -20,6 +20,7 @@ from leaderboard.compute import (
     facts,
     presence,
     seeds,
+    story,
     tracks,
     verdicts,
     words,
@@ -88,6 +89,7 @@ def environment(with_versions: bool = False) -> jinja2.Environment:
     )
     env.globals["w"] = words
     env.globals["v"] = verdicts
+    env.globals["newest"] = facts.newest
     env.globals["t"] = tracks
     env.globals["shapes"] = draw.inside.SHAPES
     env.globals["c"] = columns
@@ -278,6 +280,7 @@ def _method_values(
         "page": page,
         "info": entry.info,
         "address": web_address(entry.info.url),
+        "does": spared.build("What it does", partial(story.what_it_does, entry.info), ""),
         "hyper_parameters": facts.hyper_parameters(entry.info),
         "command": facts.command(board, entry.name),
         "origins": facts.origins(board, entry),
@@ -305,14 +308,18 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
     }
     figures = [spared.build(title, make, None) for title, make in makers.items()] if drawn else []
     gallery = page.gallery
+    twins = spared.build("Controls", lambda: controls.of_method(board, name, attribute), [])
+    fails = partial(story.whom_it_fails, board, first, name)
     return {
         "attribute": attribute,
+        "story": spared.build("The story", partial(story.told, first, first.row(name), twins), []),
+        "fails": spared.build("Whom it fails", fails, {}),
         "sections": own,
         "columns": columns.of_method(first),
         "rows": [section.row(name) for section in own],
         "seeds": by_seed,
         "figures": [figure for figure in figures if figure is not None],
-        "controls": spared.build("Controls", lambda: controls.of_method(board, name, attribute), []),
+        "controls": twins,
         "anatomy": spared.build("By size", lambda: anatomy.of_method(board, first, name), None)
         if drawn
         else None,

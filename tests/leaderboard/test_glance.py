@@ -98,6 +98,9 @@ def test_what_would_change_the_verdict_is_what_equity_reckons():
     assert verdicts.what_would_change_it(tied) == said
     few = [replace(one, done=2) for one in tied.rows]
     assert "fewer than three" in verdicts.what_would_change_it(replace(tied, rows=few))
+    # One with a failed seed takes nothing from what the others show.
+    one = [few[0], *(replace(row(place, "a"), done=3) for place in (2, 3))]
+    assert "fewer than three" not in verdicts.what_would_change_it(replace(tied, rows=one))
 
 
 def test_what_all_rows_share_is_said_once_and_what_sets_one_apart_beside_it(tmp_path):
