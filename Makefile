@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Tests share the cores, each worker with one thread; a file's tests stay together, and with them its fixtures.
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: install leaderboard test test-engines check affected lint scripts format bench bench-compare
+.PHONY: install leaderboard test test-engines check affected lint scripts format bench bench-compare docs
 
 install: .venv/.installed
 
@@ -63,6 +63,11 @@ endif
 node_modules/.installed: package.json
 	npm install --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
+
+# The pages of docs/ as a site that asks for nothing from outside. `make docs DOCS=public/docs` puts it beside a published board.
+DOCS ?= site-docs
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(DOCS)
 
 format: install $(if $(NPM),node_modules/.installed)
 	$(BIN)/ruff check --fix .
