@@ -144,9 +144,12 @@ def _known(prepared: Prepared, device: torch.device) -> _Known:
 
     store = prepared.store
     known = _Known(device_name(device))
-    wanted = {_terms(trial.protocol.name, trial.identity) for trial in prepared.plan.trials.values()}
+    trials = prepared.plan.trials.values()
+    wanted = {_terms(trial.protocol.name, trial.identity) for trial in trials}
+    cards = {trial.cards for trial in trials}
     for record in store.each_record():
         here = record.cost.device == known.device and record.environment.get("cpus") == os.cpu_count()
+        here = here and record.cost.cards in cards
         ran = record.status == "done" and record.obtained == "run"
         if ran and here and _terms(record.protocol, record.identity) in wanted:
             known.add(record)

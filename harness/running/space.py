@@ -78,14 +78,18 @@ def prune(prepared: Prepared) -> Weights:
 
 
 def peak(prepared: Prepared, device: torch.device) -> int:
-    """Return the most bytes of a GPU that one of this plan's trials took before, 0 where nothing tells."""
+    """Return the most bytes of a GPU that one of this plan's trials took before, 0 where nothing tells.
+
+    One that shared its training with other cards took less of each.
+    """
     from harness.training.device import device_name
 
     if device.type == "cpu":
         return 0
     store, here = prepared.store, device_name(device)
     costs = [store.record(one).cost for one in prepared.plan.trials if store.is_done(one)]
-    return max((cost.peak_memory_bytes for cost in costs if cost.device == here), default=0)
+    alone = (cost for cost in costs if cost.device == here and cost.cards == 1)
+    return max((cost.peak_memory_bytes for cost in alone), default=0)
 
 
 def parts(paths: Paths) -> list[Part]:

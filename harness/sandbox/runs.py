@@ -179,8 +179,8 @@ class Sandbox:
     def limits_of(self, one: Trial, paths: Paths, device: torch.device) -> Limits:
         """Return the limits of a trial: where no time was given, one that follows from the baseline's here.
 
-        That is the longest of its trainings under the same protocol on the same device that ran here: a
-        submitter's word of it counts nothing.
+        That is the longest of its trainings under the same protocol on the same device, on as many, that ran
+        here: a submitter's word of it counts nothing.
         """
         if self.limits.seconds is not None:
             return self.limits
@@ -189,7 +189,7 @@ class Sandbox:
             for record in Store(paths.runs).records()
             if (record.method.name, record.protocol) == (BASELINE, one.protocol.name)
             and (record.status, record.obtained) == ("done", "run")
-            and record.cost.device == device_name(device)
+            and (record.cost.device, record.cost.cards) == (device_name(device), one.cards)
         ]
         return replace(self.limits, seconds=seconds_from(alike))
 

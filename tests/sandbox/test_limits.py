@@ -26,8 +26,8 @@ def allowed(tmp_path, monkeypatch):
     world = World(methods=("erm", "groupdro"), attributes=("race",), obtained={("erm", 2): "verified"})
     store = make_store(tmp_path, world)
 
-    def ask(protocol: str, limits: Limits) -> float | None:
-        one = SimpleNamespace(protocol=SimpleNamespace(name=protocol))
+    def ask(protocol: str, limits: Limits, cards: int = 1) -> float | None:
+        one = SimpleNamespace(protocol=SimpleNamespace(name=protocol), cards=cards)
         box = runs.Sandbox("cpu", limits, tmp_path, "test")
         return box.limits_of(one, Paths(store.root, None, Path()), CPU).seconds
 
@@ -38,6 +38,7 @@ def test_only_what_the_baseline_took_here_counts(allowed):
     # 60 s, a letter of the name more each, and the seed: 64 s is the longest that ran here.
     assert allowed("quick", Limits()) == 10 * 64
     assert allowed("other", Limits()) == 86_400
+    assert allowed("quick", Limits(), cards=2) == 86_400
 
 
 def test_a_time_that_was_given_stays(allowed):

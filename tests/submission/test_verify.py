@@ -168,16 +168,24 @@ def test_only_a_rerun_tells_invented_predictions_and_curves_from_trained_ones(wo
     honest, invented = world.submission, perfect(world)
     smoother = forged(honest, curve=lambda data: data.replace(b"0,loss,,,0.", b"0,loss,,,0.0", 1))
     assert smoother.members != honest.members
+    # On another number of cards last bits differ, and with them a curve.
+    shared = with_records(smoother, lambda r: r["cost"].update(cards=2))
     seed = next(row.seed for row in honest.manifest.plan if row.trial == min(honest.records))
     verdicts = {}
-    for name, submission in {"honest": honest, "invented": invented, "smoother": smoother}.items():
+    for name, submission in {
+        "honest": honest,
+        "invented": invented,
+        "smoother": smoother,
+        "shared": shared,
+    }.items():
         report = verify(submission, world.yardstick)
         assert not report.failed
         (finding,) = rerun(submission, report, world.yardstick, seed, world.paths, CPU)
         verdicts[name] = finding.why.partition("trained again, ")[2]
-        assert finding.verdict == ("confirmed" if name == "honest" else "failed")
+        assert finding.verdict == ("confirmed" if name in ("honest", "shared") else "failed")
     assert verdicts.pop("invented").startswith("other predictions; ")
-    assert verdicts == {"honest": "the same predictions to the bit", "smoother": "another learning curve"}
+    same = "the same predictions to the bit"
+    assert verdicts == {"honest": same, "shared": same, "smoother": "another learning curve"}
 
 
 def test_a_rerun_of_a_seed_that_the_protocol_lacks_is_refused(world):
