@@ -1,5 +1,5 @@
 """Third: sections become figures, and cases pictures."""
 
-from leaderboard.draw import across, ages, curves, inside, section, seeds
+from leaderboard.draw import across, ages, curves, inside, samples, section, seeds
 
-__all__ = ["across", "ages", "curves", "inside", "section", "seeds"]
+__all__ = ["across", "ages", "curves", "inside", "samples", "section", "seeds"]

@@ -151,13 +151,13 @@ class Inside:
             return Markup()
         signed = key == "versus"
         for tick in axis.ticks:
-            marks.append(_tag("text", x=axis.at(tick), y=12, said=axis.label(tick, signed)))
-        grid = [_tag("line", x1=axis.at(t), x2=axis.at(t), y1=0, y2="100%") for t in axis.ticks]
+            marks.append(tag("text", x=axis.at(tick), y=12, said=axis.label(tick, signed)))
+        grid = [tag("line", x1=axis.at(t), x2=axis.at(t), y1=0, y2="100%") for t in axis.ticks]
         erm = self._yardstick(key)
         if erm is not None:
-            grid.append(_tag("line", x1=axis.at(erm), x2=axis.at(erm), y1=0, y2="100%", class_="yard"))
-        shared = _tag("defs", said=_tag("symbol", id=self._grid(key), said=Markup("").join(grid)))
-        return _svg("axis", shared, *marks)
+            grid.append(tag("line", x1=axis.at(erm), x2=axis.at(erm), y1=0, y2="100%", class_="yard"))
+        shared = tag("defs", said=tag("symbol", id=self._grid(key), said=Markup("").join(grid)))
+        return drawing("axis", shared, *marks)
 
     def es(self, row: Row) -> Markup:
         """Return a method's ES-Dice with its interval."""
@@ -170,7 +170,7 @@ class Inside:
         if axis is None or row.versus is None or not row.versus.tested:
             return Markup()
         margin = self.section.margin
-        band = _tag("rect", class_="f-band", y="50%", height=14, transform="translate(0 -7)",
+        band = tag("rect", class_="f-band", y="50%", height=14, transform="translate(0 -7)",
                     **_span(axis, -margin, margin))  # fmt: skip
         return self._interval("versus", row.versus.number, _colour(row), row, band)
 
@@ -181,15 +181,15 @@ class Inside:
             return Markup()
         marks = [self._use_grid("gap")]
         if (band := self._band(row)) is not None:
-            marks.append(_tag("rect", class_="f-band", y="50%", height=22, transform="translate(0 -11)",
+            marks.append(tag("rect", class_="f-band", y="50%", height=22, transform="translate(0 -11)",
                               **_span(axis, *band)))  # fmt: skip
         low, high = min(n.value for _, n in own), max(n.value for _, n in own)
-        marks.append(_tag("line", class_="s-soft", x1=axis.at(low), x2=axis.at(high), y1="50%", y2="50%"))
+        marks.append(tag("line", class_="s-soft", x1=axis.at(low), x2=axis.at(high), y1="50%", y2="50%"))
         # The worst last, so that what coincides hides no worst group.
         for i, number in sorted(own, key=lambda one: -one[1].value):
             marks.append(_mark(i, x=axis.at(number.value), y="50%"))
         said = ", ".join(f"{self.section.groups[i]} {words.number(n.value)}" for i, n in own)
-        return _svg("gap", *self._title(f"{row.title}: {said}"), *marks)
+        return drawing("gap", *self._title(f"{row.title}: {said}"), *marks)
 
     def rank(self, row: Row) -> Markup:
         """Return the ranks that cannot be excluded, on a line of all ranks, and a method's brackets."""
@@ -197,17 +197,17 @@ class Inside:
             return Markup()
         most = len(self.section.ranked)
         axis = Axis(0.0, float(most), ())
-        track = _tag("line", class_="s-line", x1="0%", x2="100%", y1=4, y2=4)
-        bar = _tag(
+        track = tag("line", class_="s-line", x1="0%", x2="100%", y1=4, y2=4)
+        bar = tag(
             "rect", class_="f-soft", y=1.5, height=5, rx=2, **_span(axis, row.rank_low - 1, row.rank_high)
         )
-        return _svg("rank", track, bar) + self._brackets(row)
+        return drawing("rank", track, bar) + self._brackets(row)
 
     def legend(self) -> Markup:
         """Return the groups with their marks, for the head of the column of groups."""
         shown = [(i, g) for i, g in enumerate(self.section.groups) if self._shown(g)]
         return Markup(" ").join(
-            Markup('<span class="of">{}{}</span>').format(_svg("mark", _mark(i, x=7, y=7)), group)
+            Markup('<span class="of">{}{}</span>').format(drawing("mark", _mark(i, x=7, y=7)), group)
             for i, group in shown
         )
 
@@ -219,12 +219,12 @@ class Inside:
             members = self._members[letter]
             x = 5 + 9 * lane
             if place in members:
-                marks.append(_tag("circle", cx=x, cy="50%", r=3.5))
+                marks.append(tag("circle", cx=x, cy="50%", r=3.5))
             if members[0] <= place <= members[-1]:
                 ends = ("50%" if place == members[0] else 0), ("50%" if place == members[-1] else "100%")
                 thin = None if place in members else "passing"
-                marks.append(_tag("line", x1=x, x2=x, y1=ends[0], y2=ends[1], class_=thin))
-        return _svg("lanes", *marks, width=9 * len(self.lanes) + 1)
+                marks.append(tag("line", x1=x, x2=x, y1=ends[0], y2=ends[1], class_=thin))
+        return drawing("lanes", *marks, width=9 * len(self.lanes) + 1)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -236,9 +236,9 @@ class Inside:
         marks = [self._use_grid(key), *under]
         if not math.isnan(number.low):
             ends = {"x1": axis.at(number.low), "x2": axis.at(number.high)}
-            marks.append(_tag("line", class_=f"bar s-{colour}", y1="50%", y2="50%", **ends))
-        marks.append(_tag("circle", class_=f"f-{colour}", cx=axis.at(number.value), cy="50%", r=4.5))
-        return _svg(key.partition("_")[0], *marks)
+            marks.append(tag("line", class_=f"bar s-{colour}", y1="50%", y2="50%", **ends))
+        marks.append(tag("circle", class_=f"f-{colour}", cx=axis.at(number.value), cy="50%", r=4.5))
+        return drawing(key.partition("_")[0], *marks)
 
     def _axis(self, key: str) -> Axis | None:
         return {"es_sum": self.score, "gap": self.groups, "versus": self.difference}.get(key)
@@ -256,7 +256,7 @@ class Inside:
         return f"grid-{key.partition('_')[0]}-{self.n}"
 
     def _use_grid(self, key: str) -> Markup:
-        return _tag("use", href=f"#{self._grid(key)}")
+        return tag("use", href=f"#{self._grid(key)}")
 
     def _shown(self, group: str) -> bool:
         return any(row.group("dice", group).there for row in self.section.rows)
@@ -274,12 +274,17 @@ class Inside:
         return middle - noise.floor_95 / 2, middle + noise.floor_95 / 2
 
     def _title(self, said: str) -> list[Markup]:
-        return [_tag("title", said=said)] if len(self.section.rows) < MANY_ROWS else []
+        return [tag("title", said=said)] if len(self.section.rows) < MANY_ROWS else []
 
 
 def _mark(i: int, **at: Any) -> Markup:
     """Return the mark of a group by its place; no two of the first 36 are alike."""
-    return _tag("use", href=f"#mark{(i + i // 6) % 6}", class_=f"f-g{i % 6}", **at)
+    return tag("use", href=f"#mark{(i + i // 6) % 6}", class_=f"f-{colour_of(i)}", **at)
+
+
+def colour_of(group: int) -> str:
+    """Return the name of a group's colour, by its place."""
+    return f"g{group % 6}"
 
 
 def _colour(row: Row) -> str:
@@ -294,12 +299,16 @@ def _span(axis: Axis, low: float, high: float) -> dict[str, Any]:
     return {"x": f"{start:g}%", "width": f"{max(end - start, 0.0):.4g}%"}
 
 
-def _svg(kind: str, *marks: Markup, width: int | None = None) -> Markup:
-    """Return a drawing; what it shows stands in numbers beside it, so that nobody is told twice."""
-    return _tag("svg", class_=f"in {kind}", width=width, aria_hidden="true", said=Markup("").join(marks))
+def drawing(kind: str, *marks: Markup, width: int | None = None, label: str = "") -> Markup:
+    """Return a drawing. Without a label what it shows stands in numbers beside it: nobody is told twice."""
+    said = Markup("").join(marks)
+    if label:
+        return tag("svg", class_=f"in {kind}", width=width, role="img", aria_label=label, said=said)
+    return tag("svg", class_=f"in {kind}", width=width, aria_hidden="true", said=said)
 
 
-def _tag(name: str, said: str | Markup = "", **attributes: Any) -> Markup:
+def tag(name: str, said: str | Markup = "", **attributes: Any) -> Markup:
+    """Return an element with its attributes, those that are None left out; all that is said is escaped."""
     given = [
         (key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None
     ]

@@ -313,6 +313,9 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
     return {
         "attribute": attribute,
         "story": spared.build("The story", partial(story.told, first, first.row(name), twins), []),
+        "samples": spared.build("Every test case", partial(draw.samples.of_method, board, first, name), [])
+        if drawn
+        else [],
         "fails": spared.build("Whom it fails", fails, {}),
         "sections": own,
         "columns": columns.of_method(first),

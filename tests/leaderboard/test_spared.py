@@ -27,6 +27,7 @@ from leaderboard.compute import (
     sections,
     seeds,
     stability,
+    story,
 )
 from leaderboard.draw.cases import Gallery
 from leaderboard.read import boards
@@ -52,6 +53,9 @@ BUILDERS = {
     "across figures": (draw.across, "ranks"),
     "by size": (anatomy, "of_method"),
     "controls": (controls, "of_method"),
+    "test cases": (draw.samples, "of_method"),
+    "story": (story, "told"),
+    "whom it fails": (story, "whom_it_fails"),
     "seeds": (seeds, "of_method"),
     "seeds figure": (draw.seeds, "of_method"),
     "curves": (curves, "of_method"),

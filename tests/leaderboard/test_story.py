@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from make_records import World, make_store
 
 from harness.store import MethodInfo
 from leaderboard.compute import sections, story
+from leaderboard.draw import samples
 from leaderboard.read import boards
 
 WORLD = World(
@@ -86,3 +89,32 @@ def test_whom_it_fails_are_the_lowest_means_over_seeds_of_each_group(board, sect
         own = np.sort(mean[(board.test["race"] == group).to_numpy(bool)])[: story.MOST_CASES]
         assert [case.dice for case in cases] == pytest.approx(list(own))
         assert [mean[case.place - 1] for case in cases] == pytest.approx(list(own))
+
+
+def points(figure):
+    """What the points of a figure say, and where they are, in percent."""
+    mark = r'<use href="#dot\d" class="[^"]*" x="([\d.]+)%" y="([\d.]+)%"><title>([^<]*)<'
+    return re.findall(mark, str(figure.svg))
+
+
+def test_every_test_case_of_a_shown_group_is_one_point_that_says_which_it_is(board, section):
+    by_size, by_erm = samples.of_method(board, section, "febs")
+    shown = np.flatnonzero(board.test["race"].isin(section.kept).to_numpy(bool))
+    mean = board.matrix("febs", "race", "cup", "dice").mean(axis=0)
+    for figure in (by_size, by_erm):
+        found = points(figure)
+        assert len(found) == len(shown)
+        for (_, _, said), i in zip(found, shown, strict=True):
+            assert said.startswith(f"case {i + 1}, {board.test['race'].iloc[i]}")
+            assert f"Dice {mean[i]:.3f}" in said
+    heights = [float(y) for _, y, _ in points(by_size)]
+    # Further up is a higher Dice, on one line for all.
+    assert np.corrcoef(heights, mean[shown])[0, 1] < -0.9999
+    base = board.matrix("erm", "race", "cup", "dice").mean(axis=0)
+    assert np.corrcoef([float(x) for x, _, _ in points(by_erm)], base[shown])[0, 1] > 0.9999
+
+
+def test_erm_is_not_drawn_against_itself_and_too_many_cases_not_at_all(board, section, monkeypatch):
+    assert [figure.title for figure in samples.of_method(board, section, "erm")] == ["Every test case"]
+    monkeypatch.setattr(samples, "MOST_POINTS", 10)
+    assert samples.of_method(board, section, "febs") == []
