@@ -65,7 +65,7 @@ MUST = [
     edit("a mix", "harness/training/mixing.py", "(1 - shares) * others", "shares * others", ALL),
     edit("the rule of weights", "harness/training/optimiser.py", '"base_lr"] * factor', '"base_lr"] * 2 * factor', ALL),
     edit("the way back", "harness/training/passes.py", "[gradient for _, gradient in pairs]", "[2 * gradient for _, gradient in pairs]", ALL),
-    edit("scaling of pixels", "harness/training/feed.py", ".float() / 255", ".float() / 256", ALL),
+    edit("scaling of pixels", "harness/training/feed.py", ".float().div_(255)", ".float().div_(256)", ALL),
     edit("a variant fewer", "harness/training/augment.py", '"flip": 2', '"flip": 1', ALL),
     edit("rotation", "harness/training/augment.py", "variant // 2, (-2, -1)", "variant // 2, (-1, -2)", ALL),
     edit("a sampler", "harness/training/sampling.py", "= round(draws", "= int(draws", ALL),
