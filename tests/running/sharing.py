@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -17,13 +18,14 @@ import numpy as np
 import pandas as pd
 import torch
 from asking import asked_by
-from tiny import CPU, UNET
+from tiny import CPU
 
 from harness import protocol
 from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.plugin import discovery
 from harness.protocol import BackboneSpec
+from harness.running import cards
 from harness.training import fit, room, side, train
 from harness.training.checkpoint import ReadOnly
 from harness.training.origins import pack
@@ -52,7 +54,6 @@ class Case:
     stops: bool = False
     holds: tuple[int, int] | None = None
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    backbone: BackboneSpec = SAM
 
 
 CASES = {
@@ -65,7 +66,6 @@ CASES = {
     "adv, resumed": Case("adv", epochs=2, stops=True),
 }
 REFUSED = {
-    "batch normalisation": Case("erm", backbone=BackboneSpec.model_validate(UNET)),
     "layers of its own": Case("domain-independent"),
     "memory of no sample": Case("erm", most=None, holds=(1, 0)),
 }
@@ -102,28 +102,28 @@ def origin(folder: Path) -> Path:
     return file
 
 
-def trained(name: str, folder: Path, cards: Cards) -> Any:
+def trained(name: str, folder: Path, group: Cards) -> Any:
     """Train as one of the cards; return what comes of it on the first, or what was refused, on all."""
-    case, file = EVERY[name], folder / f"{cards.count} {name}.pt"
+    case, file = EVERY[name], folder / f"{group.count} {name}.pt"
     try:
-        with _little_memory(case, getattr(cards, "index", 0)), _stopped(case) as stopped:
+        with _little_memory(case, getattr(group, "index", 0)), _stopped(case) as stopped:
             if stopped:
                 with contextlib.suppress(KeyboardInterrupt):
-                    _go(case, file, cards)
+                    _go(case, file, group)
                 stopped.stop()
-            return _go(case, file, cards)
+            return _go(case, file, group)
     except HarnessError as error:
         return error
 
 
-def all_of(names: Iterable[str], folder: Path, cards: Cards) -> dict[str, Any]:
+def all_of(names: Iterable[str], folder: Path, group: Cards) -> dict[str, Any]:
     """Train some cases as one of the cards."""
-    return {name: trained(name, folder, cards) for name in names}
+    return {name: trained(name, folder, group) for name in names}
 
 
-def ends(how: str, cards: Cards) -> None:
+def ends(how: str, group: Cards) -> None:
     """Be a card that ends after its first exchange with the other, which may be waiting then."""
-    numbers(cards)
+    numbers(group)
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "refuses":
@@ -131,16 +131,24 @@ def ends(how: str, cards: Cards) -> None:
     if how == "raises":
         raise IndexError("index 9 is out of bounds")
     if how == "waits":
-        numbers(cards)
+        numbers(group)
 
 
-def numbers(cards: Cards) -> list[int]:
+def waits_for_one_that_ended() -> None:
+    """Be the first card, deaf as one that waits for its GPU is, while the other is killed."""
+    cards.NOTICE_SECONDS = 0.0
+    with cards.joined(2, CPU, "mine seed 0", functools.partial(ends, "killed")) as two:
+        numbers(two)
+        threading.Event().wait()
+
+
+def numbers(group: Cards) -> list[int]:
     """Exchange the numbers of the cards' processes."""
-    (found,) = cards.gathered(2, torch.tensor([[os.getpid()]]))
+    (found,) = group.gathered(2, torch.tensor([[os.getpid()]]))
     return [int(one) for one in found]
 
 
-def _go(case: Case, file: Path, cards: Cards) -> Any:
+def _go(case: Case, file: Path, group: Cards) -> Any:
     plugin = discovery.find(case.method)
     recipe = protocol.Recipe(
         epochs=case.epochs,
@@ -152,7 +160,7 @@ def _go(case: Case, file: Path, cards: Cards) -> Any:
         finetune=protocol.FinetuneSpec(epochs=case.epochs, learning_rate=1e-3),
     )
     setting = Setting(
-        case.backbone,
+        SAM,
         recipe,
         3,
         SIDE,
@@ -165,10 +173,10 @@ def _go(case: Case, file: Path, cards: Cards) -> Any:
         asks=asked_by(plugin, **case.values),
     )
     inputs = Inputs(cohort(), [], None, file.with_name("origin.safetensors"))
-    if getattr(cards, "index", 0):
-        return train.follow(setting, _nobody, inputs, CPU, ReadOnly(file), cards)
+    if getattr(group, "index", 0):
+        return train.follow(setting, _nobody, inputs, CPU, ReadOnly(file), group)
     make = functools.partial(side.build, discovery.load(plugin))
-    return train.train_and_predict(setting, make, inputs, CPU, file, lambda *_: None, None, cards)
+    return train.train_and_predict(setting, make, inputs, CPU, file, lambda *_: None, None, group)
 
 
 def _nobody(told: Assignment) -> LossSide:

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from sharing import CASES, MORE, REFUSED, all_of, ends, numbers, origin, trained
+from asking import told
+from sharing import CASES, MORE, REFUSED, all_of, ends, numbers, origin, trained, waits_for_one_that_ended
 from tiny import CPU, Silent, prepare
+from torch import nn
 
 from harness.errors import HarnessError, TrialError
 from harness.running import cards
 from harness.running.executors import Asked, local, places
 from harness.running.executors.local import LocalExecutor
-from harness.running.executors.process import CardDied
+from harness.running.executors.process import CardDied, WorkerDied
+from harness.running.group import Shared
 from harness.running.paths import Paths
 from harness.running.prepare import on_cards
 from harness.running.schedule import execute
@@ -102,7 +105,6 @@ def test_all_cards_hold_less_where_one_holds_too_little(more):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("batch normalisation", "--cards 2: this backbone trains batch normalisation, whose statistics are"),
         (
             "layers of its own",
             "--cards 2: domain-independent has layers of its own, .* leave --cards out for",
@@ -119,6 +121,24 @@ def test_what_cannot_be_shared_is_said_and_no_fault_of_the_method(name, said, sh
     assert not isinstance(found, TrialError)
     with pytest.raises(HarnessError, match=said):
         raise found
+
+
+class Told:
+    """A card, of two, that is told what a method without layers of its own says of itself."""
+
+    count = 2
+
+    def told(self, value):
+        return "Mine.loss", False
+
+
+def test_batch_normalisation_that_learns_is_not_shared():
+    found = Shared(Told(), None, told("mine"))
+    network = found.adapt(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)))
+    with pytest.raises(HarnessError, match="--cards 2: this backbone trains batch normalisation, whose sta"):
+        found.begin(0)
+    network.eval()
+    found.begin(0)
 
 
 def share_until_told(how: str, then=lambda: None) -> None:
@@ -166,6 +186,12 @@ def test_what_is_raised_on_the_first_card_ends_the_others():
     with pytest.raises(ZeroDivisionError, match="mine"):
         share_until_told("waits", fail)
     assert others_ended()
+
+
+@pytest.mark.slow
+def test_a_card_that_waits_on_its_gpu_for_one_that_ended_ends_too():
+    with LocalExecutor([{}]) as executor, pytest.raises(WorkerDied, match="^the process of its card 1 ended"):
+        executor.submit(waits_for_one_that_ended).result()
 
 
 KILLS = """
