@@ -35,7 +35,7 @@ from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
 from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
-from leaderboard.write import citations, payload
+from leaderboard.write import citations, grid, payload
 from leaderboard.write.addresses import BoardPage, slug, web_address
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -68,10 +68,17 @@ def tasks(
             some = entries[first : first + PAGES_AT_ONCE]
             parts.append(partial(_write_methods, env, store, folder, page, some))
     if len(built) > 1:
-        values = {"pages": built, "unread": unread}
-        index = partial(_render, env, "overview.html.j2", folder / "index.html", "", lambda: values)
+        over = partial(_overview_values, built, unread)
+        index = partial(_render, env, "overview.html.j2", folder / "index.html", "", over)
         parts.append(index)
     return parts
+
+
+def _overview_values(built: Sequence[BoardPage], unread: Mapping[str, str]) -> dict[str, Any]:
+    spared = Spared()
+    places = grid.places(built)
+    lines = spared.build("Every method on every board", lambda: grid.lines(places), [])
+    return {"pages": built, "unread": unread, "places": places, "lines": lines, "why": spared.why}
 
 
 @cache

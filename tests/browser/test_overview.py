@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from make_records import World, make_store
 
@@ -55,3 +57,50 @@ def test_without_javascript_every_board_is_there(new_tab, boards):
     page = new_tab(boards.as_uri(), java_script_enabled=False).open()
     assert len(shown(page)) == 2
     assert not page.locator(".tools").is_visible()
+
+
+TEXTS = """rows => rows.map(row =>
+    [...row.children].filter(cell => !cell.hidden).map(cell => cell.innerText.split("\\n")[0]))"""
+
+
+def cells(page) -> list[list[str]]:
+    """The first line of each cell that is shown, row by row."""
+    return page.locator("section.grid tr:visible").evaluate_all(TEXTS)
+
+
+def test_every_method_has_a_row_and_every_protocol_and_attribute_a_column(new_tab, boards):
+    page = new_tab(boards.as_uri()).open()
+    head, *rows = cells(page)
+    assert head == ["Method", "other", "quick", "quick"]
+    assert len(rows) == 2
+    # The ranges are those of the boards' own results, which another function wrote.
+    export = json.loads((boards / "leaderboard.json").read_text())
+    for row in rows:
+        places = {
+            (protocol["name"], section["attribute"]): sorted({method["rank_low"], method["rank_high"]})
+            for protocol in export["protocols"]
+            for section in protocol["sections"]
+            for method in section["methods"]
+            if method["title"] == row[0]
+        }
+        order = [("other", "age"), ("quick", "race"), ("quick", "gender")]
+        assert row[1:] == ["–".join(map(str, places[place])) for place in order]
+
+
+def test_words_find_methods_and_boards_and_the_address_holds_them(new_tab, boards):
+    page = new_tab(boards.as_uri()).open()
+    page.get_by_label("Find").fill("adversarial")
+    assert [row[0] for row in cells(page)] == ["Method", "Adversarial representation"]
+    assert page.get_by_role("status").inner_text() == "2 of 2 boards, 1 of 2 methods"
+    again = new_tab(boards.as_uri()).open("index.html" + page.evaluate("location.hash"))
+    assert len(cells(again)) == 2
+    page.get_by_label("Find").fill("another")
+    assert shown(page) == ["Another board"]
+    assert cells(page)[0] == ["Method", "other"]
+    page.get_by_label("Find").fill("nobody knows")
+    assert shown(page) == []
+    assert cells(page) == []
+    page.get_by_role("button", name="Reset the view").click()
+    assert len(shown(page)) == 2
+    page.get_by_label("Equity by").select_option("age")
+    assert cells(page)[0] == ["Method", "other"]

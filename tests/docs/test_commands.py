@@ -148,6 +148,7 @@ def shell(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # several commands each, beside whatever else a machine does
 @pytest.mark.parametrize("name", RUN)
 def test_what_a_page_says_to_do_works_as_it_is_written(name, tmp_path, monkeypatch):
     WORLDS[name](tmp_path)
