@@ -74,6 +74,8 @@ def alike(trials: Sequence[int]) -> bool:
 def _alone() -> None:
     global _within
     _within = True
+    # What was there before is never garbage here.
+    gc.freeze()
     # As many processes as there are cores, each with as many threads again, take twice the time.
     threadpoolctl.threadpool_limits(1)
     pyarrow.set_cpu_count(1)
