@@ -8,7 +8,7 @@ import mmap
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,6 +23,8 @@ WORTH = 2_000
 Result = TypeVar("Result")
 
 _work: Callable[[int], object] | None = None
+_within = False
+"""Whether this is one of those processes: it has a core, and starts no further ones."""
 
 
 def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Result]:
@@ -34,12 +36,12 @@ def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Resul
     processes = min(count, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 1
     # What draws the figures has threads that a fork leaves behind: after a first drawing here, one in a
     # new process would wait for them for ever.
-    if trials < WORTH or processes < 2 or "vl_convert" in sys.modules:
+    if _within or trials < WORTH or processes < 2 or "vl_convert" in sys.modules:
         return [work(i) for i in range(count)]
     _work = work
     try:
         context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(processes, context, initializer=_single_thread) as pool:
+        with ProcessPoolExecutor(processes, context, initializer=_alone) as pool:
             return list(pool.map(_call, range(count)))  # type: ignore[arg-type]
     finally:
         _work = None
@@ -63,7 +65,17 @@ def shared(shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, max(8 * count, 1)), count=count).reshape(shape)
 
 
-def _single_thread() -> None:
+def alike(trials: Sequence[int]) -> bool:
+    """Tell whether parts of so many trials keep all cores busy, a process each, until nearly the end."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return len(trials) > 1 and max(trials) * cores <= 2 * sum(trials)
+
+
+def _alone() -> None:
+    global _within
+    _within = True
+    # What was there before is never garbage here.
+    gc.freeze()
     # As many processes as there are cores, each with as many threads again, take twice the time.
     threadpoolctl.threadpool_limits(1)
     pyarrow.set_cpu_count(1)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.errors import HarnessError
 from harness.store import Store, files, published
 from leaderboard.compute import results
-from leaderboard.parallel import mapped, uncollected
+from leaderboard.parallel import alike, mapped, uncollected
 from leaderboard.read import boards
 from leaderboard.write import exports, pages
+from leaderboard.write.addresses import Link, links
+from leaderboard.write.overview import Overview
+from leaderboard.write.overview import of_page as overview_of
 
 HERE = Path(__file__).parent
 
@@ -33,18 +39,80 @@ def build(runs: Path, out: Path, images: bool = True) -> None:
 
 def fill(runs: Path, folder: Path, images: bool, with_versions: bool = False) -> None:
     """Write the site into a folder that is still aside; `with_versions` says that versions lie beside it."""
-    store = Store(runs)
-    with uncollected():
-        unread: dict[str, str] = {}
-        found = boards.of_store(store, unread)
-        computed = [results.of_board(board) for board in found]
+    store, unread = Store(runs), dict[str, str]()
+    with TemporaryDirectory() as parts, uncollected():
+        known = boards.known(store, unread)
+        site = _Site(store, folder, Path(parts), images, with_versions, known, unread)
+        while None in (overviews := site.write()):
+            # Every page links to all boards: without those that could not be read, all are written again.
+            site = site.without([i for i, found in enumerate(overviews) if found is None])
         shutil.copytree(HERE / "assets", folder / "assets")
+        exports.join(folder, Path(parts), len(overviews))
+        if len(overviews) > 1:
+            told = dict(sorted(unread.items()))
+            pages.write_overview(folder, [one for one in overviews if one], told, with_versions)
+
+
+@dataclass(frozen=True)
+class _Site:
+    """The boards of a site, each of which is read, computed, written and let go before the next.
+
+    parts: a folder for what becomes of all boards together; unread: boards that cannot be read, and why.
+    """
+
+    store: Store
+    folder: Path
+    parts: Path
+    images: bool
+    with_versions: bool
+    known: Sequence[boards.Known]
+    unread: dict[str, str]
+
+    @cached_property
+    def links(self) -> list[Link]:
+        """Where the boards' pages are."""
+        return links([one.name for one in self.known])
+
+    @cached_property
+    def trials(self) -> list[int]:
+        """How many each board plans."""
+        return [one.trials for one in self.known]
+
+    def write(self) -> list[Overview | None]:
+        """Write all boards; return what the overview says of each, None of one that cannot be read."""
+        if not self.known:
+            raise boards.none_readable(self.store)
+        written = mapped(self._one, len(self.known), sum(self.trials) if alike(self.trials) else 0)
+        for _, unread in written:
+            self.unread.update(unread)
+        return [overview for overview, _ in written]
+
+    def without(self, places: Sequence[int]) -> _Site:
+        """Return the same without some boards, of which nothing is left in the folder."""
+        for path in self.folder.iterdir():
+            files.remove(path)
+        return replace(self, known=[one for i, one in enumerate(self.known) if i not in places])
+
+    def _one(self, place: int) -> tuple[Overview | None, dict[str, str]]:
+        unread: dict[str, str] = {}
+        board = boards.read(self.store, self.known[place].key, unread)
+        if board is None:
+            return None, unread
+        page = pages.of_board(
+            self.store, self.folder, results.of_board(board), self.images, self.links[place].url
+        )
         # The pages draw their own figures, so that the processes of a large site share that work too.
+        told = dict(sorted(self.unread.items()))
         writers: list[Callable[[], None]] = [
-            partial(exports.write, folder, computed),
-            *pages.tasks(store, folder, computed, images, unread, with_versions),
+            partial(exports.write, self.parts, place, page.result),
+            *pages.tasks(self.store, self.folder, page, self.links, told, self.with_versions),
         ]
-        mapped(lambda i: writers[i](), len(writers), sum(len(board.scores) for board in found))
+        mapped(lambda i: writers[i](), len(writers), sum(self.trials))
+        overview = overview_of(page)
+        if len(self.known) > 1:
+            del board, page, writers
+            gc.collect()
+        return overview, unread
 
 
 @contextmanager

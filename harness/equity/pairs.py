@@ -132,12 +132,14 @@ class _Alike:
 
     def _pass(self, layout: Layout, exact: np.ndarray, wider: np.ndarray, found: np.ndarray) -> None:
         """Write what the size of a difference must pass that patients make in pairs alike, as much wider."""
+        normal = self.draws.random(4).standard_normal((_DRAWS, len(layout.units)))
         for one, other in self._chosen(exact, layout.methods, _AT_ONCE):
             at = layout.methods[one], layout.methods[other]
             patients = np.sqrt(layout.apart(one, other)) * wider[at][:, None]
             middle = ((layout.means[one] + layout.means[other]) / 2)[:, None]
-            wide = patients[:, None] * self._normal(patients.shape[1])
-            first, second = (self._value(middle + side * wide / 2) for side in (1, -1))
+            # Stratum by stratum in memory, as the quantities go through it.
+            half = np.multiply(patients[:, None] / 2, normal, order="F")
+            first, second = (self._value(make(middle, half, order="F")) for make in (np.add, np.subtract))
             found[at] = found[at[::-1]] = np.quantile(np.abs(first - second), 1 - ALPHA, axis=1)
 
     def _value(self, means: np.ndarray) -> np.ndarray:
@@ -153,6 +155,3 @@ class _Alike:
             one, other = one[mine], other[mine]
         for start in range(0, len(one), at_once):
             yield one[start : start + at_once], other[start : start + at_once]
-
-    def _normal(self, columns: int) -> np.ndarray:
-        return self.draws.random(4).standard_normal((_DRAWS, columns))

@@ -48,11 +48,14 @@ def read(file: Path) -> str:
 
 
 def _keep_short(file: Path, ended: threading.Event) -> None:
+    left, note = 0, b""
     while not ended.wait(_LOOK_SECONDS):
         with contextlib.suppress(OSError):
             size = file.stat().st_size
             if size > MOST:
-                files.shorten(file, _BEGINNING, _left_out(size - _BEGINNING))
+                left += size - _BEGINNING - len(note)
+                note = _left_out(left)
+                files.shorten(file, _BEGINNING, note)
 
 
 def _left_out(size: int) -> bytes:

@@ -13,3 +13,8 @@ class Paths:
     runs: Path
     data: Path | None
     cache: Path
+
+    def absolute(self) -> Paths:
+        """Return the same places wherever this process may be moved to."""
+        data = None if self.data is None else self.data.absolute()
+        return Paths(self.runs.absolute(), data, self.cache.absolute())

@@ -87,6 +87,8 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         started, told = time.monotonic(), functools.partial(progress_file(work), "scoring")
         scores = scoring.score(trial.protocol, inputs.cohort, fitted.labels, told)
         cost = fitted.cost.model_copy(update={"score_seconds": round(time.monotonic() - started, 3)})
+        if store.is_done(trial.id):
+            return "done"  # by another that took over and ended while this one was silent
         _write_weights(store, trial, fitted)
         _commit_done(store, trial, basis, fitted, scores, cost)
     except BaseException as error:
@@ -121,6 +123,7 @@ def run_logged(trial: Trial, paths: Paths, device: torch.device, train: Train | 
     Returns "elsewhere" if another process has the trial claimed: it is running it; "done" if another
     has finished it since it was planned; "too early" if what it starts from is not done.
     """
+    paths = paths.absolute()  # a method may go to another folder, and its record must not
     store = Store(paths.runs)
     about = {"label": trial.label, "protocol": trial.protocol.name, "job": os.environ.get("SLURM_JOB_ID", "")}
     with store.claimed(trial.id, about, lost=lambda: os._exit(TAKEN_OVER)) as own:

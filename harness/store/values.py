@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -49,16 +50,29 @@ def check(value: dict[str, Any]) -> dict[str, Any]:
 
 def _count(value: Any, levels: int) -> int:
     """Count what JSON can hold, itself too. Raises ValueError for what it cannot, and an endless number."""
-    if levels < 0:
-        raise ValueError(f"is nested deeper than {MOST_LEVELS} levels")
-    if isinstance(value, dict):
-        for key in value:
-            _check_leaf(key)
-        return 1 + sum([_count(inner, levels - 1) for inner in value.values()])
-    if isinstance(value, list | tuple):
-        return 1 + sum([_count(inner, levels - 1) for inner in value])
-    _check_leaf(value)
-    return 1
+    count, layer = 0, [value]
+    while layer:
+        if levels < 0:
+            raise ValueError(f"is nested deeper than {MOST_LEVELS} levels")
+        levels, count, below = levels - 1, count + len(layer), list[Any]()
+        for one in layer:
+            if isinstance(one, dict):
+                _check_leaves(one)
+                below.extend(one.values())
+            elif isinstance(one, list | tuple):
+                below.extend(one)
+            else:
+                _check_leaves((one,))
+        layer = below
+    return count
+
+
+def _check_leaves(values: Iterable[Any]) -> None:
+    for value in values:
+        # Nearly every leaf is such a text, of very many in a store.
+        if type(value) is str and value.isascii() and len(value) <= MOST_TEXT and "\0" not in value:
+            continue
+        _check_leaf(value)
 
 
 def _check_leaf(value: Any) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ from harness.store.names import PREDICTIONS as PREDICTIONS_FILE
 from harness.store.names import SCORES as SCORES_FILE
 from leaderboard.parallel import mapped, shared
 from leaderboard.spared import Spared
+
+Found = TypeVar("Found")
 
 _SHARDS = 8
 _SECONDS = ("fit_seconds", "predict_seconds", "score_seconds")
@@ -352,6 +354,33 @@ class Board:
         return {record.id: record for record in found if record is not None}
 
 
+@dataclass(frozen=True)
+class Known:
+    """A board by its description alone: the key of its folder, its name, how many trials it plans."""
+
+    key: str
+    name: str
+    trials: int
+
+
+def known(store: Store, unread: dict[str, str]) -> list[Known]:
+    """Return the boards of a store whose description can be read, by key; see `read` for the others.
+
+    Raises HarnessError where there is no protocol.
+    """
+    found = (_spared(store, key, store.protocol, unread) for key in _keys(store))
+    return [
+        Known(key, board.name, len({row.trial for row in board.plan}))
+        for key, board in zip(_keys(store), found, strict=True)
+        if board is not None
+    ]
+
+
+def read(store: Store, key: str, unread: dict[str, str]) -> Board | None:
+    """Read a board and the records in its plan; None where it cannot be read, the reason in `unread`."""
+    return _spared(store, key, partial(_board, store), unread)
+
+
 def of_store(store: Store, unread: dict[str, str] | None = None) -> list[Board]:
     """Read every protocol of a store and the records in its plan.
 
@@ -359,17 +388,29 @@ def of_store(store: Store, unread: dict[str, str] | None = None) -> list[Board]:
 
     Raises HarnessError where there is no protocol, or a record does not fit its protocol.
     """
-    names = store.protocols()
-    if not names:
+    found = [read(store, key, unread if unread is not None else {}) for key in _keys(store)]
+    boards = [board for board in found if board is not None]
+    if not boards:
+        raise none_readable(store)
+    return boards
+
+
+def none_readable(store: Store) -> HarnessError:
+    """Return what is said where no board of a store can be read."""
+    return HarnessError(f"{store.root}: no board here can be read; run its methods again.")
+
+
+def _keys(store: Store) -> list[str]:
+    found = store.protocols()
+    if not found:
         raise HarnessError(
             f"{store.root}: there are no records here; run `harness run --all` first, or give --runs."
         )
-    spared = Spared(unread if unread is not None else {})
-    found = {name: spared.build(name, partial(store.spared, _board, store, name), None) for name in names}
-    boards = [board for board in found.values() if board is not None]
-    if not boards:
-        raise HarnessError(f"{store.root}: no board here can be read; run its methods again.")
-    return boards
+    return found
+
+
+def _spared(store: Store, key: str, work: Callable[[str], Found], unread: dict[str, str]) -> Found | None:
+    return Spared(unread).build(key, partial(store.spared, work, key), None)
 
 
 def _board(store: Store, name: str) -> Board:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -20,6 +21,19 @@ ROWS_ON_ONE_PAGE = 600
 _TAKEN = frozenset(
     {"assets", "cases", "changes", "embed", "index", "leaderboard", "protocol", "v", "versions"}
 )
+
+
+@dataclass(frozen=True)
+class Link:
+    """A board's name and the address of its page from the root of the site."""
+
+    name: str
+    url: str
+
+
+def links(names: Sequence[str]) -> list[Link]:
+    """Return where the pages of boards are: that of a single one is the site's first."""
+    return [Link(name, "index.html" if len(names) == 1 else f"{slug(name)}.html") for name in names]
 
 
 @dataclass(frozen=True)

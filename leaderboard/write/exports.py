@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -213,19 +214,34 @@ class Export(_Json):
     protocols: list[ProtocolResult]
 
 
-def write(folder: Path, results: Sequence[Result]) -> None:
-    """Write leaderboard.csv, leaderboard.json and leaderboard.schema.json into the folder."""
+def write(folder: Path, place: int, result: Result) -> None:
+    """Write the part of leaderboard.csv and of leaderboard.json that a board has at its place, for `join`."""
     spared = Spared()
     frames = [
         spared.build(_place(result, section), partial(csv_rows, result.board, section), _NO_ROWS)
-        for result in results
         for section in result.sections
     ]
     table = pa.Table.from_pandas(pd.concat(frames)[list(CSV)], preserve_index=False)
-    pyarrow.csv.write_csv(table, folder / "leaderboard.csv")
-    protocols = [_protocol(result, spared) for result in results]
-    export = Export(definition_digest=definition_digest(), protocols=protocols)
-    (folder / FILE).write_text(export.model_dump_json(by_alias=True) + "\n", encoding="utf-8")
+    pyarrow.csv.write_csv(table, folder / f"{place}.csv")
+    text = _protocol(result, spared).model_dump_json(by_alias=True)
+    (folder / f"{place}.json").write_text(text, encoding="utf-8")
+
+
+def join(folder: Path, parts: Path, count: int) -> None:
+    """Put the parts of so many boards together; write the schema beside them."""
+    with (folder / "leaderboard.csv").open("wb") as whole:
+        for place in range(count):
+            with (parts / f"{place}.csv").open("rb") as part:
+                header = part.readline()
+                whole.write(header if place == 0 else b"")
+                shutil.copyfileobj(part, whole)
+    around = Export(definition_digest=definition_digest(), protocols=[]).model_dump_json(by_alias=True)
+    with (folder / FILE).open("wb") as whole:
+        whole.write(around.removesuffix("]}").encode())
+        for place in range(count):
+            whole.write(b"," if place else b"")
+            whole.write((parts / f"{place}.json").read_bytes())
+        whole.write(b"]}\n")
     (folder / SCHEMA).write_text(schema(), encoding="utf-8")
 
 

@@ -5,29 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.compute import tracks
-from leaderboard.compute.row import Row
-from leaderboard.compute.sections import Section
-from leaderboard.write.addresses import BoardPage
+from leaderboard.write.overview import Cell, Column, Overview
 
 
 @dataclass(frozen=True)
 class Place:
-    """A column: a protocol and an attribute, by the structure that ranks. sections: a track each."""
+    """A column of the table and the board that it is of."""
 
-    page: BoardPage
-    attribute: str
-    sections: tuple[Section, ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A method's row in a column, where it is told in full, and among how many it is ranked."""
-
-    url: str
-    row: Row
-    among: int
-    track: str
+    board: Overview
+    column: Column
 
 
 @dataclass(frozen=True)
@@ -39,35 +25,18 @@ class Line:
     cells: tuple[Cell | None, ...]
 
 
-def places(pages: Sequence[BoardPage]) -> list[Place]:
+def places(boards: Sequence[Overview]) -> list[Place]:
     """Return the columns, board by board."""
-    found = []
-    for page in pages:
-        ranking = [one for one in page.sections if one.structure == page.board.structures[0]]
-        for attribute in dict.fromkeys(one.attribute for one in ranking):
-            own = tuple(one for one in ranking if one.attribute == attribute)
-            found.append(Place(page, attribute, own))
-    return found
+    return [Place(board, column) for board in boards for column in board.columns]
 
 
 def lines(columns: Sequence[Place]) -> list[Line]:
-    """Return a line a method, by title; a method that is on no board with a rank has none."""
-    found: dict[str, list[Cell | None]] = {}
+    """Return a line a method, by title."""
     titles: dict[str, str] = {}
-    for i, place in enumerate(columns):
-        for cell in _cells(place):
-            name = cell.row.method
-            titles.setdefault(name, cell.row.title)
-            found.setdefault(name, [None] * len(columns))[i] = cell
-    order = sorted(found, key=lambda name: (titles[name].casefold(), name))
-    return [Line(name, titles[name], tuple(found[name])) for name in order]
-
-
-def _cells(place: Place) -> list[Cell]:
+    for place in columns:
+        for name, cell in place.column.cells.items():
+            titles.setdefault(name, cell.title)
+    order = sorted(titles, key=lambda name: (titles[name].casefold(), name))
     return [
-        Cell(place.page.method_url(row.method), row, len(section.ranked), section.track)
-        for section in place.sections
-        for row in section.rows
-        # The baseline of another track is the main track's row once more.
-        if section.track == tracks.MAIN or row.method != section.baseline
+        Line(name, titles[name], tuple(place.column.cells.get(name) for place in columns)) for name in order
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -36,7 +35,8 @@ from leaderboard.read import reported
 from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
 from leaderboard.write import citations, grid, payload
-from leaderboard.write.addresses import BoardPage, slug, web_address
+from leaderboard.write.addresses import BoardPage, Link, slug, web_address
+from leaderboard.write.overview import Overview
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -44,41 +44,48 @@ PAGES_AT_ONCE = 100
 """Methods' pages that one process of a large site writes before it takes more."""
 
 
+def of_board(store: Store, folder: Path, result: Result, images: bool, url: str) -> BoardPage:
+    """Return a board with its place on the site, and the pictures of its cases where they are to be shown."""
+    board = result.board
+    whole = partial(Gallery, board, store, folder, f"{slug(board.name)}/images")
+    gallery = Spared().build(f"the pictures of {board.name}", whole, None) if images else None
+    shown = gallery if gallery is not None and gallery.allowed else None
+    quoted = tuple(row for row in reported.of_runs(store.root) if row.protocol == board.name)
+    return BoardPage(result, shown, url, quoted)
+
+
 def tasks(
     store: Store,
     folder: Path,
-    results: Sequence[Result],
-    images: bool,
-    unread: Mapping[str, str] = MappingProxyType({}),
+    page: BoardPage,
+    links: Sequence[Link],
+    unread: Mapping[str, str],
     with_versions: bool = False,
 ) -> list[Callable[[], None]]:
-    """Return what writes all pages and pictures of the site into `folder`, in parts for any order.
+    """Return what writes all pages and pictures of a board into `folder`, in parts for any order.
 
-    unread: boards that there is nothing to show of, with the reason. A page that cannot be made says so in
-    its place.
+    links: to all boards of the site; unread: boards that there is nothing to show of, with the reason. A page
+    that cannot be made says so in its place.
     """
-    built = [_page(store, folder, result, images, len(results) == 1) for result in results]
     env = environment(with_versions)
-    parts: list[Callable[[], None]] = []
-    for page in built:
-        parts.append(partial(_write_tables, env, folder, page, built, unread))
-        parts.append(partial(_write_board, env, folder, page))
-        entries = list(page.board.entries.values())
-        for first in range(0, len(entries), PAGES_AT_ONCE):
-            some = entries[first : first + PAGES_AT_ONCE]
-            parts.append(partial(_write_methods, env, store, folder, page, some))
-    if len(built) > 1:
-        over = partial(_overview_values, built, unread)
-        index = partial(_render, env, "overview.html.j2", folder / "index.html", "", over)
-        parts.append(index)
+    parts: list[Callable[[], None]] = [
+        partial(_write_tables, env, folder, page, links, unread),
+        partial(_write_board, env, folder, page),
+    ]
+    entries = list(page.board.entries.values())
+    for first in range(0, len(entries), PAGES_AT_ONCE):
+        some = entries[first : first + PAGES_AT_ONCE]
+        parts.append(partial(_write_methods, env, store, folder, page, some))
     return parts
 
 
-def _overview_values(built: Sequence[BoardPage], unread: Mapping[str, str]) -> dict[str, Any]:
-    spared = Spared()
-    places = grid.places(built)
-    lines = spared.build("Every method on every board", lambda: grid.lines(places), [])
-    return {"pages": built, "unread": unread, "places": places, "lines": lines, "why": spared.why}
+def write_overview(
+    folder: Path, found: Sequence[Overview], unread: Mapping[str, str], with_versions: bool = False
+) -> None:
+    """Write the page of a site of several boards that leads to each."""
+    places = grid.places(found)
+    values = {"pages": found, "unread": unread, "places": places, "lines": grid.lines(places)}
+    _render(environment(with_versions), "overview.html.j2", folder / "index.html", "", lambda: values)
 
 
 @cache
@@ -106,16 +113,6 @@ def environment(with_versions: bool = False) -> jinja2.Environment:
     env.globals["readable"] = readable
     env.globals["with_versions"] = with_versions
     return env
-
-
-def _page(store: Store, folder: Path, result: Result, images: bool, single: bool) -> BoardPage:
-    board = result.board
-    whole = partial(Gallery, board, store, folder, f"{slug(board.name)}/images")
-    gallery = Spared().build(f"the pictures of {board.name}", whole, None) if images else None
-    shown = gallery if gallery is not None and gallery.allowed else None
-    url = "index.html" if single else f"{slug(board.name)}.html"
-    quoted = tuple(row for row in reported.of_runs(store.root) if row.protocol == board.name)
-    return BoardPage(result, shown, url, quoted)
 
 
 def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None:
@@ -180,18 +177,18 @@ def _write_tables(
     env: jinja2.Environment,
     folder: Path,
     page: BoardPage,
-    built: list[BoardPage],
+    links: Sequence[Link],
     unread: Mapping[str, str],
 ) -> None:
     for shown in page.parts:
         url = page.section_url(shown[0]).partition("#")[0]
         root = "../" * url.count("/")
-        values = partial(_table_values, page, built, shown, root, unread)
+        values = partial(_table_values, page, links, shown, root, unread)
         _render(env, "board.html.j2", folder / url, root, values)
 
 
 def _table_values(
-    page: BoardPage, built: list[BoardPage], shown: list[Section], root: str, unread: Mapping[str, str]
+    page: BoardPage, links: Sequence[Link], shown: list[Section], root: str, unread: Mapping[str, str]
 ) -> dict[str, Any]:
     others = [] if page.whole else [part[0] for part in page.parts if part[0] is not shown[0]]
     first = shown[0] is page.sections[0]
@@ -206,7 +203,7 @@ def _table_values(
     choices = [one.build("Other choices", partial(page.result.stability, s), None) for s, one in guarded]
     return {
         "page": page,
-        "pages": built,
+        "links": links,
         "unread": unread,
         "shown": shown,
         "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},

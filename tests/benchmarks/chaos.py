@@ -1,6 +1,7 @@
 """Workers and runs killed at seeded moments, two runs on one store: benchmarks/chaos.py [TRIALS] [SEED].
 
-The same trials run once in peace. Then every record must be there once, of the same bytes, and no other file.
+Each kill waits for a trial that is where it is to hit: left to chance, nearly all would hit the training. The
+same trials run once in peace. Then every record must be there once, of the same bytes, and no other file.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ class Written(Method):
         return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
 """
 
+STAGES = ("starting", "training", "checkpoint", "predicting", "scoring", "commit")
+"""Where in a trial's life a kill is to hit; the two short ones of the disk are told by what lies there."""
+
 PER_SEED = 6
 """ERM, its twin, FEBS from it under two attributes, and what writes a checkpoint each epoch, under two."""
 
@@ -69,6 +73,8 @@ class Found:
     stages: Counter = field(default_factory=Counter)
     hits: Counter = field(default_factory=Counter)
     """How often each trial's worker was killed."""
+    left: set[Path] = field(default_factory=set)
+    """What the dead were writing: whoever runs their trials next is not at it."""
     resumed: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
     exits: list[int] = field(default_factory=list)
@@ -101,16 +107,19 @@ def chaos(folder: Path, seeds: int, seed: int, share: float = 0.5) -> Found:
     runners = [start(folder, "chaos") for _ in range(2)]
     began, store = time.monotonic(), Store(folder / "chaos")
     # The first moments are the runs' own: what they import is no trial's life.
-    next_kill = began + in_peace / found.trials
+    next_kill, wanted = began + in_peace / found.trials, list[str]()
     try:
         while any(one.poll() is None for one in runners) or any(one.returncode for one in runners):
             time.sleep(0.01)
             if said := _start_again(folder, runners):
                 found.wrong.append(said)
                 return found
-            if time.monotonic() >= next_kill and sum(found.kills.values()) < found.trials * share:
+            to_come = len(wanted) + sum(found.kills.values()) < found.trials * share
+            if to_come and time.monotonic() >= next_kill:
                 next_kill = time.monotonic() + rng.uniform(0, 2 * between)
-                _kill(store, runners, rng, found)
+                wanted.append(rng.choice(STAGES))
+            if wanted and (hit := _kill(store, runners, rng, found, wanted)):
+                wanted.remove(hit)
     finally:
         for one in runners:
             one.kill()
@@ -130,40 +139,53 @@ def _start_again(folder: Path, runners: list[subprocess.Popen]) -> str:
     return ""
 
 
-def _kill(store: Store, runners: list[subprocess.Popen], rng: random.Random, found: Found) -> None:
-    """Kill a worker, or a run, or a run and all workers.
+def _kill(
+    store: Store, runners: list[subprocess.Popen], rng: random.Random, found: Found, wanted: list[str]
+) -> str:
+    """Kill a worker that is where one is to be hit, or its run, or both; return where, "" where none is.
 
     None that would be its trial's fourth: that is a failed record, as it has to be.
     """
-    what = rng.choices(("worker", "run", "both"), (8, 1, 1))[0]
     workers = [one for one in under_way(store) if one.alive and found.hits[one.trial] < TRIES - 1]
+    there = {_stage(store, one, found.left): one for one in workers}
     alive = [one for one in runners if one.poll() is None]
-    if what == "worker" and workers:
-        _hit(store, rng.choice(workers), found)
-    elif alive and what != "worker":
-        for one in workers if what == "both" else ():
-            _hit(store, one, found)
+    hit = next((stage for stage in wanted if stage in there), "")
+    if not hit or not alive:
+        return ""
+    what = rng.choices(("worker", "run", "both"), (8, 1, 1))[0]
+    for one in workers if what == "both" else [there[hit]] if what == "worker" else ():
+        _hit(store, one, found)
+    if what != "worker":
         _end(rng.choice(alive).pid)
-    else:
-        return
     found.kills[what] += 1
+    return hit
 
 
 def _hit(store: Store, one: Running, found: Found) -> None:
-    found.stages[_stage(store, one)] += 1
+    found.stages[_stage(store, one, found.left)] += 1
     found.hits[one.trial] += 1
     _end(one.process)
+    found.left |= {path for paths in _writing(store, one.trial).values() for path in paths}
 
 
-def _stage(store: Store, one: Running) -> str:
-    """Return what a trial is at: what it says, or the writing that it is seen in."""
-    writing = {"commit": store.path(one.trial).parent, "checkpoint": store.claim(one.trial).parent}
-    for what, folder in writing.items():
-        with contextlib.suppress(OSError):
-            start = f".{one.trial}." if what == "commit" else f".{names.CHECKPOINT}"
-            if any(path.name.startswith(start) and path.is_dir() for path in folder.iterdir()):
-                return what
+def _stage(store: Store, one: Running, left: set[Path]) -> str:
+    """Return what a trial is at: what it says, or the writing that it is seen in, which no dead one left."""
+    for what, paths in _writing(store, one.trial).items():
+        if paths - left:
+            return what
     return read_progress(store, one.trial)["stage"]
+
+
+def _writing(store: Store, trial: str) -> dict[str, set[Path]]:
+    """Return the folders that are being filled, for a trial's record and for its checkpoint."""
+    found: dict[str, set[Path]] = {"commit": set(), "checkpoint": set()}
+    for what, place, start in (
+        ("commit", store.path(trial).parent, f".{trial}."),
+        ("checkpoint", store.claim(trial).parent, f".{names.CHECKPOINT}"),
+    ):
+        with contextlib.suppress(OSError):
+            found[what] = {path for path in place.iterdir() if path.name.startswith(start)}
+    return found
 
 
 def _end(process: int) -> None:
@@ -194,7 +216,7 @@ def _digest(path: Path) -> str:
 def main(trials: int = 200, seed: int = 0) -> int:
     """Print what came of it."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        found = chaos(Path(folder), max(1, trials // PER_SEED), seed)
+        found = chaos(Path(folder), -(-trials // PER_SEED), seed)
     peace, after = found.seconds
     print(f"{found.trials} trials, seed {seed}: {peace:.0f} s in peace, {after:.0f} s in chaos")
     print(f"killed: {dict(found.kills)}; the trials that were hit were at {dict(found.stages)}")

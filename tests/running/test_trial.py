@@ -225,6 +225,18 @@ def test_what_a_plugin_prints_is_in_its_log(paths, tmp_path):
     assert "hello from bad" in prepared.store.log(trial_of(prepared, "bad").id)
 
 
+def test_a_method_that_goes_to_another_folder_leaves_its_record_in_that_of_records(
+    paths, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    here = replace(paths, runs=Path("relative"))
+    moving = plugin_file(tmp_path, f"import os; os.chdir({str(tmp_path.parent)!r}); return loss")
+    prepared = prepare([moving], here, seeds=(0,))
+    with LocalExecutor([{}], preload=["harness.running.trial"]) as executor:
+        execute(prepared, executor, Silent(), 1, CPU)
+    assert Store(tmp_path / "relative").is_done(trial_of(prepared, "bad").id)
+
+
 def test_an_id_changes_with_what_can_change_the_result_and_with_nothing_else(paths, tmp_path):
     def erm_id(**changes) -> str:
         return trial_of(prepare(["erm"], paths, **changes), "erm").id

@@ -267,6 +267,20 @@ def test_what_another_finished_after_taking_over_is_not_made_a_failure(prepared)
     assert prepared.store.is_done(one.id)
 
 
+def test_one_that_wakes_up_after_another_has_ended_its_trial_writes_nothing(prepared):
+    one = next(iter(prepared.plan.trials.values()))
+    record = prepared.store.path(one.id) / names.RECORD
+    written = []
+
+    def woken(one, inputs, paths, device, work):
+        trial.run(one, paths, device, learned)
+        written.append((record.stat().st_ino, record.read_bytes()))
+        return learned(one, inputs, paths, device, work)
+
+    assert trial.run(one, prepared.paths, CPU, woken) == "done"
+    assert written == [(record.stat().st_ino, record.read_bytes())]
+
+
 def test_a_trial_that_is_retried_elsewhere_is_waited_for_though_its_old_record_says_failed(prepared):
     one = next(iter(prepared.plan.trials.values()))
     trial.commit_failed(prepared.store, one, "at first", "")

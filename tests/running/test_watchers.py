@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import needs
 import pytest
@@ -84,7 +85,56 @@ def test_mlflow_reads_them_from_its_files_and_a_second_run_goes_on_in_the_same_p
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FAILED")
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+@pytest.mark.slow
+def test_weights_and_biases_keeps_them_in_its_files_and_sends_nothing(prepared, monkeypatch):
+    try:
+        from wandb.proto.wandb_internal_pb2 import Record
+    except ModuleNotFoundError:
+        needs.missing("wandb is not installed", "`pip install 'equity-leaderboard[wandb]'`")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    # Were anything sent, it would go where nobody listens, and the run wait for it.
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    one = watched(prepared, "wandb")
+    (file,) = (prepared.store.root / "wandb").glob(f"offline-run-*/run-{one.id}.wandb")
+    # Its own process writes the file, and its end last.
+    while not (records := read(file, Record)) or records[-1].WhichOneof("record_type") != "exit":
+        time.sleep(0.1)
+    (run,) = (record.run for record in records if record.WhichOneof("record_type") == "run")
+    assert (run.project, run.display_name, run.run_id) == ("tiny", one.label, one.id)
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert config.items() >= {"seed": 0, "attribute": one.attribute or ""}.items()
+    rows = [record.history.item for record in records if record.WhichOneof("record_type") == "history"]
+    values = [{"".join(i.nested_key) or i.key: json.loads(i.value_json) for i in row} for row in rows]
+    assert [(row["epoch"], row["loss"]) for row in values if "loss" in row] == [(0, 0.75), (1, 0.5)]
+    last = {name: value for row in values for name, value in row.items()}
+    assert scores_of(prepared, one).items() <= last.items()
+    (end,) = (record.exit for record in records if record.WhichOneof("record_type") == "exit")
+    assert end.exit_code == 0
+
+
+def read(file, kind):
+    return [kind.FromString(data) for data in logged(file.read_bytes())]
+
+
+def logged(data: bytes) -> list[bytes]:
+    """Return the whole records of a file in LevelDB's log format: blocks of 32 kB, a record in parts."""
+    found, place, part = [], 7, b""
+    while place + 7 <= len(data):
+        if (left := -place % 2**15) < 7 and left:
+            place += left
+            continue
+        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if place + 7 + size > len(data):
+            break
+        part += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):
+            found.append(part)
+            part = b""
+    return found
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
 def test_a_watcher_without_its_library_is_one_sentence_that_says_what_to_install(name, monkeypatch):
     for loaded in [name, *(module for module in sys.modules if module.startswith(f"{name}."))]:
         monkeypatch.setitem(sys.modules, loaded, None)

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import connection, forkserver
@@ -22,6 +23,12 @@ CARD_LOST = 100
 _FOR_A_JOB = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 ]
+_CHILD_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of prctl(2)."""
+
+_ROUNDS = 10
+"""How often those are ended whose parents were ended before: so deep go the processes of a task at most."""
+
 _EXIT_SECONDS = 5.0
 """How long a process may take to end that has said how its task did."""
 
@@ -178,14 +185,45 @@ def _child(sender: Connection, slot: dict[str, str], fn: Callable[..., Any], arg
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setsid"):
         os.setsid()  # what it forks can be ended with it
+    _adopt_orphans()
     os.environ.update(slot)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         outcome = ("returned", fn(*args, **kwargs))
     except BaseException as error:  # noqa: BLE001 - handed to the parent whole
         outcome = ("raised", error)
+    _end_children()
     sender.send(outcome)
     sender.close()
+
+
+def _adopt_orphans() -> None:
+    """Let what a task starts stay this process's, a daemon in a session of its own too, where one can."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1)
+
+
+def _end_children() -> None:
+    """End what this process's task has left running: a daemon's parent is gone, and this one in its place."""
+    for _ in range(_ROUNDS):
+        for child in _children():
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(child, 0)
+
+
+def _children() -> list[int]:
+    """Return the processes whose parent this one is, none where the system does not tell."""
+    found = []
+    for told in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            number, _, rest = told.read_text().rpartition(")")
+            if int(rest.split()[1]) == os.getpid():
+                found.append(int(number.split()[0]))
+    return found
 
 
 def _die_with_parent() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GROUP = "harness.watchers"
 
-_OWN = {name: f"{__name__}.{name}" for name in ("mlflow", "tensorboard")}
+_OWN = {name: f"{__name__}.{name}" for name in ("mlflow", "tensorboard", "wandb")}
 
 _LOG = logging.getLogger(__name__)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import sys
 import threading
 import time
 from pathlib import Path
@@ -77,6 +79,9 @@ def test_a_log_without_end_keeps_its_beginning_and_its_end(tmp_path):
     assert "bytes left out" in text
     assert text.endswith("the last line\n")
     assert file.stat().st_size < 30e6 / 2
+    beginning, left, end = re.split(r"\n\.\.\. (\d+) bytes left out \.\.\.\n", text)
+    # What comes between a look and a cut is lost uncounted; it is no more than what one look is late for.
+    assert 30e6 / 2 < len(beginning) + int(left) + len(end) <= 30e6 + 100
 
 
 def test_a_log_that_grew_in_a_moment_is_read_by_its_two_ends(tmp_path):
@@ -168,6 +173,32 @@ def test_what_a_task_leaks_goes_with_its_process_and_its_thread_is_not_waited_fo
         assert executor.submit(leak, str(tmp_path / "process")).result(timeout=60) == "done"
         assert executor.submit(open_files).result(timeout=60) == before
     assert not alive(int((tmp_path / "process").read_text()))
+
+
+def daemonise(file: str, leaves: bool) -> None:
+    """Leave a daemon behind as daemons are made: two forks, a session of its own, nothing open."""
+    if (child := os.fork()) == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.closerange(0, 256)
+            os.chdir("/")
+            Path(file).write_text(str(os.getpid()))
+            time.sleep(600)
+        os._exit(0)
+    os.waitpid(child, 0)
+    while not (Path(file).is_file() and Path(file).read_text()):
+        time.sleep(0.01)
+    if leaves:
+        raise ValueError("the task failed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel hands orphans over on Linux alone")
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_daemon_that_a_task_made_ends_with_it(tmp_path, leaves):
+    with LocalExecutor([{}]) as executor:
+        error = executor.submit(daemonise, str(tmp_path / "daemon"), leaves).exception(timeout=60)
+    assert isinstance(error, ValueError) == leaves
+    assert not alive(int((tmp_path / "daemon").read_text()))
 
 
 def leave_as_if_well() -> None:
