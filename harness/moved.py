@@ -48,8 +48,8 @@ class _Moved(MetaPathFinder, Loader):
 
 def read_board(where: str | Path) -> pd.DataFrame:
     """Read a published board into a frame; `harness.client.read_board` says which, and how."""
-    # By its name: an import would bring the client into every trial's id, like whatever a training reaches.
-    frame: pd.DataFrame = importlib.import_module("harness.client").read_board(where)
+    # By a name that is put together: identity follows each that is written out, and this is reached by all.
+    frame: pd.DataFrame = importlib.import_module(".".join(("harness", "client"))).read_board(where)
     return frame
 
 

@@ -29,7 +29,7 @@ def what_it_does(info: MethodInfo) -> str:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    own = [node for node in classes if any("Method" in ast.dump(base) for base in node.bases)]
+    own = [node for node in classes if any("Method" in ast.unparse(base) for base in node.bases)]
     said = [_first(ast.get_docstring(tree)), *(_first(ast.get_docstring(node)) for node in own[-1:])]
     return " ".join(dict.fromkeys(text for text in said if text))
 
