@@ -28,6 +28,7 @@ from harness.running import trial as trials
 from harness.running.paths import Paths
 from harness.running.plan import Trial
 from harness.store import Cost, ProtocolRecord, Store
+from harness.training.together import Cards
 from harness.training.train import Inputs
 
 NAME = "tiny"
@@ -136,7 +137,9 @@ class _Inline(Executor):
         return future
 
 
-def learned(trial: Trial, inputs: Inputs, paths: Paths, device: str, work: Path) -> trials.Fitted:
+def learned(
+    trial: Trial, inputs: Inputs, paths: Paths, device: str, work: Path, cards: Cards
+) -> trials.Fitted:
     """Masks and weights that follow from the trial's id."""
     cohort = inputs.cohort
     rng = np.random.default_rng(int(trial.id, 16))

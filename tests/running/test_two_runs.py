@@ -258,7 +258,7 @@ def test_what_another_finished_after_taking_over_is_not_made_a_failure(prepared)
     """One that wakes up finds its folder gone: its error says nothing of its trial."""
     one = next(iter(prepared.plan.trials.values()))
 
-    def woken(one, inputs, paths, device, work):
+    def woken(one, inputs, paths, device, work, cards):
         trial.run(one, paths, device, learned)
         (work / "gone").mkdir(parents=True)
         raise FileNotFoundError(2, os.strerror(2), str(work))
@@ -272,10 +272,10 @@ def test_one_that_wakes_up_after_another_has_ended_its_trial_writes_nothing(prep
     record = prepared.store.path(one.id) / names.RECORD
     written = []
 
-    def woken(one, inputs, paths, device, work):
+    def woken(one, inputs, paths, device, work, cards):
         trial.run(one, paths, device, learned)
         written.append((record.stat().st_ino, record.read_bytes()))
-        return learned(one, inputs, paths, device, work)
+        return learned(one, inputs, paths, device, work, cards)
 
     assert trial.run(one, prepared.paths, CPU, woken) == "done"
     assert written == [(record.stat().st_ino, record.read_bytes())]

@@ -68,7 +68,7 @@ def run_in(folder: Path) -> Ran:
     (one,) = prepared.plan.trials.values()
     kept = []
 
-    def train(one, inputs, _, device, work):
+    def train(one, inputs, _, device, work, cards):
         kept.append(trial.train_here(one, inputs, device, work, lambda *_: None))
         return kept[0]
 
