@@ -166,13 +166,13 @@ def run_command(
         say("Reading the cohort ...")
         asked.training(chosen, data, cache, device)
         from harness import cohorts
-        from harness.running.cards import check
         from harness.running.paths import Paths
         from harness.running.prepare import in_slices, on_cards, prepare
 
         options["twinned"] = True
         options["cohort"] = cohorts.load(chosen, data, cache, progress=counted(say))
         say("Importing the methods ...")
+        from harness.running.cards import check as check_cards
         from harness.running.executors import local
         from harness.sandbox import reaping
         from harness.training.device import cards, resolve_device
@@ -180,7 +180,7 @@ def run_command(
         reaping.reap()
 
         place = options["device"] = resolve_device(device)
-        check(each, place)
+        check_cards(each, place)
         box = _sandbox(place, memory, minutes, cache) if sandbox else None
         if box is not None:
             options["describe"] = box.describe

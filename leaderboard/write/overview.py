@@ -108,9 +108,7 @@ def _cells(page: BoardPage, section: Section) -> Iterator[tuple[str, Cell]]:
             at_test = section.track != tracks.MAIN
             yield (
                 row.method,
-                Cell(
-                    page.method_url(row.method), row.title, rank, row.status, len(section.ranked), at_test
-                ),
+                Cell(page.method_url(row.method), row.title, rank, row.status, len(section.ranked), at_test),
             )
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import needs
 import pytest
 
 from harness.errors import HarnessError
@@ -192,7 +193,7 @@ def daemonise(file: str, leaves: bool) -> None:
         raise ValueError("the task failed")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel hands orphans over on Linux alone")
+@needs.unless(sys.platform == "linux", "the kernel hands orphans over on Linux alone", "a machine with `/proc`")
 @pytest.mark.parametrize("leaves", [False, True])
 def test_a_daemon_that_a_task_made_ends_with_it(tmp_path, leaves):
     with LocalExecutor([{}]) as executor:
