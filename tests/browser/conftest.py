@@ -65,12 +65,16 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+PATIENCE = 180_000
+"""Milliseconds that a page is waited for: a machine may be busy with other tests."""
+
+
 class Tab:
     """A page of the browser that keeps every error and every request to another host."""
 
     def __init__(self, context, root: str):
         self.page, self.root = context.new_page(), root
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(PATIENCE)
         self.errors, self.outside = [], []
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -128,7 +132,7 @@ def _fetch_axe(script: Path, folder: Path) -> None:
     if shutil.which("npm") is None:
         needs.missing("npm is not installed, so axe-core cannot be fetched", "`apt-get install npm`")
     done = subprocess.run(
-        ["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        ["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, check=False, timeout=500
     )
     if done.returncode:
         why = done.stderr.strip()[-200:]

@@ -21,6 +21,7 @@ def test_the_audits_page_is_drawn_whole_and_fits(browser, tmp_path, width, schem
         file, cohort, chosen, seen, audit(cohort, chosen, seen), sight.sights(cohort, chosen), 0.15
     )
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(180_000)
     said = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))

@@ -173,6 +173,7 @@ def page(browser, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "index.html"
     path.write_text(f"<!doctype html><meta charset='utf-8'><a class='skip'></a>{scripts}", encoding="utf-8")
     page = browser.new_page()
+    page.set_default_timeout(180_000)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(path.as_uri())

@@ -52,7 +52,7 @@ def alive(number: int) -> bool:
 
 def test_what_a_task_forked_ends_with_it_and_nobody_waits_for_its_pipe(tmp_path):
     with LocalExecutor([{}]) as executor:
-        error = executor.submit(fork_and_leave, str(tmp_path / "child")).exception(timeout=60)
+        error = executor.submit(fork_and_leave, str(tmp_path / "child")).exception(timeout=300)
     assert isinstance(error, WorkerDied)
     assert "exited with status 3" in str(error)
     assert not error.from_outside
@@ -64,7 +64,7 @@ def test_what_a_task_forked_ends_with_it_and_nobody_waits_for_its_pipe(tmp_path)
 
 def test_one_that_hangs_is_ended_at_its_limit(tmp_path):
     with LocalExecutor([{}], seconds=0.5) as executor:
-        error = executor.submit(hang).exception(timeout=60)
+        error = executor.submit(hang).exception(timeout=300)
     assert isinstance(error, TookTooLong)
     assert not error.from_outside
     assert "longer than 0.00833 minutes" in str(error)
@@ -193,11 +193,13 @@ def daemonise(file: str, leaves: bool) -> None:
         raise ValueError("the task failed")
 
 
-@needs.unless(sys.platform == "linux", "the kernel hands orphans over on Linux alone", "a machine with `/proc`")
+@needs.unless(
+    sys.platform == "linux", "the kernel hands orphans over on Linux alone", "a machine with `/proc`"
+)
 @pytest.mark.parametrize("leaves", [False, True])
 def test_a_daemon_that_a_task_made_ends_with_it(tmp_path, leaves):
     with LocalExecutor([{}]) as executor:
-        error = executor.submit(daemonise, str(tmp_path / "daemon"), leaves).exception(timeout=60)
+        error = executor.submit(daemonise, str(tmp_path / "daemon"), leaves).exception(timeout=300)
     assert isinstance(error, ValueError) == leaves
     assert not alive(int((tmp_path / "daemon").read_text()))
 
@@ -208,7 +210,7 @@ def leave_as_if_well() -> None:
 
 def test_one_that_leaves_with_status_0_and_no_result_has_died(tmp_path):
     with LocalExecutor([{}]) as executor:
-        error = executor.submit(leave_as_if_well).exception(timeout=60)
+        error = executor.submit(leave_as_if_well).exception(timeout=300)
     assert isinstance(error, WorkerDied)
     assert "exited with status 0" in str(error)
     assert not error.from_outside
