@@ -89,7 +89,10 @@ class Tests:
     @cached_property
     def p(self) -> np.ndarray:
         """Two-sided p-values adjusted for `tests`, float [M, M]; NaN where two methods share nothing."""
-        reach = np.maximum(np.abs(self.of.difference) - self.unequal, 0) / self.wider
+        left = np.maximum(np.abs(self.of.difference) - self.unequal, 0)
+        # Where nothing has to be passed, any difference passes it, as in the interval of no width.
+        sure = np.where(left > 0, np.inf, 0.0)
+        reach = np.divide(left, self.wider, out=sure, where=self.wider != 0)
         found = np.full(reach.shape, np.nan)
         for some, family in self.families():
             found[some] = p_value(reach[some], family, *self._parts(some))
