@@ -78,24 +78,19 @@ def _sees(section: Section) -> str:
     return f"{seen}."
 
 
-def gap_is_real(row: Row) -> bool:
-    """Whether a method's gap is more than chance makes, in these trainings and in others."""
-    return words.gap_finding(row).startswith("above")
-
-
 def gaps(section: Section) -> str:
     """Say in one line whether the gaps by this attribute are real."""
-    tested = [row for row in section.ranked if words.gap_finding(row)]
+    tested = [above for row in section.ranked if (above := words.gap_above(row)) is not None]
     if not tested:
         return f"Whether the gaps by {section.attribute} are real is not known."
-    real = sum(gap_is_real(row) for row in tested)
+    real = sum(tested)
     if len(tested) == 1:
         return f"The gap by {section.attribute} is {'' if real else 'not '}more than chance makes."
     if real == len(tested):
         return f"By {section.attribute} all {real} gaps are more than chance makes."
     if real:
         return f"By {section.attribute} {real} of {len(tested)} gaps are more than chance makes."
-    hidden = max(row.noise["dice"].detectable for row in tested)
+    hidden = max(row.noise["dice"].detectable for row in section.ranked if words.gap_finding(row))
     seen = "" if math.isnan(hidden) else f"; one of {words.number(hidden)} would likely be seen"
     return f"By {section.attribute} no gap is more than chance makes{seen}."
 
@@ -105,8 +100,8 @@ def mini(section: Section) -> str:
     ranked = section.ranked
     if len(ranked) < 2:
         return "nothing to compare" if ranked else "nothing ranked"
-    tested = [row for row in ranked if words.gap_finding(row)]
-    real = f"{sum(map(gap_is_real, tested))} of {len(tested)} gaps real" if tested else "gaps not known"
+    tested = [above for row in ranked if (above := words.gap_above(row)) is not None]
+    real = f"{sum(tested)} of {len(tested)} gaps real" if tested else "gaps not known"
     if ranked[0].best:
         return f"a best method · {real}"
     if better := words.better_than_erm(section):

@@ -162,23 +162,6 @@ def _nothing(section: Section) -> str:
     return "No trial has finished yet."
 
 
-def short_headline(section: Section) -> str:
-    """Say in a few words how sure the first place is."""
-    ranked = section.ranked
-    if not ranked:
-        return "Nothing to rank"
-    if ranked[0].best:
-        told = "" if section.track == tracks.MAIN else " of its track"
-        return f"{ranked[0].title} is best{told}"
-    if len(ranked) == 1:
-        return "Only one method has finished"
-    better = better_than_erm(section)
-    if better:
-        who = f"{better[0].title} is" if len(better) == 1 else f"{len(better)} methods are"
-        return f"{who} shown to be better than ERM, none to be best"
-    return "No method is shown to be best"
-
-
 def better_than_erm(section: Section) -> list[Row]:
     """Return the rows that are better than ERM given as many epochs, by rank.
 
@@ -196,17 +179,24 @@ def better_than_erm(section: Section) -> list[Row]:
     ]
 
 
-def gap_finding(row: Row) -> str:
-    """Say whether a method's gap is more than chance makes, in these trainings and in others.
+def gap_above(row: Row) -> bool | None:
+    """Return whether a gap is more than chance makes, in these trainings and in others; None where unknown.
 
     The relabelling knows these trainings alone, and takes the groups' scores for equally spread; the
     interval does neither, so both must agree.
     """
     noise, gap = row.noise.get("dice"), row.number("dice", "gap")
     if noise is None or not gap.there or math.isnan(noise.p):
+        return None
+    return noise.p_adjusted <= ALPHA and gap.low > 0
+
+
+def gap_finding(row: Row) -> str:
+    """Say whether a method's gap is more than chance makes, "" where that is not known."""
+    above = gap_above(row)
+    if above is None:
         return ""
-    sure = noise.p_adjusted <= ALPHA and gap.low > 0
-    return f"{'above' if sure else 'within'} chance ({p_value(noise.p_adjusted)})"
+    return f"{'above' if above else 'within'} chance ({p_value(row.noise['dice'].p_adjusted)})"
 
 
 def over_views(row: Row) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from leaderboard.compute import tracks, words
+from leaderboard.compute import tracks, verdicts, words
 from leaderboard.compute.sections import Section
 from leaderboard.spared import Spared
 from leaderboard.write.addresses import BoardPage
@@ -124,6 +124,6 @@ def _answer(page: BoardPage, section: Section) -> Answer:
         url=page.section_url(section),
         where=f"{section.attribute}, {section.structure}{told}",
         sure=bool(section.ranked and section.ranked[0].best),
-        short=words.short_headline(section),
+        short=verdicts.verdict(section),
         long=words.headline(section),
     )

@@ -10,7 +10,7 @@ from make_records import World, make_store, shared_site
 
 import leaderboard
 from leaderboard import moved
-from leaderboard.compute import results, tracks
+from leaderboard.compute import results, tracks, verdicts
 from leaderboard.compute.tracks import AT_TEST, MAIN
 from leaderboard.read import boards
 from leaderboard.write import addresses, exports
@@ -86,7 +86,7 @@ def test_the_word_best_is_of_the_track(found):
     section = next(one for one in both.sections if (one.attribute, one.track) == ("race", AT_TEST))
     assert section.ranked[0].method == "heads"
     assert section.ranked[0].best
-    assert leaderboard.compute.words.short_headline(section) == "Heads is best of its track"
+    assert verdicts.verdict(section) == "Heads is best of its track"
     assert " of those that read race at test time: " in leaderboard.compute.words.headline(section)
 
 

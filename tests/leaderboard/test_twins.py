@@ -14,7 +14,7 @@ from harness import equity
 from harness.equity.twins import without_loans
 from harness.protocol import load
 from harness.store import MethodInfo, twins
-from leaderboard.compute import across, sections, tracks, words
+from leaderboard.compute import across, sections, tracks, verdicts, words
 from leaderboard.read import boards
 
 METHODS = ("erm", "erm+1", "febs", "groupdro")
@@ -59,16 +59,16 @@ def test_a_method_equal_to_its_twin_is_not_better_than_erm(alike):
 
 def test_the_headline_counts_no_twin_among_those_that_beat_erm(alike):
     _, section = section_of(alike.runs)
-    assert words.short_headline(section) == "No method is shown to be best"
+    assert verdicts.verdict(section) == "No method is shown to be best"
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "2 methods are shown to be better than ERM, none to be best"),
+        ({}, "2 of 3 methods are better than ERM, none shown best"),
         ({"obtained": {("adv", seed): "reported" for seed in range(3)}},
-         "GroupDRO is shown to be better than ERM, none to be best"),
-        ({"quality": {"erm": 0.0, "adv": 0.0, "groupdro": 0.0}}, "No method is shown to be best"),
+         "GroupDRO is better than ERM, none shown best"),
+        ({"quality": {"erm": 0.0, "adv": 0.0, "groupdro": 0.0}}, "No difference can be told yet"),
     ],
     ids=["two", "one on its submitter's word", "none"],
 )  # fmt: skip
@@ -80,7 +80,7 @@ def test_the_headline_says_who_beats_erm_where_none_is_best(tmp_path, changes, s
         "same_as": {"groupdro": "adv"},
     }
     _, section = section_of(make_store(tmp_path, world(**(three | changes))))
-    assert words.short_headline(section) == said
+    assert verdicts.verdict(section) == said
 
 
 def test_no_word_of_the_site_says_that_a_method_equal_to_its_twin_beats_erm(alike):
