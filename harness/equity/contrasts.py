@@ -14,6 +14,9 @@ from harness.equity.quantities import Quantity
 from harness.equity.reference import ALPHA, Family, largest, p_value, threshold
 from harness.equity.scores import Scores
 
+_ROUNDING = 1e-12
+"""Share of a value below which a difference is the arithmetic's."""
+
 
 @dataclass(frozen=True)
 class Contrasts:
@@ -263,6 +266,9 @@ def together(
     most, aside = largest(by_seed)
     odd = aside[:, None] | aside
     difference = estimates[:, None] - estimates
+    # Of methods without any noise the last bits of a sum would be a sure difference.
+    size = np.maximum(np.maximum(np.abs(estimates)[:, None], np.abs(estimates)), 1)
+    difference[np.abs(difference) <= _ROUNDING * size] = 0
     return Contrasts(
         difference,
         patients,

@@ -178,3 +178,18 @@ def test_seeds_may_be_numbers_and_names_and_columns_are_there_once():
         from_frame(pd.concat([frame(), frame()[["race"]]], axis=1), score="dice", group="race")
     with pytest.raises(HarnessError, match="given a dict"):
         from_frame(dict(frame()), score="dice", group="race")
+
+
+def test_methods_without_any_noise_are_told_apart_by_what_differs_and_not_by_the_last_bits():
+    groups = np.array([None, *["g0"] * 15, *["g1"] * 15], object)
+    lone = np.ones((1, 31))
+    lone[0, 0] = 0  # of unknown group: the overall mean differs, and within the groups nothing varies
+    scores = Scores({"erm": np.full((1, 31), 0.7), "m1": lone}, groups, np.arange(31))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = compare(resample(scores, resamples=200), baseline="erm").set_index("quantity")
+    for alike in ("gap", "spread", "skewed_error_ratio"):
+        assert found.loc[alike, ["difference", "p"]].tolist() == [0, 1]
+        assert found.loc[alike, "low"] <= 0 <= found.loc[alike, "high"]
+    assert found.loc["worst_group", "p"] < 0.05
+    assert found.loc["worst_group", "difference"] == pytest.approx(0.3)
