@@ -208,7 +208,9 @@ def _adopt_orphans() -> None:
 def _end_children() -> None:
     """End what this process's task has left running: a daemon's parent is gone, and this one in its place."""
     for _ in range(_ROUNDS):
-        for child in _children():
+        if not (children := _children()):
+            return
+        for child in children:
             with contextlib.suppress(OSError):
                 os.kill(child, signal.SIGKILL)
             with contextlib.suppress(OSError):
