@@ -88,7 +88,7 @@ class Cost(_Json):
     passes: Count = 0
     """How often a batch went through a network in the training; 0 is not known."""
     cards: Count = 1
-    """That shared the training; time is of all together, memory of one."""
+    """That shared the training; the seconds are by the clock, the memory is of one."""
 
 
 Obtained = Literal["run", "verified", "predictions", "reported"]
