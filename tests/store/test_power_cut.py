@@ -545,10 +545,12 @@ def a_page_of_an_audit(ran: Ran) -> Scenario:
 
 
 def a_site(ran: Ran) -> Scenario:
-    """Over one that is there: the folder as the writers of pages leave it."""
+    """Over one that is there: the folder as the writers of pages leave it, begun again without a board."""
 
     def fill(folder: Path, text: str) -> None:
         with site.replacing(folder / "site") as aside:
+            (aside / "index.html").write_text("with a board that then could not be read")
+            site._Site(Store(folder / "runs"), aside, aside, False, False, [], {}).without([])
             for page in ("index.html", "assets/site.css", "tiny/erm.html"):
                 (aside / page).parent.mkdir(exist_ok=True)
                 (aside / page).write_text(text)
