@@ -102,6 +102,7 @@ class Queue:
         self.ended = {t.id: s for s, trials in self.outcome.by_status.items() for t in trials}
         self.after: dict[str, Future[str]] = {}
         self.looked = self.shown = 0.0
+        self.root = self._root()
 
     def run(self, todo: Iterable[Trial]) -> None:
         """Run the trials; every one of them is in `outcome` then."""
@@ -130,6 +131,14 @@ class Queue:
         before = len(self.futures)
         while self.ready and len(self.futures) < self.window:
             trial = self.ready.popleft()
+            if self.root not in (None, self._root()):
+                # Under its old name a trial would begin another store, which no run was planned in.
+                self.outcome.errors.append(
+                    f"{self.store.root}: it is not the store that this run began in, which was moved or "
+                    f"removed; put it back and run again ({trial.label})."
+                )
+                self._end(trial, "stopped")
+                continue
             ended = self._ended_elsewhere(trial)
             if ended is not None:
                 self.outcome.elsewhere += 1
@@ -140,6 +149,14 @@ class Queue:
                 self._submit(trial)
         if len(self.futures) > before and hasattr(self.executor, "flush"):
             self.executor.flush()
+
+    def _root(self) -> tuple[int, int] | None:
+        """Return what folder the store is, whatever its name."""
+        try:
+            found = self.store.root.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _submit(self, trial: Trial) -> None:
         # What an earlier process left says nothing of this one.

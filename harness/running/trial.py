@@ -20,7 +20,7 @@ import torch
 from harness import cohorts, identity
 from harness.backbones import weights
 from harness.cohorts.cohort import Cohort
-from harness.errors import HarnessError, TrialError
+from harness.errors import HarnessError, TrialError, refused
 from harness.plugin import asks, declared, discovery
 from harness.protocol import Protocol
 from harness.running import cards, log, provenance, scoring
@@ -101,6 +101,10 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
             ) from None
         if isinstance(error, HarnessError) and not isinstance(error, TrialError):
             raise
+        if store.is_done(trial.id) and not trial.again:
+            return "done"  # by another that had taken it over, and has tidied this one's folder away
+        if refusal := _of_the_store(error, trial, paths.runs, work):
+            raise HarnessError(refusal) from None
         if (whose := room.lacking(error)) and not discovery.raised_in(error, trial.plugin.file):
             raise HarnessError(
                 f"{trial.label}: the {whose}'s memory is full, which is no fault of the method; run again "
@@ -110,11 +114,24 @@ def run(trial: Trial, paths: Paths, device: torch.device, train: Train | None = 
         message = discovery.describe_error(error, trial.plugin.file)
         if trial.again:
             raise HarnessError(f"{trial.label}, again for its weights: {message}") from None
-        if store.is_done(trial.id):
-            return "done"  # by another that had taken it over, and has tidied this one's folder away
         commit_failed(store, trial, message, discovery.trace_of(error))
         return "failed"
     return "done"
+
+
+def _of_the_store(error: BaseException, trial: Trial, runs: Path, work: Path) -> str:
+    """Say what the store did that ended a trial, which is no fault of its method; "" where it did nothing."""
+    if not os.path.isdir(work):
+        return (
+            f"{work}: it is gone, so the store was moved or removed while {trial.label} ran; put it back and "
+            "run again."
+        )
+    if not isinstance(error, OSError) or discovery.raised_in(error, trial.plugin.file):
+        return ""
+    # A method that leaves files open has the process run out of them, wherever the next is opened.
+    if error.errno == errno.EMFILE or not str(error.filename or "").startswith(f"{runs}{os.sep}"):
+        return ""
+    return f"{refused(error)}; {trial.label} stopped; mend it and run again: it goes on from its checkpoint."
 
 
 def run_logged(trial: Trial, paths: Paths, device: torch.device, train: Train | None = None) -> str:

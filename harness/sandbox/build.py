@@ -16,6 +16,9 @@ from harness.sandbox.requirements import pinned
 from harness.sandbox.wheels import fetch, said
 from harness.store import leases
 
+_PATIENCE = 3600
+"""Seconds of silence in a build: nothing is said while gigabytes are read in, or written as a layer."""
+
 
 def build(base: str, wheels: Path | None, flavour: str) -> str:
     """Build the image of a flavour ("cpu", "cuda") on a base image that is here; return its name.
@@ -47,10 +50,11 @@ def _same_python(base: str) -> None:
     ask = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     try:
-        client.images.get(base)  # `run` would pull one that is not here
-        answer = client.containers.run(
-            base, ask, entrypoint="python3", remove=True, network_mode="none", cap_drop=["ALL"]
-        )
+        with engine.answering():
+            client.images.get(base)  # `run` would pull one that is not here
+            answer = client.containers.run(
+                base, ask, entrypoint="python3", remove=True, network_mode="none", cap_drop=["ALL"]
+            )
         found = answer.decode(errors="replace").strip()
     except docker.errors.ImageNotFound:
         raise HarnessError(f"There is no base image '{base}' here; run docker/base.sh.") from None
@@ -64,7 +68,7 @@ def _same_python(base: str) -> None:
 
 
 def _build(base: str, wheels: Path | None, dockerfile: str, packages: list[str], name: str) -> str:
-    docker, client = engine.sdk(), engine.connect()
+    docker, client = engine.sdk(), engine.connect(_PATIENCE)
     with leases.leased("image") as folder:
         context = folder / "context"
         context.mkdir()
@@ -73,14 +77,15 @@ def _build(base: str, wheels: Path | None, dockerfile: str, packages: list[str],
         shutil.copy(engine.DOCKERFILES / dockerfile, context / "Dockerfile")
         _gather(wheels, context, packages)
         try:
-            client.images.build(
-                path=str(context),
-                tag=name,
-                buildargs={"BASE": base},
-                network_mode="none",
-                rm=True,
-                forcerm=True,
-            )
+            with engine.answering():
+                client.images.build(
+                    path=str(context),
+                    tag=name,
+                    buildargs={"BASE": base},
+                    network_mode="none",
+                    rm=True,
+                    forcerm=True,
+                )
         except docker.errors.BuildError as error:
             log = "".join(str(entry.get("stream", entry.get("error", ""))) for entry in error.build_log)
             raise HarnessError(f"{dockerfile}: {said(log)}; mend --base, --requires or --wheels.") from None

@@ -84,12 +84,13 @@ def execute(
     """
     docker, client = engine.sdk(), engine.connect()
     try:
-        container = client.containers.create(
-            image,
-            ["python", "-m", "harness.sandbox.inside", *arguments],
-            **_options(limits, cpus, gpu, {LABEL: label, **reaping.label(lease)}),
-            mounts=staging.bind(staging.nearby(mounts, lease)),
-        )
+        with engine.answering():
+            container = client.containers.create(
+                image,
+                ["python", "-m", "harness.sandbox.inside", *arguments],
+                **_options(limits, cpus, gpu, {LABEL: label, **reaping.label(lease)}),
+                mounts=staging.bind(staging.nearby(mounts, lease)),
+            )
     except docker.errors.APIError as error:
         raise _unable(error) from None
     late, ended, stop = threading.Event(), threading.Event(), stop or threading.Event()
@@ -103,19 +104,20 @@ def execute(
     reader, held = _Reader(most, limits), [0]
     watcher = threading.Thread(target=_watch, args=(container, held, ended), daemon=True)
     try:
-        streams = container.attach(stdout=True, stderr=True, stream=True, logs=False, demux=True)
-        container.start()
-        began = time.monotonic()
-        timer.start()
-        watcher.start()
-        for out, err in streams:
-            # What comes after a limit is read and dropped: the engine waits for its reader.
-            if not reader.reason and not reader.take(out, err):
-                _kill(container)
-        status = int(container.wait(timeout=60)["StatusCode"])
-        seconds = time.monotonic() - began
-        container.reload()
-        oom = bool(container.attrs["State"].get("OOMKilled"))
+        with engine.answering():
+            streams = container.attach(stdout=True, stderr=True, stream=True, logs=False, demux=True)
+            container.start()
+            began = time.monotonic()
+            timer.start()
+            watcher.start()
+            for out, err in streams:
+                # What comes after a limit is read and dropped: the engine waits for its reader.
+                if not reader.reason and not reader.take(out, err):
+                    _kill(container)
+            status = int(container.wait()["StatusCode"])
+            seconds = time.monotonic() - began
+            container.reload()
+            oom = bool(container.attrs["State"].get("OOMKilled"))
     except docker.errors.APIError as error:
         raise _unable(error) from None
     finally:
@@ -136,8 +138,7 @@ def _unable(error: Any) -> HarnessError:
 
 def remove_all(label: str) -> None:
     """Remove the containers of a run that was interrupted."""
-    found = {"label": f"{LABEL}={label}"}
-    for container in engine.connect().containers.list(all=True, filters=found, ignore_removed=True):
+    for container in engine.labelled(f"{LABEL}={label}"):
         with contextlib.suppress(Exception):
             container.remove(force=True, v=True)
 

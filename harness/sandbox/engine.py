@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,52 @@ def sdk() -> Any:
         ) from None
 
 
-def connect() -> Any:
-    """Return a client of the engine. Raises HarnessError, with the fix, where there is none."""
+def connect(patience: int = 120) -> Any:
+    """Return a client of the engine, whose every answer is waited for so many seconds.
+
+    Raises HarnessError, with the fix, where there is none.
+    """
     docker = sdk()
     try:
-        client = docker.from_env(timeout=120)
+        client = docker.from_env(timeout=patience)
         client.ping()
     except docker.errors.DockerException as error:
         why = str(error).splitlines()[0]
         raise HarnessError(f"No Docker engine answers ({why}); start dockerd, or set DOCKER_HOST.") from None
     return client
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise HarnessError where the engine falls silent or goes away in the block."""
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except sdk().errors.DockerException:  # what it answered, some of which is a RequestException too
+        raise
+    except (RequestException, HTTPError, TimeoutError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0].strip()
+        raise HarnessError(
+            f"The Docker engine stopped answering ({why.rstrip('.')}); see that dockerd runs and is not busy "
+            "with something else, and run again."
+        ) from None
+
+
+def refusal(error: Any) -> HarnessError:
+    """Return the error that says what the engine answered."""
+    return HarnessError(f"The Docker engine refuses: {error.explanation or error}; mend it and run again.")
+
+
+def labelled(label: str) -> list[Any]:
+    """Return the containers with a label, running or not. Raises HarnessError without an engine."""
+    client = connect()
+    try:
+        with answering():
+            return list(client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
+    except sdk().errors.APIError as error:
+        raise refusal(error) from None
 
 
 def tag(flavour: str, requires: Iterable[str] = ()) -> str:
@@ -54,11 +91,14 @@ def image(client: Any, flavour: str, requires: Iterable[str] = ()) -> str:
     docker, wanted = sdk(), list(requires)
     name = tag(flavour, wanted)
     try:
-        found = client.images.get(name)
+        with answering():
+            found = client.images.get(name)
     except docker.errors.ImageNotFound:
         more = "".join(f" --requires {shlex.quote(one)}" for one in wanted)
         fix = f"run `harness sandbox build{more}`" if wanted else BUILD
         raise HarnessError(f"There is no image {name} for the packages installed here; {fix}.") from None
+    except docker.errors.APIError as error:
+        raise refusal(error) from None
     user = str(found.attrs["Config"].get("User") or "root").partition(":")[0]
     if user in ("root", "0"):
         raise HarnessError(f"Image {name} runs as root; build it again from docker/Dockerfile.{flavour}.")

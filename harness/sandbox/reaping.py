@@ -28,9 +28,7 @@ def reap() -> None:
 
 def reap_containers() -> None:
     """Remove the containers of this machine whose process is gone. Raises HarnessError without an engine."""
-    for container in engine.connect().containers.list(
-        all=True, filters={"label": LEASE}, ignore_removed=True
-    ):
+    for container in engine.labelled(LEASE):
         machine, _, folder = container.labels[LEASE].partition(":")
         # An engine may serve several machines, whose folders are not to be seen here.
         if machine == platform.node() and leases.is_dead(Path(folder)):

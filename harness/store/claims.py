@@ -194,8 +194,11 @@ def _beat(mine: Path, lost: Callable[[], None] | None, ended: threading.Event) -
     while not ended.wait(LEASE / BEATS):
         with contextlib.suppress(OSError):
             files.touch(mine)
-        # Looked at twice: who withdraws his claim has it for a moment.
-        if lost is not None and following.exists() and not ended.wait(1.0) and following.exists():
+        # Looked at twice: who withdraws his claim has it for a moment. `Path.exists` would raise where a
+        # server does not answer, and with that the signs of life would end.
+        if lost is None or not os.path.exists(following):
+            continue
+        if not ended.wait(1.0) and os.path.exists(following):
             lost()
             return
 
