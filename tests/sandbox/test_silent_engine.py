@@ -13,8 +13,6 @@ from harness.errors import HarnessError
 from harness.sandbox import build, container, engine
 from harness.sandbox.limits import Limits
 
-pytest.importorskip("docker")
-
 
 class _Greets(BaseHTTPRequestHandler):
     """Answers who it is; for the rest it does as the test says: hangs, hangs up, or refuses."""
