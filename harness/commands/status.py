@@ -90,10 +90,19 @@ def _line(one: Running) -> str:
     epoch = f"epoch {one.epoch} of {one.epochs}" if one.epochs else "before its first epoch's end"
     loss = "" if one.loss is None else f", loss {one.loss:.4f}"
     word = "running" if one.alive else "silent "
-    silent = "" if one.alive else f"; no sign of life for {one.silent:.0f} s, the next run takes it over"
+    silent = "" if one.alive else f"; no sign of life for {one.silent:.0f} s, {_what_follows(one)}"
     return (
         f"{word}  {one.trial[:8]}  {one.label}  on {where}  since {day(one.since)}  "
         f"{one.stage} {one.done}/{one.total}, {epoch}{loss}{silent}"
+    )
+
+
+def _what_follows(one: Running) -> str:
+    if not one.halted:
+        return "the next run takes it over"
+    number = one.process
+    return (
+        f"but its process is there: `kill -CONT {number}` lets it go on, `kill -9 {number}` frees its trial"
     )
 
 

@@ -29,7 +29,8 @@ class Running:
     """A trial that some process has claimed.
 
     host, job: where; since: UTC; silent: seconds without a sign of life, by the store's own clock; loss: of
-    the last epoch that ended, None before the first; epochs: 0 where it is not known yet.
+    the last epoch that ended, None before the first; epochs: 0 where it is not known yet; halted: silent, though
+    its process is there, on this machine: no run takes its trial over.
     """
 
     trial: str
@@ -47,6 +48,7 @@ class Running:
     loss: float | None
     silent: float
     alive: bool
+    halted: bool
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def _running(store: Store, trial: str, now: float) -> Running | None:
         return None
     holder, touched = found
     silent = max(0.0, now - touched)
-    alive = silent < _SILENT * holder.lease / claims.BEATS and not claims.is_known_dead(store.claim(trial))
+    dead = claims.is_known_dead(store.claim(trial))
+    alive = silent < _SILENT * holder.lease / claims.BEATS and not dead
     progress, epochs = _table(store.progress(trial)), _table(store.progress(trial).with_name(names.EPOCHS))
     losses = epochs.get("losses") or []
     return Running(
@@ -196,6 +199,7 @@ def _running(store: Store, trial: str, now: float) -> Running | None:
         loss=float(losses[-1][1]) if losses else None,
         silent=silent,
         alive=alive,
+        halted=not alive and not dead and holder.machine == claims.machine(),
     )
 
 

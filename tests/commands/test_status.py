@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,6 +87,23 @@ def test_one_without_a_sign_of_life_is_called_silent(prepared):
     line = said("status", runs=store.root).splitlines()[1]
     assert "silent " in line
     assert "no sign of life for 10" in line
+    assert line.endswith("the next run takes it over")
+
+
+def test_one_whose_process_is_halted_on_this_machine_says_how_to_free_it(prepared):
+    store, one = prepared.store, next(iter(prepared.plan.trials.values()))
+    store.work(one.id)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as asleep:
+        here = claims.Holder(
+            "here", claims.machine(), asleep.pid, "", "token", 60.0, "2026-01-01T00:00:00+00:00", {}
+        )
+        claim = store.claim(one.id).with_name(f"{names.CLAIM}.1")
+        claim.write_text(json.dumps(vars(here)))
+        os.utime(claim, (time.time() - 100, time.time() - 100))
+        line = said("status", runs=store.root).splitlines()[1]
+        asleep.communicate(b"\n")
+    assert f"`kill -9 {asleep.pid}` frees its trial" in line
+    assert said("status", runs=store.root).splitlines()[1].endswith("the next run takes it over")
 
 
 def test_each_trial_is_asked_for_by_its_name_and_no_board_lists_all_records(prepared, monkeypatch):
