@@ -29,8 +29,8 @@ class Running:
     """A trial that some process has claimed.
 
     host, job: where; since: UTC; silent: seconds without a sign of life, by the store's own clock; loss: of
-    the last epoch that ended, None before the first; epochs: 0 where it is not known yet; halted: silent, though
-    its process is there, on this machine: no run takes its trial over.
+    the last epoch that ended, None before the first; epochs: 0 where it is not known yet; halted: silent,
+    though its process is there, on this machine: no run takes its trial over.
     """
 
     trial: str

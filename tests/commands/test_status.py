@@ -94,9 +94,8 @@ def test_one_whose_process_is_halted_on_this_machine_says_how_to_free_it(prepare
     store, one = prepared.store, next(iter(prepared.plan.trials.values()))
     store.work(one.id)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as asleep:
-        here = claims.Holder(
-            "here", claims.machine(), asleep.pid, "", "token", 60.0, "2026-01-01T00:00:00+00:00", {}
-        )
+        began, since = claims._began(asleep.pid), "2026-01-01T00:00:00+00:00"
+        here = claims.Holder("here", claims.machine(), asleep.pid, began, "token", 60.0, since, {})
         claim = store.claim(one.id).with_name(f"{names.CLAIM}.1")
         claim.write_text(json.dumps(vars(here)))
         os.utime(claim, (time.time() - 100, time.time() - 100))
