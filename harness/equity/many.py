@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.equity.comparison import COMPARISON, RANKED, against, sides
+from harness.equity.comparison import COMPARISON, RANKED, against, place_of, sides
 from harness.equity.contrasts import Contrasts, slopes_of, unknown
 from harness.equity.intervals import extreme_levels, invert
 from harness.equity.noise import NOISE, above_chance, relabelled, share_above
 from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
 from harness.equity.ranking import RANKING
-from harness.equity.reference import ALPHA, MARGIN
+from harness.equity.reference import ALPHA, MARGIN, checked, least_common
 from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
 from harness.equity.summary import CAUTION, SUMMARY, TOO_FEW
@@ -192,6 +192,7 @@ def pairwise(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> np.nda
 
     NaN where a pair has fewer than `least_seeds` seeds and everywhere if there are fewer than two groups.
     """
+    least_seeds = least_common(least_seeds)
     if source.draws.n_groups < 2:
         return np.full((len(source.seeds),) * 2, np.nan)
     quantity = quantities(True)[by]
@@ -220,7 +221,7 @@ def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -
 def compare(source: Errors, baseline: str, least_seeds: int = 1, margin: float = MARGIN) -> pd.DataFrame:
     """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts on the gap."""
     scores, parts = source.draws.scores, []
-    base = scores.methods.index(baseline)
+    base, least_seeds, margin = place_of(baseline, scores.methods), least_common(least_seeds), checked(margin)
     few = source.draws.n_groups < 2
     for name in ("es_sum", "gap"):
         quantity = quantities(True)[name]

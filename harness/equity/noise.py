@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.equity.contrasts import Layout, layout
+from harness.equity.options import made
 from harness.equity.quantities import es_penalty, gap, sum_gap
 from harness.equity.reference import ALPHA, Family, p_value, set_aside, threshold
 from harness.equity.resampling import Draws
@@ -38,6 +39,7 @@ def noise_floor(draws: Draws) -> pd.DataFrame:
     there are resamples, the same deals for all methods. The models stay as trained: the p-value says whether
     they treat these groups differently, not whether another seed would.
     """
+    made("draws", draws, Draws, "what `resample` returns")
     if draws.n_groups < 2:
         rows: Iterator[dict[str, object]] = (
             _too_few(draws, method) for method in range(len(draws.scores.methods))

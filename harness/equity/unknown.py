@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.equity.contrasts import layout
 from harness.equity.noise import between_groups
+from harness.equity.options import made
 from harness.equity.scores import Scores
 
 UNKNOWN = (
@@ -29,6 +30,7 @@ def unknown(scores: Scores) -> pd.DataFrame:
     Without rows where nobody's group is unknown. Fewer than `min_patients` of them have no numbers: a mean
     of so few says nothing, as a group's. The test is that of two groups in `noise_floor`'s "above chance".
     """
+    made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
     hidden = np.array([group is None for group in scores.groups])
     samples, patients = int(hidden.sum()), len(set(scores.patients[hidden].tolist()))
     rows = [dict.fromkeys(UNKNOWN, np.nan) | {"method": m} for m in scores.methods if samples]
