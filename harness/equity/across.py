@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.equity import many
-from harness.equity.contrasts import Contrasts, fill, shared, unknown
+from harness.equity.contrasts import Contrasts, fill, share_largest, shared, unknown
 from harness.equity.options import made, several, text
 from harness.equity.pieces import pieces_of
 from harness.equity.quantities import BOUNDED, Quantity, quantities
@@ -117,4 +117,5 @@ def contrasts_of_mean(views: Sequence[Scores], by: str) -> Contrasts:
         parts.append((some, exact))
         fill(found, some.contrasts(quantity), methods, exact)
         unequal[at] = np.where(exact, apart(some.moved(quantity)), unequal[at])
+    share_largest(found)
     return replace(found, bend=Mean(tuple(parts), pieces_of(by, fractions), unequal))

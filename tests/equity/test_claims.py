@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.equity import Scores, compare, many, noise_floor, pairwise, rank, resample
+from harness.equity.noise import above_chance
+from harness.equity.pairs import between
 from harness.equity.reference import LEVELS, Family, largest, p_value, threshold
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -38,6 +40,33 @@ def test_methods_alike_are_not_told_apart_by_resampled_tables():
     rng, world = np.random.default_rng(1), World(methods=10, by_seed=0.02, sizes=(40, 60, 100))
     drawn = (resample(draw(world, rng), resamples=900, seed=i) for i in range(30))
     assert sum(bool((pairwise(draws)["better"] != "").any()) for draws in drawn) <= 5
+
+
+def test_methods_alike_share_a_letter_where_each_lacks_another_seed():
+    # Every pair has a set of seeds of its own: judged by their own variance a third were told apart.
+    rng, world, told = np.random.default_rng(6), World(methods=6, seeds=6, by_seed=0.02, sizes=(30, 60)), 0
+    for _ in range(60):
+        scores = draw(world, rng)
+        for lacking, rows in enumerate(scores.by_method.values()):
+            rows[lacking] = np.nan
+        source = many.errors(Scores(scores.by_method, scores.groups, scores.patients))
+        found = between(source.draws, "overall", lambda overall, groups: overall)
+        told += bool((many.adjusted(found, 3) <= 0.05).any())
+    assert told <= 8
+
+
+def test_a_gap_is_judged_by_the_least_stable_method_whatever_seeds_it_has():
+    rng = np.random.default_rng(7)
+    groups, patients = np.repeat(["x", "y"], 50), np.arange(100)
+    score = 0.7 + 0.05 * (groups == "x") + 0.02 * rng.uniform(-1, 1, (3, 100))
+    unsteady = score + np.array([0.1, -0.1, 0.0])[:, None] * (groups == "x")
+    none = np.full((3, 100), np.nan)
+    for together in (np.vstack([unsteady, none]), np.vstack([none, unsteady])):
+        scores = Scores({"erm": np.vstack([score, none]), "m1": together}, groups, patients)
+        found = above_chance(scores, np.full(2, 1e-6))
+        assert not found["above"].any()
+    alone = Scores({"erm": score, "m1": score + 0.001 * rng.uniform(-1, 1, (3, 100))}, groups, patients)
+    assert above_chance(alone, np.full(2, 1e-6))["above"].all()
 
 
 @pytest.mark.slow
