@@ -164,6 +164,10 @@ class Layout:
             found[k] = self.errors[:, mine] @ self.errors[:, mine].T
             for one in self.single:
                 found[k] -= one[:, mine] @ one[:, mine].T
+        # A stratum of one patient shows no spread: he is taken to differ as the others do.
+        several = np.maximum(self.units, 0) * (self.units > 1)
+        if several.any():
+            found[self.units == 1] = np.tensordot(several**2, found, 1) / several.sum()
         return found
 
     def apart(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:

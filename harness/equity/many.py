@@ -122,6 +122,12 @@ def errors(scores: Scores) -> Errors:
     total, noise = residuals**2 @ member, of_single @ member
     share = np.sqrt(np.divide(np.maximum(total - noise, 0), total, out=np.ones_like(total), where=total > 0))
     scale = share * np.sqrt(n / np.maximum(n - 1, 1)) / size
+    by_patient = residuals * scale[:, stratum]
+    for k in np.flatnonzero(n == 1):
+        # A stratum of one patient shows no spread: he is taken to differ as the others do.
+        others = residuals[:, stratum != k] / samples[stratum != k]
+        if others.size:
+            by_patient[:, stratum == k] = others.std(axis=1, keepdims=True)
     centred = (by_seed - means[:, None]) * there[..., None]
     none = np.zeros((0, *means.shape))
     draws = Draws(
@@ -137,7 +143,7 @@ def errors(scores: Scores) -> Errors:
     )
     return Errors(
         draws,
-        residuals * scale[:, stratum],
+        by_patient,
         centred / np.sqrt(np.maximum(counts * (counts - 1), 1))[:, None, None],
         there,
     )

@@ -13,7 +13,7 @@ from harness.equity.options import made
 from harness.equity.quantities import es_penalty, gap, sum_gap
 from harness.equity.reference import ALPHA, Family, p_value, set_aside, threshold
 from harness.equity.resampling import Draws
-from harness.equity.scores import Scores
+from harness.equity.scores import MIN_PATIENTS, Scores
 from harness.equity.summary import TOO_FEW
 from harness.multiplicity import holm
 
@@ -86,6 +86,9 @@ def between_groups(scores: Scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         squares = own**2 / np.maximum(some.units[:-1] - 1, 1)
         squares = squares[:, one] + squares[:, other]
         freedom = np.divide(patients**2, squares, out=np.full_like(patients, np.inf), where=squares > 0)
+        # Of few patients the variance is often small by luck, and would leave the other group's freedom.
+        least = np.minimum(some.units[one], some.units[other])
+        freedom = np.where(least < MIN_PATIENTS, np.minimum(freedom, np.maximum(least - 1, 1)), freedom)
         seeds = some.by_seed.shape[1]
         family = Family(methods * len(one), methods * len(scores.kept), seeds, aside)
         by_seeds = np.broadcast_to(by_seed[some.methods, None] / seeds, patients.shape)

@@ -136,6 +136,12 @@ def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Dr
             plain[..., k], studentised[..., k] = _bootstrap(
                 residuals[mine], units.samples[mine], resamples, rng
             )
+    for k in np.flatnonzero(np.bincount(units.stratum, minlength=n_strata) == 1).tolist():
+        # A stratum of one patient shows no spread: he is taken to differ as the others do.
+        others = (residuals / units.samples[:, None])[units.stratum != k]
+        if len(others):
+            drawn = others[np.random.default_rng([seed, 2, k]).integers(0, len(others), resamples)]
+            plain[..., k] = studentised[..., k] = drawn
     most_seeds = max(int(seeds.max()) for seeds in units.seeds) + 1
     return Draws(
         scores,
