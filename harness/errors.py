@@ -32,6 +32,15 @@ def refused(error: OSError) -> str:
     return f"{error.filename}: {said}" if error.filename else said
 
 
+def shown(given: object, most: int = 60) -> str:
+    """Return how a value is written in a sentence: on one line, cut where it is longer than `most`."""
+    try:
+        said = " ".join(repr(given).split())
+    except ValueError:  # an integer of more than 4300 digits
+        said = "a number too long to write"
+    return said if len(said) <= most else f"{said[: most - 3]}..."
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the closest known name, else the list of known names."""
     known = sorted(known)

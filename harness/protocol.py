@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from harness.errors import HarnessError, did_you_mean
+from harness.errors import HarnessError, did_you_mean, shown
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
@@ -220,7 +220,7 @@ class Recipe(_Table):
 class ClaimsSpec(_Table):
     """`[claims]`: what the board's words mean. Nothing in it changes a trial."""
 
-    equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    equivalence_margin: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.01
     """ES-Dice by which two methods may differ and still be called equally fair."""
 
 
@@ -232,7 +232,7 @@ class ScoringSpec(_Table):
     rank: Literal["auto", "all", "present"] = "auto"
     """Dice over all truths, or over those with the structure in them; "auto" is the latter where more than
     a tenth of the truths are empty."""
-    tolerance: Annotated[float, Field(gt=0)] = 2.0
+    tolerance: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 2.0
     """Distance within which a boundary counts as found by NSD: pixels, or mm where the cohort has them."""
 
 
@@ -372,7 +372,7 @@ def load(name_or_file: str | Path) -> Protocol:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}; give the path of a protocol file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise HarnessError(f"{path}: not TOML: {error}.") from None
     return parse(table, str(path))
 
@@ -406,7 +406,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         hint = f" Is '{near[0]}' meant to be it?" if near else ""
         return f"'{key}' is missing; every protocol needs it.{hint}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    got = f" (got {first['input']!r})" if key else ""
+    got = f" (got {shown(first['input'], 200)})" if key else ""
     return f"{key + ': ' if key else ''}{message}{got}."
 
 

@@ -146,3 +146,10 @@ def test_what_a_folders_options_lack_is_said(given, said):
     with pytest.raises(ValidationError) as error:
         Options.model_validate(given)
     assert protocol.explain(error.value, Options).startswith(said)
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_a_sentence(tmp_path):
+    file = tmp_path / "long.toml"
+    file.write_text(f"seeds = [{'9' * 5000}]")
+    with pytest.raises(HarnessError, match="long.toml: not TOML"):
+        protocol.load(file)

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from harness.equity import many
-from harness.equity.contrasts import Contrasts, fill, shared, unknown
+from harness.equity.contrasts import Contrasts, fill, share_largest, shared, unknown
+from harness.equity.options import made, several, text
 from harness.equity.pieces import pieces_of
 from harness.equity.quantities import BOUNDED, Quantity, quantities
 from harness.equity.ranking import grouped_by_letter
+from harness.equity.reference import least_common
 from harness.equity.scores import Scores
 from harness.equity.stacked import Mean, stack
 from harness.equity.twins import Twins, known, without_loans
@@ -46,11 +48,15 @@ def across(
     methods that train longer than the `baseline` taken into account (`harness.equity.twins`).
     Raises HarnessError for views of other methods or patients, and for an unknown quantity.
     """
+    views = several("views", views, "Scores")
+    for view in views:
+        made("A view", view, Scores, "what `Scores` or `from_frame` makes")
+    least_seeds, baseline = least_common(least_seeds), text("baseline", baseline, "a method's name")
     _check(views)
     fractions = views[0].higher_is_better
     defined = quantities(fractions)
-    if by not in defined:
-        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(str(by), defined)}")
+    if text("by", by, "a quantity") not in defined:
+        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, defined)}")
     levels = np.array([_levels(view, defined[by]) for view in views])
     estimates, higher = levels.mean(axis=0), fractions and by not in BOUNDED
     values = estimates if higher else -estimates
@@ -111,4 +117,5 @@ def contrasts_of_mean(views: Sequence[Scores], by: str) -> Contrasts:
         parts.append((some, exact))
         fill(found, some.contrasts(quantity), methods, exact)
         unequal[at] = np.where(exact, apart(some.moved(quantity)), unequal[at])
+    share_largest(found)
     return replace(found, bend=Mean(tuple(parts), pieces_of(by, fractions), unequal))

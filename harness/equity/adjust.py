@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.equity.intervals import invert
 from harness.equity.noise import share_above
+from harness.equity.options import made, whole
 from harness.equity.quantities import gap
 from harness.equity.scores import Scores
 from harness.errors import HarnessError
@@ -47,6 +48,9 @@ def adjusted(
     It says what goes with the numbers, not what they cause, and nothing of what was not given. Raises
     HarnessError.
     """
+    made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
+    made("given", given, Mapping, "a mapping from a name to a number for each sample")
+    draws, seed = whole("draws", draws, 1), whole("seed", seed, 0, 2**63 - 1)
     for name, values in given.items():
         if values.shape != scores.groups.shape:
             raise HarnessError(f"'{name}' has shape {values.shape} for {len(scores.groups)} samples.")

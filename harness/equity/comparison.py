@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from harness.equity.contrasts import Contrasts, unknown
+from harness.equity.options import made, text
 from harness.equity.pairs import between
 from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA as ALPHA
-from harness.equity.reference import MARGIN, checked
+from harness.equity.reference import MARGIN, checked, least_common
 from harness.equity.resampling import Draws
 from harness.equity.summary import TOO_FEW
 from harness.errors import HarnessError, did_you_mean
@@ -41,15 +42,12 @@ def compare(
     Paired by patient and seed. Test and interval are one (`harness.equity.reference`), and speak of
     the methods and not of these trainings alone; with one seed in common they can speak of these trainings
     only, and the note says so. With fewer than `least_seeds` in common the difference has neither interval
-    nor p-value. Raises HarnessError for an unknown baseline
-    and a margin below 0.
+    nor p-value. Raises HarnessError for an unknown baseline,
+    a margin below 0 and what is no number of seeds.
     """
-    methods, margin = draws.scores.methods, checked(margin)
-    if baseline not in methods:
-        raise HarnessError(
-            f"There is no method '{baseline}' to compare with.{did_you_mean(str(baseline), methods)}"
-        )
-    base = methods.index(baseline)
+    made("draws", draws, Draws, "what `resample` returns")
+    methods, margin, least_seeds = draws.scores.methods, checked(margin), least_common(least_seeds)
+    base = place_of(baseline, methods)
     tables = []
     for name, group, quantity in _measured(draws):
         found = unknown(len(methods)) if quantity is None else between(draws, name, quantity, base)
@@ -64,6 +62,15 @@ def compare(
     place = {method: i for i, method in enumerate(methods)}
     frame = frame.sort_values("method", key=lambda names: names.map(place), kind="stable", ignore_index=True)
     return _with_verdicts(frame)[list(COMPARISON)]
+
+
+def place_of(baseline: str, methods: Sequence[str]) -> int:
+    """Return the position of the method to compare with. Raises HarnessError where there is none such."""
+    if text("baseline", baseline, "a method's name") not in methods:
+        raise HarnessError(
+            f"There is no method '{baseline}' to compare with.{did_you_mean(baseline, methods)}"
+        )
+    return methods.index(baseline)
 
 
 def against(

@@ -164,6 +164,10 @@ class Layout:
             found[k] = self.errors[:, mine] @ self.errors[:, mine].T
             for one in self.single:
                 found[k] -= one[:, mine] @ one[:, mine].T
+        # A stratum of one patient shows no spread: he is taken to differ as the others do.
+        several = np.maximum(self.units, 0) * (self.units > 1)
+        if several.any():
+            found[self.units == 1] = np.tensordot(several**2, found, 1) / several.sum()
         return found
 
     def apart(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -214,6 +218,7 @@ def contrasts(scores: Scores, prepared: Sequence[tuple[Layout, np.ndarray]], qua
     for some, exact in prepared:
         part = _of_layout(some, weights, quantity)
         fill(found, part, some.methods, exact)
+    share_largest(found)
     return found
 
 
@@ -223,6 +228,23 @@ def fill(found: Contrasts, part: Contrasts, methods: np.ndarray, exact: np.ndarr
     for name in ("difference", "patients", "freedom", "seeds", "tabled", "common"):
         getattr(found, name)[at] = np.where(exact, getattr(part, name), getattr(found, name)[at])
     found.aside[methods] |= part.aside
+
+
+def share_largest(found: Contrasts) -> None:
+    """Make the largest variance by seeds that of the whole table, where pairs have unlike seeds in common.
+
+    Each set of seeds in common knows its own methods only: where every method lacks another seed, the two of
+    a pair, and of many such pairs some come out alike by luck. A pair takes the largest, seed for seed, of
+    those that have as many seeds in common or more: fewer seeds would hide what more of them show.
+    """
+    odd = found.aside[:, None] | found.aside
+    known = (found.common > 0) & ~np.eye(len(found.aside), dtype=bool)
+    by_seed = found.tabled * found.common
+    for seeds in np.unique(found.common[known]):
+        others = known & ~odd & (found.common >= seeds)
+        if others.any():
+            mine = known & (found.common == seeds)
+            found.tabled[mine] = np.maximum(found.tabled[mine], by_seed[others].max() / seeds)
 
 
 def unknown(methods: int) -> Contrasts:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.equity.noise import detectable
+from harness.equity.options import number
 from harness.equity.scores import Scores
 from harness.equity.summary import TOO_FEW
 
@@ -34,6 +35,7 @@ def foresee(
     normal with the variance spread^2 sum(m^2) / sum(m)^2, m its patients' samples. Everything is
     proportional to `spread`; the variance between trainings comes on top of it.
     """
+    spread = number("spread", spread, "a standard deviation above 0", above=True)
     if all(pd.isna(group) for group in groups):
         counts = [("", len(set(patients)), len(groups)), *((group, 0, 0) for group in order)]
         return pd.DataFrame([(*row, math.nan, math.nan, TOO_FEW) for row in counts], columns=list(FORESIGHT))

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.equity.comparison import COMPARISON, RANKED, against, sides
+from harness.equity.comparison import COMPARISON, RANKED, against, place_of, sides
 from harness.equity.contrasts import Contrasts, slopes_of, unknown
 from harness.equity.intervals import extreme_levels, invert
 from harness.equity.noise import NOISE, above_chance, relabelled, share_above
 from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
 from harness.equity.ranking import RANKING
-from harness.equity.reference import ALPHA, MARGIN
+from harness.equity.reference import ALPHA, MARGIN, checked, least_common
 from harness.equity.resampling import Draws
 from harness.equity.scores import Scores
 from harness.equity.summary import CAUTION, SUMMARY, TOO_FEW
@@ -122,6 +122,12 @@ def errors(scores: Scores) -> Errors:
     total, noise = residuals**2 @ member, of_single @ member
     share = np.sqrt(np.divide(np.maximum(total - noise, 0), total, out=np.ones_like(total), where=total > 0))
     scale = share * np.sqrt(n / np.maximum(n - 1, 1)) / size
+    by_patient = residuals * scale[:, stratum]
+    for k in np.flatnonzero(n == 1):
+        # A stratum of one patient shows no spread: he is taken to differ as the others do.
+        others = residuals[:, stratum != k] / samples[stratum != k]
+        if others.size:
+            by_patient[:, stratum == k] = others.std(axis=1, keepdims=True)
     centred = (by_seed - means[:, None]) * there[..., None]
     none = np.zeros((0, *means.shape))
     draws = Draws(
@@ -137,7 +143,7 @@ def errors(scores: Scores) -> Errors:
     )
     return Errors(
         draws,
-        residuals * scale[:, stratum],
+        by_patient,
         centred / np.sqrt(np.maximum(counts * (counts - 1), 1))[:, None, None],
         there,
     )
@@ -192,6 +198,7 @@ def pairwise(source: Errors, by: str = "es_sum", least_seeds: int = 1) -> np.nda
 
     NaN where a pair has fewer than `least_seeds` seeds and everywhere if there are fewer than two groups.
     """
+    least_seeds = least_common(least_seeds)
     if source.draws.n_groups < 2:
         return np.full((len(source.seeds),) * 2, np.nan)
     quantity = quantities(True)[by]
@@ -220,7 +227,7 @@ def rank(source: Errors, by: str = "es_sum", tested: np.ndarray | None = None) -
 def compare(source: Errors, baseline: str, least_seeds: int = 1, margin: float = MARGIN) -> pd.DataFrame:
     """Return the columns of `harness.equity.compare` for es_sum and gap, without verdicts on the gap."""
     scores, parts = source.draws.scores, []
-    base = scores.methods.index(baseline)
+    base, least_seeds, margin = place_of(baseline, scores.methods), least_common(least_seeds), checked(margin)
     few = source.draws.n_groups < 2
     for name in ("es_sum", "gap"):
         quantity = quantities(True)[name]

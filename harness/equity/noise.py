@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from harness.equity.contrasts import Layout, layout
+from harness.equity.options import made
 from harness.equity.quantities import es_penalty, gap, sum_gap
 from harness.equity.reference import ALPHA, Family, p_value, set_aside, threshold
 from harness.equity.resampling import Draws
-from harness.equity.scores import Scores
+from harness.equity.scores import MIN_PATIENTS, Scores
 from harness.equity.summary import TOO_FEW
 from harness.multiplicity import holm
 
@@ -38,6 +39,7 @@ def noise_floor(draws: Draws) -> pd.DataFrame:
     there are resamples, the same deals for all methods. The models stay as trained: the p-value says whether
     they treat these groups differently, not whether another seed would.
     """
+    made("draws", draws, Draws, "what `resample` returns")
     if draws.n_groups < 2:
         rows: Iterator[dict[str, object]] = (
             _too_few(draws, method) for method in range(len(draws.scores.methods))
@@ -63,50 +65,66 @@ def above_chance(scores: Scores, p: np.ndarray) -> pd.DataFrame:
     scores differ beyond what patients and seeds make: the largest over all pairs of groups and all methods,
     with the threshold of `harness.equity.reference`. Relabelling alone knows these trainings only.
     """
-    low, by_groups = np.zeros(len(p)), np.ones(len(p))
-    seeds = [tuple(own) for own in scores.units.seeds]
-    for own in set(seeds):
-        methods = np.array([i for i, mine in enumerate(seeds) if mine == own])
-        apart, limit, chance = between_groups(layout(scores, methods, list(own)), len(p))
-        low[methods] = np.maximum((np.abs(apart) - limit).max(axis=1), 0)
-        by_groups[methods] = chance.min(axis=1)
+    apart, limit, chance = between_groups(scores)
+    low, by_groups = np.maximum((np.abs(apart) - limit).max(axis=1), 0), chance.min(axis=1)
     adjusted = np.maximum(holm(p), by_groups)
     return pd.DataFrame({"low_adjusted": low, "p_adjusted": adjusted, "above": adjusted <= ALPHA})
 
 
-def between_groups(some: Layout, methods: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def between_groups(scores: Scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each method's differences between two groups, what they must pass, and their p-values.
 
-    float [M', P] each, of all pairs of groups, the first minus the second; all of them for `methods` methods
-    are read as one.
+    float [M, P] each, of all pairs of groups, the first minus the second; all of them are read as one.
     """
-    groups = some.means.shape[1] - 1
-    one, other = np.triu_indices(groups, 1)
-    own = np.maximum(np.einsum("kmm->mk", some.products)[:, :-1], 0)
-    patients = own[:, one] + own[:, other]
-    squares = own**2 / np.maximum(some.units[:-1] - 1, 1)
-    squares = squares[:, one] + squares[:, other]
-    freedom = np.divide(patients**2, squares, out=np.full_like(patients, np.inf), where=squares > 0)
-    seeds, aside = _largest_by_group(some.by_seed[..., :-1])
-    family = Family(methods * len(one), methods * groups, some.by_seed.shape[1], aside)
-    by_seeds = np.broadcast_to(seeds[:, None], patients.shape)
-    apart = some.means[:, one] - some.means[:, other]
-    limit = threshold(ALPHA, family, patients, freedom, by_seeds)
-    return apart, limit, p_value(np.abs(apart), family, patients, freedom, by_seeds)
+    one, other = np.triu_indices(len(scores.kept), 1)
+    methods = len(scores.methods)
+    apart, limit, chance = np.zeros((3, methods, len(one)))
+    by_seed, aside = _largest_by_group(scores)
+    for some in _by_own_seeds(scores):
+        own = np.maximum(np.einsum("kmm->mk", some.products)[:, :-1], 0)
+        patients = own[:, one] + own[:, other]
+        squares = own**2 / np.maximum(some.units[:-1] - 1, 1)
+        squares = squares[:, one] + squares[:, other]
+        freedom = np.divide(patients**2, squares, out=np.full_like(patients, np.inf), where=squares > 0)
+        # Of few patients the variance is often small by luck, and would leave the other group's freedom.
+        least = np.minimum(some.units[one], some.units[other])
+        freedom = np.where(least < MIN_PATIENTS, np.minimum(freedom, np.maximum(least - 1, 1)), freedom)
+        seeds = some.by_seed.shape[1]
+        family = Family(methods * len(one), methods * len(scores.kept), seeds, aside)
+        by_seeds = np.broadcast_to(by_seed[some.methods, None] / seeds, patients.shape)
+        apart[some.methods] = some.means[:, one] - some.means[:, other]
+        limit[some.methods] = threshold(ALPHA, family, patients, freedom, by_seeds)
+        size = np.abs(apart[some.methods])
+        chance[some.methods] = p_value(size, family, patients, freedom, by_seeds)
+    return apart, limit, chance
 
 
-def _largest_by_group(by_seed: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the largest variance by seeds of two groups' difference, for each method: float [M].
+def _by_own_seeds(scores: Scores) -> list[Layout]:
+    """Return a layout of the methods of each set of seeds."""
+    seeds = [tuple(own) for own in scores.units.seeds]
+    return [
+        layout(scores, np.array([i for i, mine in enumerate(seeds) if mine == own]), list(own))
+        for own in dict.fromkeys(seeds)
+    ]
 
-    by_seed: float [M, S, G]. As `reference.largest` does for differences of methods.
+
+def _largest_by_group(scores: Scores) -> tuple[np.ndarray, int]:
+    """Return the largest variance between seeds of two groups' difference, for each method: float [M].
+
+    And how many methods were set aside. As `reference.largest` and `contrasts.share_largest` do for
+    differences of methods: of all methods that have as many seeds or more.
     """
-    methods, seeds, groups = by_seed.shape
-    if seeds < 2:
-        return np.zeros(methods), 0
-    centred = by_seed - by_seed.mean(axis=2, keepdims=True)
-    own = centred.var(axis=1, ddof=1).max(axis=1) * (groups / (groups - 1)) ** 2 / seeds
-    aside = set_aside(own)
-    most = own[~aside].max()
+    own, seeds = np.zeros(len(scores.methods)), np.ones(len(scores.methods), int)
+    for some in _by_own_seeds(scores):
+        groups = some.by_seed[..., :-1]
+        seeds[some.methods] = groups.shape[1]
+        if groups.shape[1] > 1:
+            centred = groups - groups.mean(axis=2, keepdims=True)
+            count = groups.shape[2]
+            own[some.methods] = centred.var(axis=1, ddof=1).max(axis=1) * (count / (count - 1)) ** 2
+    aside = np.zeros(len(own), bool)
+    aside[seeds > 1] = set_aside(own[seeds > 1])
+    most = np.array([own[~aside & (seeds >= n)].max(initial=0.0) if n > 1 else 0.0 for n in seeds])
     return np.where(aside, np.maximum(own, most), most), int(aside.sum())
 
 

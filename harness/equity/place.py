@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from harness.equity.options import whole
+
 PLACES = ("cluster", "pixels", "mass", "p", "worst", "best", "difference", "low", "high", "row", "column")
 """Columns of `places`: pixels, mass: of the map, and the sum of F over it; p: over all clusters (of the
 largest mass that dealing groups makes); worst, best: the groups with the most and the least error there;
@@ -51,6 +53,7 @@ def places(
     at each of its places. The interval is of the cluster as it was found, which chance made look larger than
     it is. Without rows for fewer than two groups of `least` patients.
     """
+    least, draws, seed = whole("least", least, 1), whole("draws", draws, 1), whole("seed", seed, 0, 2**63 - 1)
     means, group, names = _by_patient(maps, groups, patients, least)
     if len(names) < 2:
         return Places(pd.DataFrame(columns=list(PLACES)), {}, np.zeros(maps.shape[1:], int))

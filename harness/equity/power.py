@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.equity.contrasts import Contrasts, contrasts, layouts
+from harness.equity.options import made, numbers, text, whole
 from harness.equity.quantities import Quantity, quantities
 from harness.equity.reference import ALPHA, Family
 from harness.equity.scores import Scores
@@ -37,13 +38,18 @@ def enough(
     the largest of them, which sets the threshold (`harness.equity.reference`). `methods`: how many the board
     is to compare, these where not given. Linear in the groups' scores: for
     methods that treat the groups alike; a gap that changes takes more (`harness.equity.pieces`).
-    Raises HarnessError for an unknown quantity and for fewer than two methods or seeds in common.
+    Raises HarnessError for an unknown quantity, for fewer than two methods or seeds in common, and for
+    differences and methods that are no such numbers.
     """
+    made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
     known: dict[str, Quantity] = {"overall": lambda overall, groups: overall} | quantities(
         scores.higher_is_better
     )
-    if by not in known:
+    if text("by", by, "a quantity") not in known:
         raise HarnessError(f"Methods cannot be compared by '{by}'.{did_you_mean(by, known)}")
+    differences = numbers("differences", differences, "numbers above 0") or ()
+    if methods is not None:
+        methods = whole("methods", methods, 2)
     found = contrasts(scores, layouts(scores), known[by])
     pairs = np.triu_indices(len(scores.methods), 1)
     seeds = int(np.median(found.common[pairs])) if len(pairs[0]) else 0
@@ -53,14 +59,14 @@ def enough(
     middle = _Components(found, pairs, seeds, methods or len(scores.methods))
     rows = []
     for difference in differences:
-        several = (s for s in range(2, _MOST_SEEDS + 1) if middle.least(s, 1.0) <= difference)
+        enough_seeds = (s for s in range(2, _MOST_SEEDS + 1) if middle.least(s, 1.0) <= difference)
         rows.append(
             {
                 "quantity": by,
                 "difference": difference,
                 "patients": patients,
                 "seeds": seeds,
-                "seeds_needed": next(several, math.nan),
+                "seeds_needed": next(enough_seeds, math.nan),
                 "patients_needed": math.ceil(patients * factor)
                 if (factor := middle.factor(seeds, difference)) < math.inf
                 else math.nan,

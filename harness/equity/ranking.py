@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from harness.equity.contrasts import Contrasts
+from harness.equity.options import made, text
 from harness.equity.pairs import between
 from harness.equity.quantities import BOUNDED, Quantity, quantities
-from harness.equity.reference import ALPHA, MARGIN, checked
+from harness.equity.reference import ALPHA, MARGIN, checked, least_common
 from harness.equity.resampling import Draws
 from harness.errors import HarnessError, did_you_mean
 
@@ -35,9 +36,10 @@ def pairwise(draws: Draws, by: str = "es_sum", least_seeds: int = 1, margin: flo
 
     Test and interval are one and adjusted over all pairs (`harness.equity.reference`). Two methods are
     equivalent by two one-sided tests at 5% (Schuirmann, J. Pharmacokinet. Biopharm. 1987), adjusted alike.
-    Raises HarnessError for an unknown quantity and a margin below 0.
+    Raises HarnessError for an unknown quantity, a margin below 0 and what is no number of seeds.
     """
-    quantity, margin = _quantity(draws, by), checked(margin)
+    made("draws", draws, Draws, "what `resample` returns")
+    quantity, margin, least_seeds = _quantity(draws, by), checked(margin), least_common(least_seeds)
     if draws.n_groups < 2 and by != "overall":
         return pd.DataFrame(columns=list(PAIRS))
     found = between(draws, by, quantity)
@@ -78,6 +80,9 @@ def rank(draws: Draws, by: str = "es_sum", tested: pd.DataFrame | None = None) -
     those that it beats (Mogstad et al., Rev. Econ. Stud. 2024): resampling the ranks themselves gives
     ranges that are too short where methods tie. Raises HarnessError for an unknown quantity.
     """
+    made("draws", draws, Draws, "what `resample` returns")
+    if tested is not None:
+        made("tested", tested, pd.DataFrame, "what `pairwise` returns of the same draws")
     scores = draws.scores
     quantity, higher = _quantity(draws, by), _higher(draws, by)
     tested = pairwise(draws, by) if tested is None else tested
@@ -111,8 +116,8 @@ def rank(draws: Draws, by: str = "es_sum", tested: pd.DataFrame | None = None) -
 def _quantity(draws: Draws, by: str) -> Quantity:
     known: dict[str, Quantity] = {"overall": lambda overall, groups: overall}
     known |= quantities(draws.scores.higher_is_better)
-    if by not in known:
-        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(str(by), known)}")
+    if text("by", by, "a quantity") not in known:
+        raise HarnessError(f"Methods cannot be ranked by '{by}'.{did_you_mean(by, known)}")
     return known[by]
 
 

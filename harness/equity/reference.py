@@ -14,12 +14,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Real
 
 import numpy as np
 from scipy.special import stdtrit
 
-from harness.errors import HarnessError
+from harness.equity.options import number, whole
 
 ALPHA = 0.05
 MARGIN = 0.01
@@ -28,9 +27,12 @@ MARGIN = 0.01
 
 def checked(margin: float) -> float:
     """Return a margin of equivalence. Raises HarnessError for one that is not a number of 0 or more."""
-    if not isinstance(margin, Real) or not 0 <= margin < np.inf:
-        raise HarnessError(f"The margin is {margin!r}; give an ES-Dice of 0 or more.")
-    return float(margin)
+    return number("The margin", margin, "an ES-Dice of 0 or more")
+
+
+def least_common(seeds: int) -> int:
+    """Return how many seeds two methods must have in common. Raises HarnessError for no such number."""
+    return whole("least_seeds", seeds, 1)
 
 
 LEVELS = np.concatenate(

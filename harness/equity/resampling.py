@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral
 
 import numpy as np
 
 from harness.equity.contrasts import Layout, layouts
 from harness.equity.intervals import Interval
+from harness.equity.options import MOST, is_whole, made
 from harness.equity.quantities import Quantity
 from harness.equity.scores import Scores
-from harness.errors import HarnessError
+from harness.errors import HarnessError, shown
 
 RESAMPLES = 10_000
 LEAST_RESAMPLES = 40
@@ -108,14 +108,18 @@ def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Dr
     """Draw patients within group and seeds, once for all methods, so that differences are paired.
 
     The same input and seed give the same draws. 2,000 patients, 20 methods, 5 seeds and 10,000
-    resamples take about a second on one core. Raises HarnessError for fewer than `LEAST_RESAMPLES`.
+    resamples take about a second on one core. Raises HarnessError for fewer than `LEAST_RESAMPLES`,
+    more than a million, and what is no such number.
     """
-    if not isinstance(seed, Integral) or seed < 0:
-        raise HarnessError(f"resample was given seed={seed!r}; give a whole number, 0 or more.")
-    if not isinstance(resamples, Integral) or resamples < LEAST_RESAMPLES:
+    made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
+    if not is_whole(seed, 0):
+        raise HarnessError(f"resample was given seed={shown(seed)}; give a whole number, 0 or more.")
+    if not is_whole(resamples, LEAST_RESAMPLES, MOST):
         raise HarnessError(
-            f"resample was given resamples={resamples!r}; give {LEAST_RESAMPLES} or more for an interval."
+            f"resample was given resamples={shown(resamples)}; give {LEAST_RESAMPLES} or more for an "
+            f"interval, and {MOST:,} at the most."
         )
+    seed, resamples = int(seed), int(resamples)
     units = scores.units
     n_strata = len(scores.kept) + 1
     average = np.stack([sums.mean(axis=0) for sums in units.sums], axis=1)
@@ -132,6 +136,12 @@ def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Dr
             plain[..., k], studentised[..., k] = _bootstrap(
                 residuals[mine], units.samples[mine], resamples, rng
             )
+    for k in np.flatnonzero(np.bincount(units.stratum, minlength=n_strata) == 1).tolist():
+        # A stratum of one patient shows no spread: he is taken to differ as the others do.
+        others = (residuals / units.samples[:, None])[units.stratum != k]
+        if len(others):
+            drawn = others[np.random.default_rng([seed, 2, k]).integers(0, len(others), resamples)]
+            plain[..., k] = studentised[..., k] = drawn
     most_seeds = max(int(seeds.max()) for seeds in units.seeds) + 1
     return Draws(
         scores,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import HarnessError, did_you_mean
+from harness.equity.options import flag, is_whole, made, text, texts
+from harness.errors import HarnessError, did_you_mean, shown
 from harness.spelling import is_patient_column
 
 MIN_PATIENTS = 10
@@ -55,16 +56,20 @@ class Scores:
 
     def __post_init__(self) -> None:
         for name, values in (("groups", self.groups), ("patients", self.patients)):
-            if np.ndim(values) != 1:
-                raise HarnessError(f"The {name} have {np.ndim(values)} axes; give one name per sample.")
+            if (axes := _axes(values)) != 1:
+                raise HarnessError(f"The {name} have {axes} axes; give one name per sample.")
+        made("by_method", self.by_method, Mapping, "a mapping from method to scores")
+        for name in self.by_method:
+            text("A method's name", name, "it")
+        object.__setattr__(self, "higher_is_better", flag("higher_is_better", self.higher_is_better))
+        object.__setattr__(self, "min_patients", _least(self.min_patients))
+        order = texts("order", self.order, "the groups' names")
         known = np.array([None if pd.isna(group) else str(group) for group in self.groups], dtype=object)
         object.__setattr__(self, "groups", known)
         object.__setattr__(self, "patients", np.asarray(self.patients))
         rows = {name: _numbers(name, s) for name, s in self.by_method.items()}
         object.__setattr__(self, "by_method", rows)
-        object.__setattr__(
-            self, "order", tuple(self.order) or tuple(sorted({g for g in known if g is not None}))
-        )
+        object.__setattr__(self, "order", order or tuple(sorted({g for g in known if g is not None})))
         _check(self)
 
     @property
@@ -106,6 +111,9 @@ class Scores:
         return Units(keys % n, keys // n, np.bincount(unit).astype(float), sums, there)
 
 
+_ROLES = ("score", "group", "patient", "sample", "method", "seed")
+
+
 def from_frame(
     frame: pd.DataFrame,
     *,
@@ -126,6 +134,8 @@ def from_frame(
     """
     if not isinstance(frame, pd.DataFrame):
         raise HarnessError(f"from_frame was given a {type(frame).__name__}; give a pandas DataFrame.")
+    for role, column in zip(_ROLES, (score, group, patient, sample, method, seed), strict=True):
+        text(role, column, "the name of a column")
     for column in (score, group, sample, patient, method, seed):
         if list(frame.columns).count(column) > 1:
             raise HarnessError(f"The frame has two columns '{column}'; keep one.")
@@ -182,6 +192,19 @@ def _check_patient(frame: pd.DataFrame, patient: str, sample: str, used: Sequenc
         )
 
 
+def _axes(values: object) -> int:
+    try:
+        return np.ndim(values)  # type: ignore[arg-type]
+    except ValueError:  # rows of different lengths
+        return 2
+
+
+def _least(patients: int) -> int:
+    if not is_whole(patients, 1):
+        raise HarnessError(f"min_patients is {shown(patients)}; give 1 or more.")
+    return patients
+
+
 def _numbers(name: str, scores: object) -> np.ndarray:
     try:
         values: Any = np.ma.asarray(scores) if np.ma.isMaskedArray(scores) else np.asarray(scores)
@@ -205,8 +228,6 @@ def _check(scores: Scores) -> None:
         _check_rows(name, rows, n, scores.higher_is_better)
     if pd.isna(scores.patients).any():
         raise HarnessError("A sample's patient is missing; name the patient of every sample.")
-    if scores.min_patients < 1:
-        raise HarnessError(f"min_patients is {scores.min_patients}; give 1 or more.")
     if twice := sorted({group for group in scores.order if scores.order.count(group) > 1}):
         raise HarnessError(f"The order of groups names '{twice[0]}' twice; name each once.")
     named = {group for group in scores.groups if group is not None}

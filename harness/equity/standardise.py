@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.equity.options import whole
 from harness.equity.scores import Scores
 from harness.errors import HarnessError
 
@@ -18,6 +19,7 @@ def strata(size: np.ndarray, count: int = STRATA) -> np.ndarray:
     size: float [N], the structure's true size in any unit. None is without samples: where many sizes are
     equal, as those of empty masks are, there are fewer than `count`.
     """
+    count = whole("count", count, 1)
     edges = np.quantile(size, np.linspace(0, 1, count + 1)[1:-1])
     _, stratum = np.unique(np.searchsorted(edges, size, side="left"), return_inverse=True)
     return np.asarray(stratum)

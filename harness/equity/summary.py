@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.equity.contrasts import slopes_of
 from harness.equity.intervals import Interval, extreme, invert, linear
+from harness.equity.options import made
 from harness.equity.quantities import BOUNDED, quantities
 from harness.equity.resampling import Draws, Parts, tails
 
@@ -44,6 +45,7 @@ def summarise(draws: Draws) -> pd.DataFrame:
     fewer than `scores.min_patients` patients has "too few" instead of numbers and is left out
     of the others, whose note names it.
     """
+    made("draws", draws, Draws, "what `resample` returns")
     rows = [row for method in range(len(draws.scores.methods)) for row in _rows(draws, method)]
     return pd.DataFrame(rows, columns=list(SUMMARY))
 

@@ -14,9 +14,10 @@ from harness.equity import many
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.family import FAMILY, of_pairs, over_views
 from harness.equity.noise import noise_floor
+from harness.equity.options import flag, made, text, whole
 from harness.equity.quantities import quantities
 from harness.equity.ranking import PAIRS, RANKING, pairwise, rank
-from harness.equity.reference import MARGIN
+from harness.equity.reference import MARGIN, checked, least_common
 from harness.equity.resampling import RESAMPLES, resample
 from harness.equity.scores import Scores
 from harness.equity.summary import SUMMARY, mean_interval, summarise
@@ -103,8 +104,12 @@ def tables(
     method would now and then be better than it and share its letter. `views`: how many such tables a reader
     has before him, this one among them; `family` says what stands over all of them. `twins`: of methods that
     train longer than the baseline, the baseline at their schedule (`harness.equity.twins`).
+    Raises HarnessError for options that are no such thing.
     """
-    twins = known(twins, scores.methods)
+    made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
+    baseline, ranked = text("baseline", baseline, "a method's name"), flag("ranked", ranked)
+    least_seeds, margin = least_common(least_seeds), checked(margin)
+    views, twins = whole("views", views, 1), known(twins, scores.methods)
     if len(scores.methods) > many.MANY:
         return _approximate(scores, baseline, ranked, least_seeds, views, margin, twins)
     draws = resample(scores, resamples=RESAMPLES if ranked else FEWER)

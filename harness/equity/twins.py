@@ -15,6 +15,7 @@ import pandas as pd
 
 from harness.equity.comparison import COMPARISON
 from harness.equity.family import of_pairs
+from harness.equity.options import made
 from harness.equity.reference import ALPHA
 
 Twins = Mapping[str, str | None]
@@ -23,6 +24,7 @@ Twins = Mapping[str, str | None]
 
 def known(twins: Twins, methods: Sequence[str]) -> dict[str, str | None]:
     """Return the twins of these methods, None for one that is not among them."""
+    made("twins", twins, Mapping, "a mapping from method to its twin")
     return {name: twin if twin in methods else None for name, twin in twins.items() if name in methods}
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from harness.equity.contrasts import layout
 from harness.equity.noise import between_groups
+from harness.equity.options import made
 from harness.equity.scores import Scores
 
 UNKNOWN = (
@@ -29,6 +29,7 @@ def unknown(scores: Scores) -> pd.DataFrame:
     Without rows where nobody's group is unknown. Fewer than `min_patients` of them have no numbers: a mean
     of so few says nothing, as a group's. The test is that of two groups in `noise_floor`'s "above chance".
     """
+    made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
     hidden = np.array([group is None for group in scores.groups])
     samples, patients = int(hidden.sum()), len(set(scores.patients[hidden].tolist()))
     rows = [dict.fromkeys(UNKNOWN, np.nan) | {"method": m} for m in scores.methods if samples]
@@ -44,19 +45,12 @@ def unknown(scores: Scores) -> pd.DataFrame:
 
 def _compare(two: Scores, frame: pd.DataFrame) -> None:
     """Write the two means, their difference and what is known of it."""
-    seeds = [tuple(own) for own in two.units.seeds]
-    for own in set(seeds):
-        methods = np.array([i for i, mine in enumerate(seeds) if mine == own])
-        some = layout(two, methods, list(own))
-        apart, limit, p = (values[:, 0] for values in between_groups(some, len(seeds)))
-        frame.loc[methods, ["unknown", "known"]] = some.means[:, :2]
-        for name, values in (
-            ("difference", apart),
-            ("low", apart - limit),
-            ("high", apart + limit),
-            ("p", p),
-        ):
-            frame.loc[methods, name] = values
+    apart, limit, p = (values[:, 0] for values in between_groups(two))
+    hidden = two.groups == _UNKNOWN
+    for name, rows in (("unknown", hidden), ("known", ~hidden)):
+        frame[name] = [float(np.nanmean(scores[:, rows])) for scores in two.by_method.values()]
+    frame["difference"], frame["p"] = apart, p
+    frame["low"], frame["high"] = apart - limit, apart + limit
 
 
 def _bound(scores: Scores, hidden: np.ndarray, frame: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from harness.equity.options import made, whole
 from harness.equity.scores import Scores
 
 VARIANCE = ("part", "variance", "share", "low", "high", "p", "note")
@@ -24,6 +25,8 @@ def variance(scores: Scores, *, draws: int = DRAWS, seed: int = 0) -> pd.DataFra
     was seen by chance are one ("patient"). The interval draws patients anew within their group; seeds and
     methods are few and stay. Without rows for fewer than two groups with enough patients.
     """
+    made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
+    draws, seed = whole("draws", draws, 1), whole("seed", seed, 0, 2**63 - 1)
     values, group = _layout(scores)
     if values is None:
         return pd.DataFrame(columns=list(VARIANCE))

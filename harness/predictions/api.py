@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.equity import options
 from harness.errors import HarnessError
 from harness.metrics.surface import TOLERANCE
 from harness.predictions import coding, grids, people
@@ -102,22 +103,28 @@ def evaluate(
     >>> float(found.gaps["estimate"].iloc[0].round(3)), bool(found.gaps["above"].iloc[0])
     (0.231, True)
     """
+    tolerance = options.number("tolerance", tolerance, "a distance above 0", above=True)
+    spaced = None if spacing is None else options.numbers("spacing", spacing, "distances above 0")
+    attributes = options.texts("attributes", attributes, "names of columns")
+    numbers = options.texts("numbers", numbers, "names of columns")
+    for role, column in (("patient", patient), ("id", id)):
+        if column is not None:
+            options.text(role, column, "the name of a column")
     file = table if isinstance(table, str | Path) else None
     frame = people.read(Path(file)) if file is not None else _frame(table)
     where = str(file) if file is not None else "the table"
-    ask = Ask(id, patient, tuple(attributes), tuple(numbers))
+    ask = Ask(id, patient, attributes, numbers)
     places = _places(pred)
     if places and (truth is None or isinstance(truth, str | Path)):
         names = (name,) * len(places) if isinstance(name, str) else tuple(name)
         return evaluation(
             Given(
                 places, names, None if truth is None else str(truth), frame, where, pair, pair_truth,
-                _text(structures), ask, resample, None, tuple(spacing) if spacing else None, tolerance,
+                _text(structures), ask, resample, None, spaced, tolerance,
             )
         )  # fmt: skip
     if truth is None:
         raise HarnessError("evaluate was given no truth; give the true label maps beside the predictions.")
-    spaced = tuple(map(float, spacing)) if spacing else None
     return _of_arrays(pred, truth, frame, where, ask, structures, str(name), resample, spaced, tolerance)
 
 
@@ -166,13 +173,13 @@ def _of_arrays(
     who = people.of_cases(frame, cases, ask, where) if frame is not None else people.plain(cases)
     given = _text(structures)
     names_of = coding.of_text(given) if given is not None else _discovered(true)
-    options = Options(names_of, resample, {}, tolerance, spacing)
+    how = Options(names_of, resample, {}, tolerance, spacing)
     seen, errors = Suspicion.of(cases, names_of.labels), ErrorMaps()
     scores, calibration = [], []
     for case in cases:
         grid = _grid(true[case], f"truth of '{case}'")
         codes = names_of.codes(grids.whole(grid), grid.file)
-        pair = fit_pair(_grid(predicted[pred_of[case]], f"pred of '{case}'"), grid, codes, False, options)
+        pair = fit_pair(_grid(predicted[pred_of[case]], f"pred of '{case}'"), grid, codes, False, how)
         seen.see(case, pair)
         errors.see(case, pair)
         one = score_pair(case, pair, tolerance)

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.equity import Scores, compare, many, noise_floor, pairwise, rank, resample
+from harness.equity import Scores, compare, many, noise_floor, pairwise, rank, resample, summarise
+from harness.equity.noise import above_chance
+from harness.equity.pairs import between
 from harness.equity.reference import LEVELS, Family, largest, p_value, threshold
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -38,6 +40,33 @@ def test_methods_alike_are_not_told_apart_by_resampled_tables():
     rng, world = np.random.default_rng(1), World(methods=10, by_seed=0.02, sizes=(40, 60, 100))
     drawn = (resample(draw(world, rng), resamples=900, seed=i) for i in range(30))
     assert sum(bool((pairwise(draws)["better"] != "").any()) for draws in drawn) <= 5
+
+
+def test_methods_alike_share_a_letter_where_each_lacks_another_seed():
+    # Every pair has a set of seeds of its own: judged by their own variance a third were told apart.
+    rng, world, told = np.random.default_rng(6), World(methods=6, seeds=6, by_seed=0.02, sizes=(30, 60)), 0
+    for _ in range(60):
+        scores = draw(world, rng)
+        for lacking, rows in enumerate(scores.by_method.values()):
+            rows[lacking] = np.nan
+        source = many.errors(Scores(scores.by_method, scores.groups, scores.patients))
+        found = between(source.draws, "overall", lambda overall, groups: overall)
+        told += bool((many.adjusted(found, 3) <= 0.05).any())
+    assert told <= 8
+
+
+def test_a_gap_is_judged_by_the_least_stable_method_whatever_seeds_it_has():
+    rng = np.random.default_rng(7)
+    groups, patients = np.repeat(["x", "y"], 50), np.arange(100)
+    score = 0.7 + 0.05 * (groups == "x") + 0.02 * rng.uniform(-1, 1, (3, 100))
+    unsteady = score + np.array([0.1, -0.1, 0.0])[:, None] * (groups == "x")
+    none = np.full((3, 100), np.nan)
+    for together in (np.vstack([unsteady, none]), np.vstack([none, unsteady])):
+        scores = Scores({"erm": np.vstack([score, none]), "m1": together}, groups, patients)
+        found = above_chance(scores, np.full(2, 1e-6))
+        assert not found["above"].any()
+    alone = Scores({"erm": score, "m1": score + 0.001 * rng.uniform(-1, 1, (3, 100))}, groups, patients)
+    assert above_chance(alone, np.full(2, 1e-6))["above"].all()
 
 
 @pytest.mark.slow
@@ -136,3 +165,33 @@ def test_equivalence_is_two_one_sided_t_tests():
         told = "worse" if difference.pvalue <= 0.05 else "cannot tell"
         inside = low > -0.01 and high < 0.01 and difference.pvalue > 0.05
         assert row["verdict"] == ("equivalent" if inside else told)
+
+
+def test_one_patient_who_holds_most_samples_or_is_a_group_makes_no_claim():
+    # Before, his own spread was taken for none: 77% of overall scores told apart, 61% of gaps above chance.
+    rng, told, above = np.random.default_rng(8), 0, 0
+    for _ in range(40):
+        pat = np.concatenate([np.arange(40), np.full(40, 40)])
+        groups = np.array([*"x" * 20, *"y" * 20, *[None] * 40], dtype=object)
+        own = 0.7 + rng.normal(0, 0.05, (2, 41))
+        rows = [np.clip(one[pat] + rng.normal(0, 0.02, (3, 80)), 0, 1) for one in own]
+        source = many.errors(Scores({"erm": rows[0], "a": rows[1]}, groups, pat))
+        found = between(source.draws, "overall", lambda overall, groups: overall)
+        told += bool(found.together(1).p[0, 1] <= 0.05)
+        lone = np.array([*"x" * 20, *"y" * 19, "z"], dtype=object)
+        kept = Scores({"erm": rows[0][:, :40], "a": rows[1][:, :40]}, lone, pat[:40], min_patients=1)
+        above += bool(above_chance(kept, np.full(2, 1e-6))["above"].any())
+    assert told <= 6
+    assert above <= 6
+
+
+def test_the_interval_of_a_mean_holds_the_spread_of_a_patient_who_is_alone_in_his_stratum():
+    rng = np.random.default_rng(9)
+    pat = np.concatenate([np.arange(40), np.full(40, 40)])
+    groups = np.array([*"x" * 20, *"y" * 20, *[None] * 40], dtype=object)
+    own = np.append(rng.permutation(np.linspace(0.6, 0.8, 40)), 0.7)
+    scores = Scores({"erm": own[pat]}, groups, pat)
+    error = np.hypot(own[:40].std(ddof=1) / np.sqrt(40) / 2, own[:40].std(ddof=1) / 2)
+    for table in (summarise(resample(scores, resamples=4000)), many.summarise(many.errors(scores))):
+        row = table.query("quantity == 'overall'").iloc[0]
+        assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
