@@ -10,7 +10,10 @@ KEY = "harness/durations"
 """Where pytest's cache keeps them: seconds by the test's id."""
 
 SLOW, UNKNOWN = 60.0, 0.2
-"""Seconds of a test that never ran here, marked slow or not."""
+"""Seconds of a test that never ran here, marked as one of `LONG` or not."""
+
+LONG = ("slow", "docker", "slurm", "ray")
+"""Marks of tests that take long, or whose fixtures do: in a fresh clone they would be started last."""
 
 
 class Clock:
@@ -32,6 +35,6 @@ def long_files_first(items: list[pytest.Item], known: dict[str, float]) -> None:
     """Order files by how long they take, longest first: one that starts last would keep a worker waiting."""
     total: defaultdict[str, float] = defaultdict(float)
     for item in items:
-        guess = SLOW if item.get_closest_marker("slow") else UNKNOWN
+        guess = SLOW if any(map(item.get_closest_marker, LONG)) else UNKNOWN
         total[str(item.path)] += known.get(item.nodeid, guess)
     items.sort(key=lambda item: -total[str(item.path)])

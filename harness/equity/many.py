@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from harness.equity.comparison import COMPARISON, RANKED, against, place_of, sides
 from harness.equity.contrasts import Contrasts, slopes_of, unknown
@@ -58,7 +58,7 @@ class Linear:
     @property
     def half(self) -> np.ndarray:
         """Half the width of the 95% interval, float [M]."""
-        return np.asarray(stats.t.ppf(0.975, self.freedom) * self.error)
+        return np.asarray(stdtrit(self.freedom, 0.975) * self.error)
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,7 @@ def _inverted(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Invert normal draws as `harness.equity.intervals` does resamples, some methods at a time."""
     weights = source.draws.weights.astype(np.float32)
-    wide = (stats.t.ppf(0.975, linear.freedom) / stats.norm.ppf(0.975)).astype(np.float32)
+    wide = (stdtrit(linear.freedom, 0.975) / ndtri(0.975)).astype(np.float32)
     found = []
     for first in range(0, len(linear.estimates), AT_ONCE):
         some = slice(first, first + AT_ONCE)
@@ -337,7 +337,7 @@ def _extreme(source: Errors, lowest: bool) -> tuple[np.ndarray, np.ndarray]:
     near, far = extreme_levels(len(groups))
     below, above = (
         sign
-        * np.min([sign * g.estimates + side * stats.t.ppf(1 - q, g.freedom) * g.error for g in groups], 0)
+        * np.min([sign * g.estimates + side * stdtrit(g.freedom, 1 - q) * g.error for g in groups], 0)
         for side, q in ((-1, far), (1, near))
     )
     return np.minimum(below, above), np.maximum(below, above)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
+import scipy
 
 from harness.equity.options import whole
 
@@ -59,7 +59,7 @@ def places(
         return Places(pd.DataFrame(columns=list(PLACES)), {}, np.zeros(maps.shape[1:], int))
     rng = np.random.default_rng([seed, 0])
     found = _f(means, group)
-    labels, count = ndimage.label(found >= _EDGE)
+    labels, count = scipy.ndimage.label(found >= _EDGE)
     errors = {name: means[group == g].mean(axis=0) for g, name in enumerate(names)}
     if count == 0:
         return Places(pd.DataFrame(columns=list(PLACES)), errors, labels)
@@ -110,8 +110,8 @@ def _f(means: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def _largest(f: np.ndarray) -> float:
-    labels, count = ndimage.label(f >= _EDGE)
-    return float(ndimage.sum(f, labels, range(1, count + 1)).max()) if count else 0.0
+    labels, count = scipy.ndimage.label(f >= _EDGE)
+    return float(scipy.ndimage.sum(f, labels, range(1, count + 1)).max()) if count else 0.0
 
 
 def _ends(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri
 
 from harness.equity.contrasts import Contrasts, contrasts, layouts
 from harness.equity.options import made, numbers, text, whole
@@ -93,7 +93,7 @@ class _Components:
         a, b = family.critical(ALPHA, np.array([self.freedom * factor]))
         by_patients = self.patients / factor
         limit = math.sqrt(float(a[0]) ** 2 * by_patients + b**2 * self.largest / seeds)
-        return limit + float(stats.norm.ppf(_CHANCE)) * math.sqrt(by_patients + self.seed / seeds)
+        return limit + float(ndtri(_CHANCE)) * math.sqrt(by_patients + self.seed / seeds)
 
     def factor(self, seeds: int, difference: float) -> float:
         """Return how many times the patients tell a difference, infinity where seeds alone hide it."""

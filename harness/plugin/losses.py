@@ -6,6 +6,8 @@ are those of losses that know nothing of them: all that is added is a product wi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -19,10 +21,7 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
     logits: float [B, C, h, w]; masks: int64 [B, h, w]; returns float [B], in nats.
     """
-    # Not F.cross_entropy, whose forward over maps has no deterministic CUDA kernel (nll_loss2d).
-    mean = -(logits.log_softmax(1) * _one_hot(masks, logits)).sum(1).flatten(1).mean(1)
-    annotated = (masks != IGNORED).flatten(1).sum(1).clamp(min=1)
-    return mean * (masks.shape[1:].numel() / annotated.to(mean.dtype))
+    return _cross_entropy(logits, masks, _one_hot(masks, logits))
 
 
 def soft_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
@@ -32,12 +31,7 @@ def soft_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
     of a class (the DiceLoss of TransUNet, SAMed and FairSeg). probabilities: float
     [B, C, h, w]; masks: int64 [B, h, w]; returns a scalar in [0, 1].
     """
-    truth = _one_hot(masks, probabilities)
-    probabilities = probabilities * _annotated(masks, probabilities)
-    axes = (0, 2, 3)
-    overlap = (probabilities * truth).sum(axes)
-    size = probabilities.square().sum(axes) + truth.sum(axes)
-    return (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean()
+    return _Sums.of(probabilities, masks, _one_hot(masks, probabilities)).loss((0, 2, 3)).mean()
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
@@ -52,11 +46,23 @@ def segmentation_loss(logits: Tensor, masks: Tensor, dice_weight: float) -> Tens
 def sample_losses(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:
     """Return `segmentation_loss` of each sample alone: float [B]."""
     truth = _one_hot(masks, logits)
-    probabilities = logits.softmax(1) * _annotated(masks, logits)
-    overlap = (probabilities * truth).sum((2, 3))
-    size = probabilities.square().sum((2, 3)) + truth.sum((2, 3))
-    dice = (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)).mean(1)
-    return (1 - dice_weight) * cross_entropy(logits, masks) + dice_weight * dice
+    dice = _Sums.of(logits.softmax(1), masks, truth).loss((2, 3)).mean(1)
+    return (1 - dice_weight) * _cross_entropy(logits, masks, truth) + dice_weight * dice
+
+
+def segmentation_and_sample_losses(
+    logits: Tensor, masks: Tensor, dice_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return `segmentation_loss` and, without a graph, `sample_losses`, to the bit: a scalar, float [B].
+
+    Both are sums of the same products, which are made once.
+    """
+    truth = _one_hot(masks, logits)
+    entropies, sums = _cross_entropy(logits, masks, truth), _Sums.of(logits.softmax(1), masks, truth)
+    loss = (1 - dice_weight) * entropies.mean() + dice_weight * sums.loss((0, 2, 3)).mean()
+    with torch.no_grad():
+        each = (1 - dice_weight) * entropies + dice_weight * sums.loss((2, 3)).mean(1)
+    return loss, each
 
 
 def mixed_losses(
@@ -71,6 +77,31 @@ def mixed_losses(
     if other_masks is None or shares is None:
         return own
     return shares * own + (1 - shares) * sample_losses(logits, other_masks, dice_weight)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What soft Dice adds up, pixel by pixel: each [B, C, h, w]."""
+
+    overlap: Tensor
+    squares: Tensor
+    truth: Tensor
+
+    @classmethod
+    def of(cls, probabilities: Tensor, masks: Tensor, truth: Tensor) -> _Sums:
+        annotated = probabilities * _annotated(masks, probabilities)
+        return cls(annotated * truth, annotated.square(), truth)
+
+    def loss(self, axes: tuple[int, ...]) -> Tensor:
+        size = self.squares.sum(axes) + self.truth.sum(axes)
+        return 1 - (2 * self.overlap.sum(axes) + _SMOOTH) / (size + _SMOOTH)
+
+
+def _cross_entropy(logits: Tensor, masks: Tensor, truth: Tensor) -> Tensor:
+    # Not F.cross_entropy, whose forward over maps has no deterministic CUDA kernel (nll_loss2d).
+    mean = -(logits.log_softmax(1) * truth).sum(1).flatten(1).mean(1)
+    annotated = (masks != IGNORED).flatten(1).sum(1).clamp(min=1)
+    return mean * (masks.shape[1:].numel() / annotated.to(mean.dtype))
 
 
 def _one_hot(masks: Tensor, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.errors import HarnessError, plain
 from harness.sandbox import engine, reaping, staging
+from harness.sandbox.inside import INSIDE
 from harness.sandbox.limits import LOG_KEPT, WITHOUT_BASELINE, Limits
 
 LABEL = "equity-sandbox"
@@ -167,7 +168,7 @@ def _options(limits: Limits, cpus: float, gpu: str, labels: dict[str, str]) -> d
         "init": True,
         "log_config": LogConfig(type=LogConfig.types.NONE),
         "environment": {
-            "PYTHONPATH": staging.INSIDE,
+            "PYTHONPATH": INSIDE,
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": "/tmp",
             "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),

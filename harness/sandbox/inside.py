@@ -16,8 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.sandbox.staging import INSIDE
 from harness.sandbox.wire import encode
+
+# Each container imports this anew: what only a whole training needs is imported there.
+INSIDE = "/job"
+"""Where a container finds all that it is given, read-only."""
 
 ROOT = Path(INSIDE)
 WORK = Path("/tmp/work")

@@ -30,6 +30,7 @@ from harness.running import trial
 from harness.running.plan import Trial
 from harness.running.trial import Fitted, Paths
 from harness.sandbox import boxed, container, engine, reaping, results, staging
+from harness.sandbox.inside import INSIDE
 from harness.sandbox.limits import TIMES_BASELINE, Limits, seconds_from
 from harness.sandbox.remote import START_SECONDS, Remote
 from harness.sandbox.wire import BadResult, decode
@@ -120,7 +121,7 @@ class Sandbox:
             mounts, file = staging.stage_plugin(one.plugin, folder)
 
             def run(path: Path, stop: threading.Event) -> container.Ended:
-                seen, command = mounts | {"line": path}, ["serve", f"{staging.INSIDE}/line"]
+                seen, command = mounts | {"line": path}, ["serve", f"{INSIDE}/line"]
                 gpu = gpu_of(device)
                 return container.execute(
                     command, seen, image, limits, 0, threads, gpu, self.label, folder, stop

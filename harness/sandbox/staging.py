@@ -19,11 +19,9 @@ from harness.cohorts.cohort import Cohort
 from harness.plugin.discovery import Plugin
 from harness.running.plan import Trial
 from harness.running.trial import setting
+from harness.sandbox.inside import INSIDE
 from harness.store import files, formats, names
 from harness.training.train import Inputs
-
-INSIDE = "/job"
-"""Where the container finds it all, read-only."""
 
 _HARNESS = identity.HARNESS.resolve()
 

@@ -33,7 +33,7 @@ class Checkpoint:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._packed: memoryview | None = None
+        self._held: Any = None
         self._written = self._kept = time.monotonic()
         self._took = 0.0
         self._handler: Any = None
@@ -87,16 +87,14 @@ class Checkpoint:
     def keep(self, content: Callable[[], dict[str, Any]], seconds: float) -> None:
         """Take a finished epoch in; write it once more than `seconds` of training are in no file.
 
-        An epoch that ends soon after another is left out: packing it would cost more than doing it again.
+        An epoch that ends soon after another is left out: copying it would cost more than doing it again.
         """
         now = time.monotonic()
         unsaved = now - self._written
         if now - self._kept < max(min(KEEP_SECONDS, seconds), self._took / KEEP_SHARE) and unsaved <= seconds:
             return
-        # Through memory, because torch turns a full disk into a RuntimeError of its own.
-        packed = io.BytesIO()
-        torch.save(content(), packed)
-        self._packed = packed.getbuffer()
+        # Not packed yet, which takes ten times as long: most epochs are followed by another.
+        self._held = _copied(content())
         self._kept = time.monotonic()
         self._took = self._kept - now
         if unsaved > seconds:
@@ -104,13 +102,16 @@ class Checkpoint:
 
     def write(self) -> None:
         """Write the epoch that was kept last, whole or not at all, unless the file holds it."""
-        if self._packed is None:
+        if self._held is None:
             return
+        # Through memory, because torch turns a full disk into a RuntimeError of its own.
+        packed = io.BytesIO()
+        torch.save(self._held, packed)
         if self.file.is_file():
             # For the day on which what is written now cannot be read.
             files.move(self.file, before(self.file))
-        files.write(self.file, self._packed)
-        self._packed, self._written = None, time.monotonic()
+        files.write(self.file, packed.getbuffer())
+        self._held, self._written = None, time.monotonic()
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         """Write what was kept and die of the signal: no exception, which a method might catch."""
@@ -135,6 +136,15 @@ class ReadOnly(Checkpoint):
 
     def keep(self, content: Callable[[], dict[str, Any]], seconds: float) -> None:
         """Leave it to the writer."""
+
+
+def _copied(value: Any) -> Any:
+    """Return what a training goes on to change as it is now, its tensors in the host's memory."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if isinstance(value, list) else value
 
 
 def before(file: Path) -> Path:

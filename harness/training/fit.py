@@ -294,9 +294,10 @@ def _keep(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> None:
 
 
 def _content(job: Job, optimizer: torch.optim.Optimizer, state: _State) -> dict[str, Any]:
+    """Return what a checkpoint holds, as it is and not copied."""
     return {
         "state": vars(state),
-        "backbone": trained_state(job.backbone),
+        "backbone": _changing(job.backbone),
         "method": job.side.state(),
         "optimizer": optimizer.state_dict(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError
 from harness.plugin.method import Batch
-from harness.training import streams, underway
+from harness.training import late, streams, underway
 from harness.training.augment import Augmentation
 from harness.training.feed import Feed
 from harness.training.mixing import Mix
@@ -58,8 +59,8 @@ class Through:
 
         picks: int64 [B]; groups: int64 [B], of the picks.
         """
-        images = self._images(picks, drawn, mix)
-        codes = torch.from_numpy(groups).to(images.device)
+        images = cache(lambda: self._images(picks, drawn, mix))
+        codes = torch.from_numpy(groups).to(self.feed.device)
         run = self._run(images, picks, drawn, codes, mix)
         rows = self.cards.rows(len(picks))
         sliced = 0 < self.most < len(rows)
@@ -71,11 +72,12 @@ class Through:
             self.cards.add(self.backbone)
 
         masks = drawn.masks(self.feed.masks(picks), (logits.shape[-2], logits.shape[-1]), self.corners)
-        batch = Batch(
-            images=images,
+        # Of a frozen encoder whose maps are kept, few methods look at an image.
+        batch = late.batch(
+            {"images": images},
             masks=masks,
             groups=codes,
-            samples=torch.from_numpy(picks).to(images.device),
+            samples=torch.from_numpy(picks).to(self.feed.device),
             other_masks=None if mix is None else masks[torch.from_numpy(mix.partners).to(masks.device)],
             shares=None if mix is None else torch.from_numpy(mix.shares).to(masks.device),
         )
@@ -85,7 +87,8 @@ class Through:
     def look(self, picks: np.ndarray, drawn: Augmentation, mix: Mix | None = None) -> Tensor:
         """Return the logits alone, without a graph: float32 [B, C, h, w], contiguous."""
         unknown = torch.full((len(picks),), -1, device=self.feed.device)
-        run = self._run(self._images(picks, drawn, mix), picks, drawn, unknown, mix)
+        images = cache(lambda: self._images(picks, drawn, mix))
+        run = self._run(images, picks, drawn, unknown, mix)
         own = torch.cat([run(rows)[0] for rows in _slices(self.cards.rows(len(picks)), self.most)])
         return self.cards.gathered(len(picks), own)[0].contiguous()
 
@@ -96,10 +99,15 @@ class Through:
         return mix.of(images, images[torch.from_numpy(mix.partners).to(images.device)])
 
     def _run(
-        self, images: Tensor, picks: np.ndarray, drawn: Augmentation, codes: Tensor, mix: Mix | None
+        self,
+        images: Callable[[], Tensor],
+        picks: np.ndarray,
+        drawn: Augmentation,
+        codes: Tensor,
+        mix: Mix | None,
     ) -> Run:
         def run(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-            index = slice(None) if len(rows) == len(picks) else torch.from_numpy(rows).to(images.device)
+            index = slice(None) if len(rows) == len(picks) else torch.from_numpy(rows).to(self.feed.device)
             autocast = torch.autocast(self.feed.device.type, torch.bfloat16, enabled=self.bfloat16)
             with autocast, underway.samples_of(codes[index]):
                 maps = self.feed.maps(picks[rows], drawn.variants[rows])
@@ -107,7 +115,7 @@ class Through:
                     others = mix.partners[rows]
                     theirs = self.feed.maps(picks[others], drawn.variants[others])
                     maps = tuple(mix.of(own, other, rows) for own, other in zip(maps, theirs, strict=True))
-                logits, features = self.backbone.decode(maps or self.backbone.encode(images[index]))
+                logits, features = self.backbone.decode(maps or self.backbone.encode(images()[index]))
             return logits.float(), features.float()
 
         return run

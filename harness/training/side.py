@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from harness.errors import TrialError
 from harness.plugin.losses import mixed_losses
 from harness.plugin.method import Batch, Method, Output, Task
-from harness.training import mixing, optimiser, sampling, underway
+from harness.training import late, mixing, optimiser, sampling, underway
 from harness.training.mixing import Mix
 from harness.training.streams import Stream
 
@@ -155,8 +156,9 @@ class Here:
         logits, features = logits.detach().requires_grad_(), features.detach().requires_grad_()
         with self._unchanged() if probe else contextlib.nullcontext(), self._stream.running():
             share = self._told.task.dice_weight
-            losses = mixed_losses(logits, batch.masks, batch.other_masks, batch.shares, share)
-            loss = self._checked(self.method.loss(batch, Output(logits, features, losses, teacher)))
+            of_each = partial(mixed_losses, logits, batch.masks, batch.other_masks, batch.shares, share)
+            output = late.output({"losses": of_each}, logits=logits, features=features, teacher=teacher)
+            loss = self._checked(self.method.loss(batch, output))
             if probe or self._optimizer is None:
                 loss.backward()
             else:
@@ -197,11 +199,12 @@ class Here:
                 f"returned {type(made).__name__}; return the backbone, or a torch module with its `encode` "
                 "and `decode`."
             )
-        if any(weight.requires_grad and id(weight) in fixed for weight in made.parameters()):
+        weights = list(made.parameters())
+        if any(weight.requires_grad and id(weight) in fixed for weight in weights):
             return "lets weights be trained that the protocol's backbone.adapt holds fixed; leave them so."
         groups = [] if self._optimizer is None else self._optimizer.param_groups
         own = {id(weight) for group in groups for weight in group["params"]}
-        if any(id(weight) in own for weight in made.parameters()):
+        if any(id(weight) in own for weight in weights):
             return (
                 "puts weights into the network that __init__ registered on the method, so that both would "
                 "train them; make them in adapt."

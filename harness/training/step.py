@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.plugin.losses import mixed_losses
 from harness.seeds import generator
 from harness.training import gradient, optimiser, room, streams
 from harness.training.augment import Augmentation, draw
@@ -82,16 +81,14 @@ def _pass(job: Job, optimizer: torch.optim.Optimizer, way: _Way, probe: bool = F
 
 def _carry_on(job: Job, optimizer: torch.optim.Optimizer, made: Pass, answer: Answer) -> Taken:
     """Take a method's gradients at logits and features on through the network."""
-    share = job.recipe.dice_weight
-    times = gradient.ratio(answer, made.logits, made.batch, share)
+    plain = gradient.plain(made.logits, made.batch, job.recipe.dice_weight)
+    times = gradient.ratio(answer, plain.gradient)
     if job.recipe.optimizer == "sgd":
         # AdamW divides a gradient by its own size; under SGD a method would set its own rate.
         answer = gradient.shortened(answer, times, gradient.MOST_UNDER_SGD)
     optimizer.zero_grad(set_to_none=True)
     made.back(answer.logits, answer.features)
-    batch = made.batch
-    plain = mixed_losses(made.logits, batch.masks, batch.other_masks, batch.shares, share)
-    return Taken(answer.loss, _finite(answer), times, plain)
+    return Taken(answer.loss, _finite(answer), times, plain.losses)
 
 
 def _finite(answer: Answer) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from leaderboard.compute import words
 from leaderboard.compute.row import Number, Row
@@ -309,8 +309,10 @@ def drawing(kind: str, *marks: Markup, width: int | None = None, label: str = ""
 
 def tag(name: str, said: str | Markup = "", **attributes: Any) -> Markup:
     """Return an element with its attributes, those that are None left out; all that is said is escaped."""
-    given = [
-        (key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None
-    ]
-    own = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in given)
-    return Markup("<{}{}>{}</{}>").format(Markup(name), own, said, Markup(name))
+    # Escaped one by one: Markup.format takes five times as long, and a page has thousands of points.
+    own = "".join(
+        f' {escape(key.rstrip("_").replace("_", "-"))}="{escape(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Markup(f"<{name}{own}>{escape(said)}</{name}>")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness import Batch, Method, Output, Task, cross_entropy, segmentation_loss, soft_dice_loss
-from harness.plugin.losses import _one_hot, sample_losses
+from harness.plugin.losses import _one_hot, sample_losses, segmentation_and_sample_losses
 from harness.protocol import IGNORED
 from methods.adv import ADV
 from methods.erm import ERM
@@ -64,6 +64,24 @@ def test_a_sample_without_any_annotation_has_no_loss_and_no_gradient():
     assert losses[1] == 0
     assert whole.grad is not None
     assert (whole.grad[1] == 0).all()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_loss_and_that_of_each_sample_made_at_once_have_the_bits_of_each_alone(ignored: bool):
+    logits, masks = drawn(64)
+    if ignored:
+        masks[:, 1:3, ::2] = IGNORED
+    one, other = (logits.clone().requires_grad_() for _ in range(2))
+    loss, each = segmentation_and_sample_losses(one, masks, 0.8)
+    alone = segmentation_loss(other, masks, 0.8)
+    loss.backward()
+    alone.backward()
+    assert torch.equal(loss, alone)
+    assert one.grad is not None
+    assert other.grad is not None
+    assert torch.equal(one.grad, other.grad)
+    assert torch.equal(each, sample_losses(logits, masks, 0.8))
+    assert not each.requires_grad
 
 
 def test_where_all_is_annotated_the_bits_are_those_of_plain_losses():

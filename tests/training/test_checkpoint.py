@@ -58,6 +58,21 @@ def test_epochs_that_end_quickly_are_not_packed_one_by_one(tmp_path, clock):
     assert 3 <= len(packed) <= 5  # five seconds, one a second
 
 
+def test_what_is_written_is_the_epoch_that_was_kept_whatever_training_did_since(tmp_path, clock):
+    kept, live = Checkpoint(tmp_path / "c.pt"), content(1) | {"moments": [{"w": torch.ones(2)}, torch.ones(2)]}
+    clock[0] += 5
+    kept.keep(lambda: live, seconds=10)
+    live["backbone"]["w"] += 1
+    live["state"]["epoch"] = 2
+    live["moments"][0]["w"].zero_()
+    live["moments"].pop().zero_()
+    kept.write()
+    found = kept.load(torch.device("cpu"))
+    assert found["state"] == {"epoch": 1}
+    assert torch.equal(found["backbone"]["w"], torch.ones(3))
+    assert torch.equal(torch.stack([found["moments"][0]["w"], found["moments"][1]]), torch.ones(2, 2))
+
+
 def test_a_damaged_file_holds_nothing(tmp_path):
     (tmp_path / "c.pt").write_bytes(b"PK\x03\x04 cut off")
     assert epochs_in(tmp_path / "c.pt") == 0

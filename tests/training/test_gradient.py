@@ -9,6 +9,7 @@ import torch
 from asking import here, told
 from conftest import make_batch
 
+from harness import Batch, Output
 from harness.plugin import discovery
 from harness.training import gradient
 from harness.training.side import Answer
@@ -25,10 +26,14 @@ class Scaler(Method):
 """
 
 
+def plain_gradient(batch: Batch, output: Output) -> torch.Tensor:
+    return gradient.plain(output.logits, batch, 0.8).gradient
+
+
 def asked(plugin, groups=(0, 1, 2, -1)) -> tuple[Answer, torch.Tensor]:
     batch, output = make_batch(list(groups))
     answer = here(plugin, told(plugin.name)).answer(batch, output.logits, output.features, 1.0)
-    return answer, gradient.ratio(answer, output.logits, batch, 0.8)
+    return answer, gradient.ratio(answer, plain_gradient(batch, output))
 
 
 @pytest.fixture
@@ -51,13 +56,13 @@ def test_a_gradient_at_the_features_counts():
     assert float(times) > 1
     louder = replace(answer, features=1_000 * answer.features)
     batch, output = make_batch([0, 1, 2, -1])
-    assert float(gradient.ratio(louder, output.logits, batch, 0.8)) > 10 * float(times)
+    assert float(gradient.ratio(louder, plain_gradient(batch, output))) > 10 * float(times)
 
 
 def test_no_gradient_has_no_length():
     batch, output = make_batch([0, 1])
     nothing = Answer(torch.tensor(1.0), None, None)
-    assert float(gradient.ratio(nothing, output.logits, batch, 0.8)) == 0
+    assert float(gradient.ratio(nothing, plain_gradient(batch, output))) == 0
 
 
 def test_a_long_gradient_is_shortened_and_others_are_left_to_the_bit(scaler):

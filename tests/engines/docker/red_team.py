@@ -230,7 +230,7 @@ real = harness.training.train.fit
 def longer(job):
     for _ in range(25):
         found = real(job)
-        job.checkpoint._packed = None
+        job.checkpoint._held = None
     return found
 
 

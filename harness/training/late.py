@@ -1,0 +1,54 @@
+"""Parts of a batch, and of what is made of it, that are computed when a method reads them, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.plugin.method import Batch, Output
+
+Parts = Mapping[str, Callable[[], Tensor]]
+
+
+class _Late:
+    """Python asks `__getattr__` for what an object does not have yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        parts = vars(self).get("_parts", {})
+        if name not in parts:
+            kind = type(self).__mro__[2].__name__
+            raise AttributeError(f"'{kind}' object has no attribute '{name}'", name=name, obj=self)
+        # As if it had been there from the start, whatever of torch's modes the method reads it in.
+        device = next(one.device.type for one in vars(self).values() if isinstance(one, Tensor))
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+            found = vars(self)[name] = parts[name]()
+        return found
+
+
+class _LateBatch(_Late, Batch):
+    pass
+
+
+class _LateOutput(_Late, Output):
+    pass
+
+
+def batch(parts: Parts, **known: Any) -> Batch:
+    """Return a batch of known parts and of others, each computed when it is first read, and once."""
+    return _with(_LateBatch(**known, **dict.fromkeys(parts)), parts)
+
+
+def output(parts: Parts, **known: Any) -> Output:
+    """Return an output of known parts and of others, each computed when it is first read, and once."""
+    return _with(_LateOutput(**known, **dict.fromkeys(parts)), parts)
+
+
+def _with(one: Any, parts: Parts) -> Any:
+    """Let parts that were given as None be looked for in `parts` instead."""
+    for name in parts:
+        del vars(one)[name]
+    vars(one)["_parts"] = parts
+    return one
