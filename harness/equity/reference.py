@@ -75,7 +75,8 @@ class Family:
 
     def critical(self, level: float, freedom: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the two-sided critical values of the patients' part, for its freedom, and of the seeds'."""
-        level = level / (1 + _PENALTY * self.aside)
+        # Methods set aside are judged by their own variances: against the others, and each pair of them.
+        level = level / (1 + max(_PENALTY * self.aside, self.aside * (self.aside + 1) / 2))
         patients = _student(level / max(self.tests, 1), freedom)
         if self.seeds < 2:
             return patients, 0.0

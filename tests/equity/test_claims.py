@@ -12,7 +12,7 @@ from scipy import stats
 from harness.equity import Scores, compare, many, noise_floor, pairwise, rank, resample, summarise
 from harness.equity.noise import above_chance
 from harness.equity.pairs import between
-from harness.equity.reference import LEVELS, Family, largest, p_value, threshold
+from harness.equity.reference import LEVELS, Family, counted, largest, p_value, threshold
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -195,3 +195,9 @@ def test_the_interval_of_a_mean_holds_the_spread_of_a_patient_who_is_alone_in_hi
     for table in (summarise(resample(scores, resamples=4000)), many.summarise(many.errors(scores))):
         row = table.query("quantity == 'overall'").iloc[0]
         assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_many_methods_set_aside_pay_for_each_pair_of_them():
+    one, nine = (Family(190, 20, 3, aside).critical(0.05, np.array([50.0])) for aside in (1, 9))
+    assert one[1] == pytest.approx(stats.t.isf(0.05 / 3 / counted(3, 20, 0.05 / 3) / 2, 2))
+    assert nine[1] == pytest.approx(stats.t.isf(0.05 / 46 / counted(3, 20, 0.05 / 46) / 2, 2))
