@@ -88,7 +88,7 @@ class PromptFreeSAM(Backbone):
         batch, _, height, width = embedding.shape
         decoder = self.mask_decoder
         _, no_mask = self.prompt_encoder(None, None, None)
-        # Pixel by pixel in memory, as the transformer reads them: else each of its products copies them first.
+        # Pixel by pixel in memory, as the transformer reads them: else each of its products copies them.
         position, image = (
             one.contiguous(memory_format=torch.channels_last)
             for one in (self.prompt_encoder.get_dense_pe(), embedding + no_mask)

@@ -336,8 +336,7 @@ def _extreme(source: Errors, lowest: bool) -> tuple[np.ndarray, np.ndarray]:
     sign = 1 if lowest else -1
     near, far = extreme_levels(len(groups))
     below, above = (
-        sign
-        * np.min([sign * g.estimates + side * stdtrit(g.freedom, 1 - q) * g.error for g in groups], 0)
+        sign * np.min([sign * g.estimates + side * stdtrit(g.freedom, 1 - q) * g.error for g in groups], 0)
         for side, q in ((-1, far), (1, near))
     )
     return np.minimum(below, above), np.maximum(below, above)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from harness.plugin.method import Batch, Output
 
 Parts = Mapping[str, Callable[[], Tensor]]
+
+Made = TypeVar("Made", bound=Batch | Output)
 
 
 class _Late:
@@ -38,15 +40,19 @@ class _LateOutput(_Late, Output):
 
 def batch(parts: Parts, **known: Any) -> Batch:
     """Return a batch of known parts and of others, each computed when it is first read, and once."""
-    return _with(_LateBatch(**known, **dict.fromkeys(parts)), parts)
+    return _with(_LateBatch(**known, **_none(parts)), parts)
 
 
 def output(parts: Parts, **known: Any) -> Output:
     """Return an output of known parts and of others, each computed when it is first read, and once."""
-    return _with(_LateOutput(**known, **dict.fromkeys(parts)), parts)
+    return _with(_LateOutput(**known, **_none(parts)), parts)
 
 
-def _with(one: Any, parts: Parts) -> Any:
+def _none(parts: Parts) -> dict[str, Any]:
+    return dict.fromkeys(parts)
+
+
+def _with(one: Made, parts: Parts) -> Made:
     """Let parts that were given as None be looked for in `parts` instead."""
     for name in parts:
         del vars(one)[name]

@@ -59,7 +59,8 @@ def test_epochs_that_end_quickly_are_not_packed_one_by_one(tmp_path, clock):
 
 
 def test_what_is_written_is_the_epoch_that_was_kept_whatever_training_did_since(tmp_path, clock):
-    kept, live = Checkpoint(tmp_path / "c.pt"), content(1) | {"moments": [{"w": torch.ones(2)}, torch.ones(2)]}
+    kept = Checkpoint(tmp_path / "c.pt")
+    live = content(1) | {"moments": [{"w": torch.ones(2)}, torch.ones(2)]}
     clock[0] += 5
     kept.keep(lambda: live, seconds=10)
     live["backbone"]["w"] += 1
