@@ -255,6 +255,8 @@ def _text(value: float | None) -> str:
 def read(site: Path) -> Export:
     """Return the results of a site, or of a leaderboard.json, packed or not. Raises HarnessError."""
     path = site / "leaderboard.json" if site.is_dir() else site
+    if site.is_dir() and not path.is_file() and path.with_suffix(".json.gz").is_file():
+        path = path.with_suffix(".json.gz")
     try:
         raw = json.loads(content(path))
         found = raw.get("schema_version")

@@ -68,7 +68,7 @@ def _changes(out: Path, aside: Path, before: History | None) -> str:
     if before is None:
         return f"The first version: {_counted(moved.read(aside))}."
     newest = before.newest
-    if _digest((aside / exports.FILE).read_bytes()) == newest.digest:
+    if _digest(exports.content(aside)) == newest.digest:
         return ""
     old = versions.kept(out, newest)
     if not old.is_file() or _digest(moved.content(old)) != newest.digest:
@@ -94,7 +94,7 @@ def _history(aside: Path, before: History | None, changes: str, address: str, ar
         lines = [readable(line) for line in changes.splitlines()]
         left = len(lines) - MOST_TOLD
         told = [*lines[:MOST_TOLD], *([f"and {left} lines more"] if left > 0 else [])]
-        digest = _digest((aside / exports.FILE).read_bytes())
+        digest = _digest(exports.content(aside))
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         found.append(Version(number=len(found) + 1, digest=digest, when=when, changed=tuple(told)))
     if archive:

@@ -23,6 +23,9 @@ from leaderboard.write.overview import of_page as overview_of
 
 HERE = Path(__file__).parent
 
+PACKED = 3_000
+"""Trials of a site from which on its data are packed."""
+
 
 def build(runs: Path, out: Path, images: bool = True) -> None:
     """Build the site of all records under `runs` into the folder `out`, index.html first.
@@ -47,10 +50,11 @@ def fill(runs: Path, folder: Path, images: bool, with_versions: bool = False) ->
             # Every page links to all boards: without those that could not be read, all are written again.
             site = site.without([i for i, found in enumerate(overviews) if found is None])
         shutil.copytree(HERE / "assets", folder / "assets")
-        exports.join(folder, Path(parts), len(overviews))
+        exports.join(folder, Path(parts), len(overviews), site.packed)
         if len(overviews) > 1:
             told = dict(sorted(unread.items()))
-            pages.write_overview(folder, [one for one in overviews if one], told, with_versions)
+            found = [one for one in overviews if one]
+            pages.write_overview(folder, found, told, with_versions, site.packed)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class _Site:
     def trials(self) -> list[int]:
         """How many each board plans."""
         return [one.trials for one in self.known]
+
+    @property
+    def packed(self) -> bool:
+        """Whether leaderboard.json and .csv are packed: of many trials they are most of a site."""
+        return sum(self.trials) >= PACKED
 
     def write(self) -> list[Overview | None]:
         """Write all boards; return what the overview says of each, None of one that cannot be read."""
@@ -105,7 +114,7 @@ class _Site:
         told = dict(sorted(self.unread.items()))
         writers: list[Callable[[], None]] = [
             partial(exports.write, self.parts, place, page.result),
-            *pages.tasks(self.store, self.folder, page, self.links, told, self.with_versions),
+            *pages.tasks(self.store, self.folder, page, self.links, told, self.with_versions, self.packed),
         ]
         mapped(lambda i: writers[i](), len(writers), sum(self.trials))
         overview = overview_of(page)

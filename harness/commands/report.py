@@ -72,7 +72,11 @@ def _check_place(out: Path) -> None:
 
     if (out / published.FILE).exists():
         raise HarnessError(f"{out}: holds versions, which would go; harness publish adds to them.")
-    if out.is_dir() and any(out.iterdir()) and not (out / "leaderboard.json").is_file():
+    if (
+        out.is_dir()
+        and any(out.iterdir())
+        and not any((out / name).is_file() for name in ("leaderboard.json", "leaderboard.json.gz"))
+    ):
         raise HarnessError(f"{out}: not a site of the leaderboard; give --out a new or empty folder.")
 
 
@@ -139,7 +143,7 @@ def _kept(old: Path | None, out: Path) -> Iterator[Path | None]:
         return
     results = old / "leaderboard.json" if old.is_dir() else old
     if old.is_dir() and not results.is_file() and results.with_suffix(".json.gz").is_file():
-        results = results.with_suffix(".json.gz")  # of a published version
+        results = results.with_suffix(".json.gz")  # of a large site, or of a published version
     if not results.is_file():
         raise HarnessError(f"--diff {old}: there is no {results}; give a site that harness report built.")
     if results.resolve().parent != out.resolve():

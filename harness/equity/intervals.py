@@ -15,11 +15,14 @@ at its most there, and the tails lean the other way.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import ndtri
 
 from harness.equity.quantities import Quantity
+
+Ends: TypeAlias = "float | np.ndarray"
 
 LEVEL = 0.95
 STEPS = np.linspace(-6.0, 6.0, 17)
@@ -42,6 +45,19 @@ def linear(estimate: float, deviations: np.ndarray) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(deviations, [1 - tail, tail])
     return Interval(estimate, estimate - float(low), estimate - float(high), estimate)
+
+
+def at_most(
+    low: Ends, high: Ends, corrected: Ends, above: tuple[Ends, Ends]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ends and corrected estimate of what is never more than another quantity, whose ends are `above`.
+
+    Each interval is found in its own way, so that of the lesser could hold values that the other excludes: an
+    end of it above the other's is put there. Where the greater true value is in its interval, this takes no
+    true lesser value out.
+    """
+    low, high = np.minimum(low, above[0]), np.minimum(high, above[1])
+    return low, high, np.minimum(corrected, high)
 
 
 def extreme(estimates: np.ndarray, deviations: np.ndarray, *, lowest: bool, corrected: float) -> Interval:

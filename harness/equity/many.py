@@ -11,10 +11,10 @@ from scipy.special import ndtri, stdtrit
 
 from harness.equity.comparison import COMPARISON, RANKED, against, place_of, sides
 from harness.equity.contrasts import Contrasts, slopes_of, unknown
-from harness.equity.intervals import extreme_levels, invert
+from harness.equity.intervals import at_most, extreme_levels, invert
 from harness.equity.noise import NOISE, above_chance, relabelled, share_above
 from harness.equity.pairs import between
-from harness.equity.quantities import BOUNDED, Quantity, gap, quantities
+from harness.equity.quantities import BOUNDED, SCALED, Quantity, gap, quantities
 from harness.equity.ranking import RANKING
 from harness.equity.reference import ALPHA, MARGIN, checked, least_common
 from harness.equity.resampling import Draws
@@ -163,7 +163,7 @@ def _stacked(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
 def summarise(source: Errors) -> pd.DataFrame:
     """Return the columns of `harness.equity.summarise`; the note says that intervals are approximate."""
     scores = source.draws.scores
-    parts = [_summary(source, "overall", "", lambda overall, groups: overall)]
+    parts = [_summary(source, "overall", "", _overall)]
     for group in scores.order:
         if group in scores.kept:
             parts.append(_summary(source, "group", group, _group(scores.kept.index(group))))
@@ -289,6 +289,10 @@ def _frame(source: Errors, quantity: str, group: str) -> pd.DataFrame:
     )
 
 
+def _overall(overall: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    return overall
+
+
 def _group(k: int) -> Quantity:
     def score(overall: np.ndarray, groups: np.ndarray) -> np.ndarray:
         return np.asarray(groups[..., k])
@@ -305,6 +309,10 @@ def _summary(source: Errors, name: str, group: str, quantity: Quantity) -> pd.Da
         corrected = np.clip(_unbiased(source, linear, quantity), low, high)
     elif name not in ("overall", "group"):
         low, high, corrected = _inverted(source, linear, quantity, name in BOUNDED)
+    if name in SCALED:
+        overall = source.linear(_overall)
+        ends = overall.estimates - overall.half, overall.estimates + overall.half
+        low, high, corrected = at_most(low, high, corrected, ends)
     if name not in BOUNDED and source.draws.scores.higher_is_better:
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
     return _frame(source, name, group).assign(

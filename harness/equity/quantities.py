@@ -61,6 +61,9 @@ def lowest_group(overall: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.asarray(groups.min(axis=-1))
 
 
+SCALED = frozenset({"es_sum", "es_std"})
+"""Quantities that are the overall score divided by 1 or more, whatever the groups'."""
+
 BOUNDED = frozenset({"gap", "sum_gap", "spread", "skewed_error_ratio"})
 """Quantities that are at their least where all groups are equal, and can only grow with noise."""
 

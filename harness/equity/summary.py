@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness.equity.contrasts import slopes_of
-from harness.equity.intervals import Interval, extreme, invert, linear
+from harness.equity.intervals import Interval, at_most, extreme, invert, linear
 from harness.equity.options import made
-from harness.equity.quantities import BOUNDED, quantities
+from harness.equity.quantities import BOUNDED, SCALED, quantities
 from harness.equity.resampling import Draws, Parts, tails
 
 SUMMARY = (
@@ -68,8 +68,8 @@ def freedom(slopes: np.ndarray, part: Parts) -> float:
 
 def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
     scores = draws.scores
-    note = _note(draws, method)
-    yield _row(draws, method, "overall", "", mean_interval(draws, method, draws.weights), note)
+    note, overall = _note(draws, method), mean_interval(draws, method, draws.weights)
+    yield _row(draws, method, "overall", "", overall, note)
     for group in scores.order:
         if group in scores.kept:
             one = np.zeros(len(draws.weights))
@@ -81,7 +81,13 @@ def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
         if draws.n_groups < 2:
             yield _row(draws, method, name, "", None, TOO_FEW)
         else:
-            yield _row(draws, method, name, "", attribute_level(draws, method, name), note)
+            found = attribute_level(draws, method, name)
+            yield _row(draws, method, name, "", _below(found, overall) if name in SCALED else found, note)
+
+
+def _below(found: Interval, overall: Interval) -> Interval:
+    ends = at_most(found.low, found.high, found.corrected, (overall.low, overall.high))
+    return Interval(found.estimate, *(float(end) for end in ends))
 
 
 def mean_interval(draws: Draws, method: int, weights: np.ndarray) -> Interval:

@@ -1,6 +1,6 @@
 "use strict";
 // Filter, sort, search and choose columns: the tables are in the page, this shows and orders them.
-(({ page: { find, all, element, datum, headsOf, rowsOf, words, view }, large }) => {
+(({ page: { find, all, element, datum, headsOf, rowsOf, setRows, words, view }, large }) => {
   const tools = find(document, ".tools");
   const sections = all(document, "section.board");
   const boxes = all(tools, "[name=column]", HTMLInputElement);
@@ -73,13 +73,23 @@
     });
     const lines = rowsOf(section).map((row) => ({ row, value: value(row.cells[column]), at: Number(row.dataset.at) }));
     lines.sort((a, b) => compare(a, b, up ? 1 : -1));
-    find(section, "table.scores tbody").append(...lines.map(({ row }) => row));
+    const rows = lines.map(({ row }) => row);
+    if (large.whole(section)) setRows(section, rows);
+    else find(section, "table.scores tbody").append(...rows);
   }
 
   // What a table says once for all its rows is found in every one of them.
+  /** @type {WeakMap<HTMLElement, string>} */
+  const texts = new WeakMap();
   /** @param {HTMLElement} row */
-  const textOf = (row) =>
-    [find(row, "th").textContent, datum(row, "status"), datum(row, "obtained")].join(" ").toLowerCase();
+  function textOf(row) {
+    const known = texts.get(row);
+    if (known !== undefined) return known;
+    const said = [row.querySelector("th")?.textContent, datum(row, "status"), datum(row, "obtained")];
+    const text = said.join(" ").toLowerCase();
+    texts.set(row, text);
+    return text;
+  }
 
   // Show the methods that have the text in their cell, and return them.
   /** @param {HTMLElement} section @param {string} text */
@@ -103,7 +113,8 @@
       header.dataset.left = left ? "yes" : "";
       if (header.hidden === off) return;
       header.hidden = off;
-      for (const row of rowsOf(section)) row.cells[i].hidden = off;
+      // The rows of a large table are told when they are put in.
+      if (!large.whole(section)) for (const row of rowsOf(section)) row.cells[i].hidden = off;
     });
   }
 
@@ -153,7 +164,9 @@
       sort(section, asked.sort || "rank", asked.order);
       for (const row of findMethods(section, text)) found.add(datum(row, "method"));
       for (const row of rowsOf(section)) there.add(datum(row, "method"));
-      large.lay(section);
+      if (large.whole(section)) large.draw(section);
+      else large.lay(section);
+      large.load(section);
     }
     for (const name of NAMES) filters[name].value = elsewhere ? datum(filters[name], "here") : wanted[name];
     if (document.activeElement !== search) search.value = text;

@@ -8,13 +8,17 @@
   });
   document.body.append(dialog);
 
-  const boxes = () => all(document, "[name=pick]", HTMLInputElement);
+  const sections = all(document, "section.board");
+  /** @type {WeakMap<HTMLTableRowElement, HTMLInputElement>} */
+  const own = new WeakMap();
+  const boxes = () => sections.flatMap(rowsOf).flatMap((row) => own.get(row) ?? []);
   const chosen = () => [...new Set(boxes().flatMap((box) => (box.checked ? [box.value] : [])))];
   /** @param {HTMLTableRowElement} row */
   const title = (row) => find(row, "th a").textContent ?? "";
 
   function addBoxes() {
-    for (const row of all(document, "table.scores tbody tr", HTMLTableRowElement)) {
+    for (const row of sections.flatMap(rowsOf)) {
+      if (own.has(row)) continue;
       const box = element("input", {
         type: "checkbox",
         name: "pick",
@@ -22,7 +26,8 @@
         attributes: { "aria-label": `Compare ${title(row)}` },
       });
       box.addEventListener("change", () => pick(box.value, box.checked));
-      find(row, "th").prepend(box);
+      own.set(row, box);
+      row.querySelector("th")?.prepend(box);
     }
   }
 
@@ -98,8 +103,9 @@
 
   /** @param {View} asked */
   function show(asked) {
-    const sections = all(document, "section.board:not([hidden])");
-    const there = new Set(sections.flatMap(rowsOf).map((row) => row.dataset.method));
+    addBoxes();
+    const shown = sections.filter((section) => !section.hidden);
+    const there = new Set(shown.flatMap(rowsOf).map((row) => row.dataset.method));
     const known = words(asked.compare).flatMap((word) => {
       const method = decoded(word);
       return method !== null && there.has(method) ? [method] : [];
@@ -113,12 +119,11 @@
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(
       element("div", { className: "bar" }, element("h2", { textContent: "Side by side" }), close),
-      ...sections.filter((section) => has(section, known)).map((section) => side(section, known)),
+      ...shown.filter((section) => has(section, known)).map((section) => side(section, known)),
     );
     if (!dialog.open) dialog.showModal();
   }
 
-  addBoxes();
   button.addEventListener("click", () => view.set({ compare: chosen().map(encodeURIComponent).join(" ") }));
   dialog.addEventListener("close", () => {
     if (view.read().compare) view.set({ compare: "" });

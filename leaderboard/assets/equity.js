@@ -249,5 +249,5 @@ Board.equity = (({ intervals }) => {
     return found.filter((other) => other.rows.length);
   }
 
-  return { load, preset, rank, resample, alternatives, score, unitsOf, ALONE, OUT };
+  return { load, at, preset, rank, resample, alternatives, score, unitsOf, ALONE, OUT };
 })(Board);

@@ -281,18 +281,35 @@ Board.intervals = (() => {
   function of(draws, m, quantity, lowest, random = chance(2)) {
     const { weights } = draws;
     const { means, parts, studentised } = draws.methods[m];
-    const free = freedom(gradient(quantity, weights, means), parts);
     const seeds = bySeeds(draws.normals, draws.methods[m]);
-    const around = studentised.map((row, r) => {
-      // Turns normal draws into Student's t.
-      const wide = free > 1000 ? 1 : Math.sqrt(free / (2 * random.gamma(free / 2)));
-      return row.map((v, k) => wide * (v * parts.share[k] + seeds[r][k]));
-    });
+    /** @param {number[]} slopes */
+    const widened = (slopes) => {
+      const free = freedom(slopes, parts);
+      return studentised.map((row, r) => {
+        // Turns normal draws into Student's t.
+        const wide = free > 1000 ? 1 : Math.sqrt(free / (2 * random.gamma(free / 2)));
+        return row.map((v, k) => wide * (v * parts.share[k] + seeds[r][k]));
+      });
+    };
+    /** @param {number[][]} draws */
+    const ofOverall = (draws) => draws.map((row) => dot(row, weights));
+    const whole = ofMean(dot(means, weights), ofOverall(widened(weights)));
+    const around = widened(gradient(quantity, weights, means));
     const groups = means.slice(0, -1);
-    const overall = around.map((row) => dot(row, weights));
-    const found = lowest ? ofLowest(groups, around) : invert(quantity, dot(means, weights), groups, overall, around);
+    const found = lowest
+      ? ofLowest(groups, around)
+      : below(invert(quantity, dot(means, weights), groups, ofOverall(around), around), whole);
     return { low: Math.min(1, Math.max(0, found.low)), high: Math.min(1, Math.max(0, found.high)) };
   }
+
+  /** @param {number} estimate @param {number[]} deviations @returns {Interval} */
+  const ofMean = (estimate, deviations) => ({
+    low: estimate - quantile(deviations, LEVEL + TAIL),
+    high: estimate - quantile(deviations, TAIL),
+  });
+
+  /** What is never more than another has no end above the other's. @param {Interval} own @param {Interval} above */
+  const below = (own, above) => ({ low: Math.min(own.low, above.low), high: Math.min(own.high, above.high) });
 
   /**
    * The interval of the lowest of the scores, whichever group it is.

@@ -1,8 +1,16 @@
 "use strict";
-// A table of very many rows: each row is a grid of its own and is laid out only where it can be seen, so
-// that a sort takes milliseconds. Widths are measured once, as the browser makes them for a plain table.
-Board.large = (({ page: { find, all, datum, headsOf, rowsOf } }) => {
+// A table of very many rows: the page has the first of them and a file the others, which are put in when asked for,
+// so that a sort takes milliseconds. Each row is a grid of its own and is laid out only where it can be seen; widths
+// are measured once, as the browser makes them for a plain table.
+
+/**
+ * @typedef {{bibtex: string, method: string}} Citation
+ * @typedef {{rows: string[], citations: Citation[]}} Rest
+ */
+
+Board.large = (({ page: { find, all, element, datum, headsOf, rowsOf, setRows, view } }) => {
   const MANY = 200;
+  const AT_ONCE = 100;
   /** @type {Record<string, string>} */
   const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
 
@@ -20,8 +28,11 @@ Board.large = (({ page: { find, all, datum, headsOf, rowsOf } }) => {
   }
 
   /** @param {HTMLElement} section */
+  const bodyOf = (section) => find(section, "table.scores tbody");
+
+  /** @param {HTMLElement} section */
   function lay(section) {
-    if (rowsOf(section).length < MANY) return;
+    if (bodyOf(section).childElementCount < MANY && !whole(section)) return;
     const table = find(section, "table.scores");
     const shown = headsOf(section).filter((header) => !header.hidden);
     const columns = shown.map((header) => datum(header, "key")).join(" ");
@@ -34,5 +45,113 @@ Board.large = (({ page: { find, all, datum, headsOf, rowsOf } }) => {
     table.dataset.laid = columns;
   }
 
-  return { lay };
+  /** How many rows of a section the page has. @type {WeakMap<HTMLElement, number>} */
+  const limits = new WeakMap();
+  /** @type {Citation[]} */
+  const citations = [];
+
+  /** Put the first rows that are not hidden into the table. @param {HTMLElement} section @param {number} [limit] */
+  function draw(section, limit = limits.get(section) ?? AT_ONCE) {
+    limits.set(section, limit);
+    const shown = rowsOf(section).filter((row) => !row.hidden);
+    const first = shown.slice(0, limit);
+    const off = headsOf(section).map((header) => header.hidden);
+    for (const row of first)
+      off.forEach((hidden, i) => {
+        const cell = row.cells[i];
+        if (cell.hidden !== hidden) cell.hidden = hidden;
+      });
+    const table = find(section, "table.scores");
+    if (table.dataset.laid) for (const row of first) if (!row.hasAttribute("role")) nameRow(row);
+    bodyOf(section).replaceChildren(...first);
+    lay(section);
+    tell(section, first.length, shown.length);
+  }
+
+  /** @param {HTMLTableRowElement} row */
+  function nameRow(row) {
+    for (const element of [row, ...row.cells]) element.setAttribute("role", role(element));
+  }
+
+  /** Say how many rows there are, with what shows more. @param {HTMLElement} section @param {number} count @param {number} of */
+  function tell(section, count, of) {
+    const note = find(section, "p.rest");
+    const held = note.contains(document.activeElement);
+    const left = of - count;
+    /** @param {string} textContent @param {number} limit */
+    const button = (textContent, limit) => {
+      const made = element("button", { type: "button", textContent });
+      made.addEventListener("click", () => draw(section, limit));
+      return made;
+    };
+    note.hidden = left === 0;
+    note.replaceChildren(
+      `${count} of ${of} methods are shown. `,
+      button(`Show ${Math.min(AT_ONCE, left)} more`, count + AT_ONCE),
+      " ",
+      button("Show all", Number.POSITIVE_INFINITY),
+    );
+    if (held) note.querySelector("button")?.focus();
+  }
+
+  // The rows of a part of the file. Not in a table, a parser would leave them out.
+  /** @param {string} html */
+  function parsed(html) {
+    const template = document.createElement("template");
+    template.innerHTML = `<table><tbody>${html}</tbody></table>`;
+    return [...document.importNode(template.content, true).querySelectorAll("tr")];
+  }
+
+  const pause = () => new Promise((go) => setTimeout(go));
+
+  /** What a file of rows calls once it is there. @param {{section: string, packed: string}} given */
+  async function receive({ section: id, packed }) {
+    const section = find(document, `section[id="${CSS.escape(id)}"]`);
+    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    /** @type {Rest} */
+    const rest = JSON.parse(await new Response(stream).text());
+    const rows = [];
+    for (const part of rest.rows) {
+      rows.push(...parsed(part));
+      await pause();
+    }
+    const before = rowsOf(section);
+    rows.forEach((row, i) => {
+      row.dataset.at = String(before.length + i);
+    });
+    setRows(section, [...before, ...rows]);
+    citations.push(...rest.citations);
+    section.dataset.rest = "";
+    view.tell();
+  }
+
+  // After the page has been painted: the first rows are there already.
+  /** @param {HTMLElement} section */
+  function load(section) {
+    const src = datum(section, "rest");
+    if (!src || section.dataset.asked) return;
+    section.dataset.asked = "yes";
+    const script = element("script", { src });
+    script.addEventListener("error", () => find(section, "p.rest").append(" They cannot be read here."));
+    requestAnimationFrame(() => setTimeout(() => document.head.append(script)));
+  }
+
+  /** Whether all rows of a large table are here, in the page or not. @param {HTMLElement} section */
+  const whole = (section) => section.dataset.rest === "";
+
+  // Paper has no buttons.
+  const large = all(document, "section.board[data-rest]");
+  window.addEventListener("beforeprint", () => {
+    for (const section of large)
+      if (whole(section) && !section.hidden) {
+        section.dataset.before = String(limits.get(section));
+        draw(section, Number.POSITIVE_INFINITY);
+      }
+  });
+  window.addEventListener("afterprint", () => {
+    for (const section of large) if (section.dataset.before) draw(section, Number(section.dataset.before));
+  });
+
+  return { lay, load, whole, draw, receive, citations };
 })(Board);

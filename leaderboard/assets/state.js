@@ -65,8 +65,13 @@ Board.page = (() => {
   // A section's own table; the panel below it has tables too.
   /** @param {HTMLElement} section */
   const headsOf = (section) => all(section, "table.scores thead th", HTMLTableCellElement);
-  /** @param {HTMLElement} section */
-  const rowsOf = (section) => all(section, "table.scores tbody tr", HTMLTableRowElement);
+
+  /** @type {WeakMap<HTMLElement, HTMLTableRowElement[]>} */
+  const orders = new WeakMap();
+  /** All rows in their order, those of a large table that are not in the page too. @param {HTMLElement} section */
+  const rowsOf = (section) => orders.get(section) ?? all(section, "table.scores tbody tr", HTMLTableRowElement);
+  /** Say which rows a large table has. @param {HTMLElement} section @param {HTMLTableRowElement[]} rows */
+  const setRows = (section, rows) => orders.set(section, rows);
 
   /** The words of a list in the address. @param {string | undefined} text */
   const words = (text) => (text ?? "").split(" ").filter(Boolean);
@@ -156,5 +161,16 @@ Board.page = (() => {
     }
   });
 
-  return { find, all, element, datum, headsOf, rowsOf, words, decoded, view: { read, set, tell, onChange, told } };
+  return {
+    find,
+    all,
+    element,
+    datum,
+    headsOf,
+    rowsOf,
+    setRows,
+    words,
+    decoded,
+    view: { read, set, tell, onChange, told },
+  };
 })();

@@ -9,7 +9,7 @@
  * @typedef {{attribute: string, structure: string, track: string, choices: string, columns: Column[], rows: Row[]}} Table
  */
 
-(({ page: { find, all, element, datum, headsOf, rowsOf } }) => {
+(({ page: { find, all, element, datum, headsOf, rowsOf }, large }) => {
   const tools = find(document, ".tools");
 
   // What a cell carries beside its value, and what that is called.
@@ -227,7 +227,8 @@
     const shown = new Set(tables().flatMap((table) => table.rows.map((row) => row.method)));
     /** @type {{method: string, bibtex: string}[]} */
     const entries = JSON.parse(datum(tools, "citations"));
-    return entries
+    // A method in two large tables came with each.
+    return [...new Map([...entries, ...large.citations].map((entry) => [entry.method, entry])).values()]
       .filter(({ method }) => method === "" || shown.has(method))
       .map((entry) => entry.bibtex)
       .join("\n");

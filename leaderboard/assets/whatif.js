@@ -6,28 +6,7 @@
  * @typedef {{method: string, title: string, reason: string}} Unranked
  */
 
-Board.scores = (({ page: { find, all, element, datum, rowsOf, words, view }, equity }) => {
-  /** @type {Record<string, (scores: Promise<Scores>) => void>} */
-  const waiting = {};
-  /** @type {Record<string, Promise<Scores>>} */
-  const loaded = {};
-
-  /** What a file of scores calls once it is there. @param {Packed} packed */
-  function receive(packed) {
-    waiting[packed.section](equity.load(packed));
-  }
-
-  /** @param {HTMLElement} section */
-  function get(section) {
-    loaded[section.id] ??= new Promise((resolve, reject) => {
-      waiting[section.id] = resolve;
-      const script = element("script", { src: datum(section, "scores") });
-      script.addEventListener("error", () => reject(new Error(`${datum(section, "scores")} cannot be read`)));
-      document.head.append(script);
-    });
-    return loaded[section.id];
-  }
-
+(({ page: { find, all, element, datum, rowsOf, words, view }, equity, scores }) => {
   /** @typedef {[key: string, text: string]} Option */
   /** @type {Option[]} */
   const METRICS = [
@@ -321,7 +300,7 @@ Board.scores = (({ page: { find, all, element, datum, rowsOf, words, view }, equ
       details.open = words(asked.whatif).includes(section.id);
       if (!details.open) return;
       try {
-        draw(section, panel, await get(section), asked);
+        draw(section, panel, await scores.get(section.id, datum(section, "scores")), asked);
       } catch (error) {
         const text = error instanceof Error ? error.message : String(error);
         panel.replaceChildren(element("p", { className: "error", textContent: text }));
@@ -339,5 +318,4 @@ Board.scores = (({ page: { find, all, element, datum, rowsOf, words, view }, equ
   }
 
   for (const section of all(document, "section.board[data-scores]")) addPanel(section);
-  return { receive, get };
 })(Board);

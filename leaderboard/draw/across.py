@@ -1,4 +1,4 @@
-"""The figures under the table across attributes and structures."""
+"""The figure under the table across attributes and structures, whose columns have the ranks by each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from leaderboard.draw import parts
 from leaderboard.draw.labels import WIDTH
 from leaderboard.draw.parts import MOST_ROWS, Figure, Spec
 from leaderboard.draw.svg import COLOURS, render
-
-
-def of_across(found: Across, structure: str) -> list[Figure]:
-    """Return the figures under the table across views; ranks are drawn for one structure."""
-    return [together(found), ranks(found, structure)]
 
 
 def together(found: Across) -> Figure:
@@ -55,45 +50,4 @@ def together(found: Across) -> Figure:
         "All attributes and structures together",
         f"Mean over {views}, with 95% intervals. Methods joined by a line cannot be told apart.",
         render(spec, f"Mean ES-Dice of {len(lines)} methods over {len(found.views)} views"),
-    )
-
-
-def ranks(found: Across, structure: str) -> Figure:
-    """The ranks that cannot be excluded of each method, a bar for each attribute, in one structure."""
-    lines = found.lines[:MOST_ROWS]
-    called = parts.called(lines)
-    places = [i for i, view in enumerate(found.views) if view.structure == structure]
-    attributes = [found.views[i].attribute for i in places]
-    data = [
-        {
-            "name": called[line.method],
-            "attribute": found.views[i].attribute,
-            "low": line.rows[i].rank_low,
-            "high": line.rows[i].rank_high,
-            "said": f"{line.title}, by {found.views[i].attribute}: rank {words.rank(line.rows[i])}",
-        }
-        for line in lines
-        for i in places
-    ]
-    most = max(len(found.views[i].ranked) for i in places)
-    x: Spec = {
-        "field": "low", "type": "quantitative", "title": "rank",
-        "scale": {"domain": [0.5, most + 0.5], "nice": False},
-        "axis": {"tickMinStep": 1, "format": "d"},
-    }  # fmt: skip
-    beside: Spec = {"field": "attribute", "type": "nominal", "sort": attributes}
-    colour, shape = parts.by_colour("attribute", attributes), parts.by_shape("attribute", attributes)
-    at_ends = [
-        parts.mark(
-            "point", x | {"field": end}, filled=True, color=colour, shape=shape, size={"value": 45},
-            yOffset=beside,
-        )
-        for end in ("low", "high")
-    ]  # fmt: skip
-    bars = parts.mark("rule", x, x2={"field": "high"}, color=colour, size={"value": 2}, yOffset=beside)
-    spec = parts.by_row(data, list(called.values()), [bars, *at_ends]) | {"height": {"step": 11}}
-    return Figure(
-        f"Ranks by attribute, {structure}",
-        "that cannot be excluded: a bar from the best to the worst, for each attribute.",
-        render(spec, f"Rank ranges of {len(lines)} methods by {words.listed(attributes, 6)}"),
     )

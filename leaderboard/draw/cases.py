@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +23,9 @@ SIDE = 256
 TRUTH = (0, 229, 255)
 PREDICTION = (255, 61, 139)
 PLACES = ("worst", "median", "best")
+MAP_SIDE = 128
+MOST_EXPLORED = 300
+"""Of more test cases every second, third, ... one can be looked at: each is a picture of some kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,55 @@ class Gallery:
             group: [self._case(first, row, place, dice[row]) for place, row in _places(rows, dice)]
             for group, rows in self._groups(attribute).items()
         }
+
+    @cached_property
+    def explored(self) -> dict[int, int]:
+        """Each case that can be looked at, by its place among the ranking structure's, to its row."""
+        rows = np.flatnonzero(self.board.rows(self.board.structures[0]))
+        step = -(-len(rows) // MOST_EXPLORED)
+        return {case: int(rows[case]) for case in range(0, len(rows), max(step, 1))}
+
+    def write_explored(self) -> None:
+        """Write the image of each such case, and the true label maps of all."""
+        found = [self._position[self._sample(row)] for row in self.explored.values()]
+        for case, at in zip(self.explored, found, strict=True):
+            path = self.folder / self.image_url(case)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            resized(self._cases["images"][at]).save(path, "WEBP", quality=80, method=4)
+        self._write_maps("truth", [self._cases["masks"][at] for at in found])
+
+    def write_predicted(self, method: str, attribute: str) -> bool:
+        """Write the label maps of the method's first finished seed; tell whether there are any."""
+        first = self._first(self.board.entries[method].done(attribute))
+        predicted = None if first is None else self._predicted(first)
+        if predicted is None:
+            return False
+        position, labels = predicted
+        rows = self.explored.values()
+        self._write_maps(f"{method} {attribute}", [labels[position[self._sample(row)]] for row in rows])
+        return True
+
+    def image_url(self, case: int | str) -> str:
+        """Return where a case's image lies, from the root of the site."""
+        return f"{self.prefix}/case-{case}.webp"
+
+    def maps_url(self, name: str) -> str:
+        """Return where the label maps lie of the truth, or of "METHOD ATTRIBUTE"."""
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return f"{self.prefix}/maps-{digest}.js"
+
+    def _write_maps(self, name: str, maps: Sequence[np.ndarray]) -> None:
+        path, size = self.folder / self.maps_url(name), (MAP_SIDE, MAP_SIDE)
+        small = [Image.fromarray(one).resize(size, Image.Resampling.NEAREST) for one in maps]
+        packed = gzip.compress(np.stack([np.asarray(one) for one in small]).tobytes(), 6, mtime=0)
+        told = {
+            "name": name,
+            "side": MAP_SIDE,
+            "cases": list(self.explored),
+            "packed": base64.b64encode(packed).decode("ascii"),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"Board.samples.receive({json.dumps(told)});\n", encoding="utf-8")
 
     def across_methods(self, attribute: str) -> dict[str, list[Strip]]:
         """Return group -> the cases worst, median and best on average, each as every method did it."""
@@ -165,11 +222,15 @@ class Gallery:
 
 def picture(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Image.Image:
     """Return the image, uint8 [H, W, 3], with the outlines of two label maps, uint8 [H, W]."""
-    drawn = Image.fromarray(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    pixels = np.asarray(drawn).copy()
+    pixels = np.asarray(resized(image)).copy()
     for labels, colour in ((truth, TRUTH), (prediction, PREDICTION)):
         pixels[outline(labels)] = colour
     return Image.fromarray(pixels)
+
+
+def resized(image: np.ndarray) -> Image.Image:
+    """Return an image, uint8 [H, W, 3], as large as every picture."""
+    return Image.fromarray(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
 def outline(labels: np.ndarray) -> np.ndarray:

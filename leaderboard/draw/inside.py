@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ SHAPES = (
 )
 """Of groups, around a point: told apart without their colours."""
 _ROOM = 0.04
+_MOST_WIDTHS = 5
+"""An axis has room for intervals up to so many times as long as the middle one."""
 _TICKS = 3
 
 
@@ -126,8 +129,10 @@ class Inside:
         tested = [row.versus.number for row in self.section.rows if row.versus and row.versus.tested]
         if not tested:
             return None
-        ends = [end for n in tested for end in (n.value, n.low, n.high)]
-        return Axis.around([*ends, -self.section.margin, self.section.margin])
+        # With few seeds some intervals are hundreds wide, and would make points of all others: they run out.
+        most = _MOST_WIDTHS * statistics.median(n.high - n.low for n in tested)
+        ends = [end for n in tested for end in (n.low, n.high) if n.high - n.low <= most]
+        return Axis.around([*ends, *(n.value for n in tested), -self.section.margin, self.section.margin])
 
     @cached_property
     def _members(self) -> dict[str, list[int]]:

@@ -16,14 +16,15 @@ from leaderboard.draw.parts import Figure
 from leaderboard.read.boards import Board
 
 MOST_POINTS = 1_500
-"""Of more test cases there is no figure: a page would be mostly that."""
+"""Of more test cases the worst third of so many are drawn and every n-th of the others."""
 _LEFT, _WIDTH, _TOP, _HEIGHT = 11.0, 86.0, 3.0, 84.0
 
 
 @dataclass(frozen=True)
 class Point:
-    """A test case: where it is drawn, the place of its group and what it says of itself."""
+    """A test case: its place, where it is drawn, the place of its group and what it says of itself."""
 
+    case: int
     x: float
     y: float
     group: int
@@ -31,33 +32,55 @@ class Point:
 
 
 def of_method(board: Board, section: Section, method: str) -> list[Figure]:
-    """Return a method's figures of single cases: none without scores, or where the cases are too many."""
+    """Return a method's figures of single cases: none without scores."""
     dice = _mean(board, section, method)
-    if dice is None or len(dice) > MOST_POINTS:
+    if dice is None:
         return []
     groups = _groups(board, section)
-    cases = [int(i) for i in np.flatnonzero(~np.isnan(dice)) if groups[i] >= 0]
+    known = np.flatnonzero(~np.isnan(dice) & (groups >= 0))
+    cases, left = drawn_of(known, dice), ""
+    if len(cases) < len(known):
+        left = (
+            f" Of {len(known)} cases {len(cases)} are drawn: those with the lowest Dice, and of the others, "
+            "in order of Dice, every n-th."
+        )
     figures, size = [], board.size(section.structure)
     if size is not None and cases:
         points = [
-            Point(size[i], dice[i], groups[i], _said(section, i, groups[i], dice[i], size[i])) for i in cases
+            Point(i, size[i], dice[i], groups[i], _said(section, i, groups[i], dice[i], size[i]))
+            for i in cases
         ]
         caption = (
             "its true size in pixels against its Dice, the mean over seeds. Point at one to see which it is."
+            + left
         )
         figures.append(_figure("Every test case", caption, section, points, "true size, pixels", "Dice"))
     base = None if section.baseline in (None, method) else _mean(board, section, str(section.baseline))
     if base is not None and cases:
         both = [i for i in cases if not np.isnan(base[i])]
         points = [
-            Point(base[i], dice[i], groups[i], f"{_said(section, i, groups[i], dice[i])}, ERM {base[i]:.3f}")
+            Point(
+                i, base[i], dice[i], groups[i], f"{_said(section, i, groups[i], dice[i])}, ERM {base[i]:.3f}"
+            )
             for i in both
         ]
-        caption = "its Dice with ERM against its Dice with this method: above the line, this one is better."
+        caption = (
+            "its Dice with ERM against its Dice with this method: above the line, this one is better." + left
+        )
         figures.append(
             _figure("Case by case against ERM", caption, section, points, "Dice, ERM", "Dice", True)
         )
     return figures
+
+
+def drawn_of(cases: np.ndarray, dice: np.ndarray) -> list[int]:
+    """Return which of the cases, int [N], are drawn, ascending; see `MOST_POINTS`. dice: of all samples."""
+    if len(cases) <= MOST_POINTS:
+        return [int(case) for case in cases]
+    order = cases[np.argsort(dice[cases], kind="stable")]
+    worst = MOST_POINTS // 3
+    step = -(-(len(order) - worst) // (MOST_POINTS - worst))
+    return sorted(int(case) for case in [*order[:worst], *order[worst::step]])
 
 
 def _mean(board: Board, section: Section, method: str) -> np.ndarray | None:
@@ -101,7 +124,8 @@ def _figure(
         place = {"x": _across(across, point.x), "y": _down(up, point.y)}
         href = f"#dot{(point.group + point.group // 6) % 6}"
         title_ = tag("title", said=point.said)
-        marks.append(tag("use", said=title_, href=href, class_=f"f-{colour_of(point.group)}", **place))
+        marks.append(tag("use", said=title_, href=href, class_=f"f-{colour_of(point.group)}",
+                         data_case=point.case, **place))  # fmt: skip
     shown = sorted({point.group for point in points})
     label = f"{title} of {section.name}: {len(points)} points"
     svg = drawing("scatter", *marks, label=label)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from leaderboard.compute import tracks
 from leaderboard.compute.results import Result
+from leaderboard.compute.row import Row
 from leaderboard.compute.sections import Section
 from leaderboard.draw.cases import Gallery
 from leaderboard.read.boards import Board
@@ -18,8 +19,12 @@ from leaderboard.read.reported import Reported
 ROWS_ON_ONE_PAGE = 600
 """Methods times sections up to which a board is one page; a larger one has a page for each section."""
 
+MOST_ROWS = 200
+"""A table of more rows has the first of them on its page; its script brings the others."""
+FIRST_ROWS = 100
+
 _TAKEN = frozenset(
-    {"assets", "cases", "changes", "embed", "index", "leaderboard", "protocol", "v", "versions"}
+    {"assets", "cases", "changes", "embed", "index", "leaderboard", "methods", "protocol", "v", "versions"}
 )
 
 
@@ -103,6 +108,23 @@ class BoardPage:
         """What papers report on a section's attribute and structure."""
         here = (section.attribute, section.structure)
         return [row for row in self.reported if (row.attribute, row.structure) == here]
+
+    @property
+    def methods_url(self) -> str:
+        """The page that lists all methods, which a board with a table that is cut has."""
+        return f"{self.folder}/methods.html"
+
+    def has_rest(self, section: Section) -> bool:
+        """Whether a section has more rows than stand on its page."""
+        return len(section.rows) > MOST_ROWS
+
+    def first_rows(self, section: Section) -> Sequence[Row]:
+        """The rows that stand on a section's page."""
+        return section.rows[:FIRST_ROWS] if self.has_rest(section) else section.rows
+
+    def rest_url(self, section: Section) -> str:
+        """The script that holds the rows of a section that its page lacks."""
+        return f"{self.folder}/rows-{slug(section.anchor)}.js"
 
     def badge_url(self, name: str, attribute: str) -> str:
         """A method's badge."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from harness.store import MethodInfo, Record
 from leaderboard.read.boards import Board
@@ -19,16 +19,30 @@ _ESCAPED = {
     "}": r"\textbraceright{}",
 } | {c: "\\" + c for c in "&%$#_"}
 _OWN = "equity-leaderboard-"
+_VENUE = re.compile(r"(?P<title>.+), *(?P<venue>[^,]+?) +(?:19|20)\d\d", re.DOTALL)
+_PREPRINT = re.compile(r"\b(?:arXiv|bioRxiv|medRxiv|[Pp]reprint|[Tt]echnical [Rr]eport|[Tt]hesis)\b")
+_PROCEEDINGS = re.compile(
+    r"\b(?:AAAI|ACCV|ACM MM|AIES|AISTATS|BMVC|CHIL|CLeaR|CoLLAs|COLT|CVPR|ECCV|EMBC|FAccT|ICASSP|ICCV|"
+    r"ICIP|ICLR|ICML|ICPR|IJCAI|IPMI|ISBI|KDD|MICCAI|MIDL|ML4H|MLHC|NeurIPS|NIPS|UAI|WACV|"
+    r"[Cc]onference|[Pp]roceedings|[Ss]ymposium|[Ww]orkshops?)\b|\bSPIE\b"
+)
+_JOURNAL = re.compile(
+    r"\b(?:Transactions|Journal|Letters|Annals|Review|Reviews|Magazine|Reports|Bulletin|JAMA|Lancet|Nature|"
+    r"Radiology|Science|Patterns|PLOS|PLoS|NEJM|TMI|TPAMI|JMLR|TMLR|IJCV|MedIA|"
+    r"Medical Image Analysis|Pattern Recognition|Neurocomputing|NeuroImage)\b"
+)
 _UNSEEN = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def of_board(board: Board) -> list[dict[str, str]]:
-    """Return the board's own entry (method "") and one for each method that names a paper."""
-    entries = [{"method": "", "bibtex": _board(board)}]
-    for entry in board.entries.values():
-        if entry.info.paper:
-            entries.append({"method": entry.name, "bibtex": of_method(entry.info)})
-    return entries
+def of_board(board: Board) -> dict[str, str]:
+    """Return the board's own entry, of method ""."""
+    return {"method": "", "bibtex": _board(board)}
+
+
+def of_methods(board: Board, methods: Iterable[str]) -> list[dict[str, str]]:
+    """Return an entry for each of the methods that names a paper."""
+    infos = [board.entries[name].info for name in methods]
+    return [{"method": info.name, "bibtex": of_method(info)} for info in infos if info.paper]
 
 
 def _board(board: Board) -> str:
@@ -50,16 +64,33 @@ def _done(board: Board) -> Iterator[Record]:
 
 
 def of_method(info: MethodInfo) -> str:
-    """Return the entry of a method's paper."""
+    """Return the entry of a method's paper: of its kind, where the card ends with a venue that is known."""
     authors = re.split(r",\s*and\s+|,|\s+and\s+", info.authors)
+    kind, title, venue = _published(info.paper)
     year = re.findall(r"\b(?:19|20)\d\d\b", info.paper)
     fields = {
-        "title": info.paper,
+        "title": title,
         "author": " and ".join(part.strip() for part in authors if part.strip()),
+        **venue,
         "year": year[-1] if year else "",
         "url": info.url if web_address(info.url) and not re.search(r"[\s{}\\%]", info.url) else "",
     }
-    return _entry("misc", _key(info.name), fields)
+    return _entry(kind, _key(info.name), fields)
+
+
+def _published(paper: str) -> tuple[str, str, dict[str, str]]:
+    """Return entry kind, title and venue of "Title, VENUE 2024"; all is title where no venue is known."""
+    found = _VENUE.fullmatch(paper.strip())
+    if found is None:
+        return "misc", paper, {}
+    title, venue = found["title"], found["venue"]
+    if _PREPRINT.search(venue):
+        return "misc", title, {"howpublished": venue}
+    if _PROCEEDINGS.search(venue):
+        return "inproceedings", title, {"booktitle": venue}
+    if _JOURNAL.search(venue):
+        return "article", title, {"journal": venue}
+    return "misc", paper, {}
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -217,18 +218,31 @@ class Export(_Json):
 def write(folder: Path, place: int, result: Result) -> None:
     """Write the part of leaderboard.csv and of leaderboard.json that a board has at its place, for `join`."""
     spared = Spared()
-    frames = [
-        spared.build(_place(result, section), partial(csv_rows, result.board, section), _NO_ROWS)
-        for section in result.sections
-    ]
-    table = pa.Table.from_pandas(pd.concat(frames)[list(CSV)], preserve_index=False)
-    pyarrow.csv.write_csv(table, folder / f"{place}.csv")
-    text = _protocol(result, spared).model_dump_json(by_alias=True)
-    (folder / f"{place}.json").write_text(text, encoding="utf-8")
+    # Section by section: the rows of a large board are hundreds of megabytes before they are text.
+    with (folder / f"{place}.csv").open("wb") as sink:
+        for i, section in enumerate(result.sections):
+            make = partial(csv_rows, result.board, section)
+            rows = spared.build(_place(result, section), make, _NO_ROWS)
+            table = pa.Table.from_pandas(rows[list(CSV)], preserve_index=False)
+            pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=i == 0))
+    before, _, after = _protocol(result).model_dump_json(by_alias=True).rpartition('"sections":[]')
+    with (folder / f"{place}.json").open("w", encoding="utf-8") as text:
+        text.write(f'{before}"sections":[')
+        for i, section in enumerate(result.sections):
+            part = partial(_section, result, section)
+            found = spared.build(_place(result, section), part, None) or _bare(section)
+            text.write("," * (i > 0) + found.model_dump_json(by_alias=True))
+        text.write(f"]{after}")
 
 
-def join(folder: Path, parts: Path, count: int) -> None:
-    """Put the parts of so many boards together; write the schema beside them."""
+def content(folder: Path) -> bytes:
+    """Return the text of a site's leaderboard.json, which may be packed. Raises OSError."""
+    packed = folder / f"{FILE}.gz"
+    return gzip.decompress(packed.read_bytes()) if packed.is_file() else (folder / FILE).read_bytes()
+
+
+def join(folder: Path, parts: Path, count: int, packed: bool = False) -> None:
+    """Put the parts of so many boards together, packed or not; write the schema beside them."""
     with (folder / "leaderboard.csv").open("wb") as whole:
         for place in range(count):
             with (parts / f"{place}.csv").open("rb") as part:
@@ -243,6 +257,10 @@ def join(folder: Path, parts: Path, count: int) -> None:
             whole.write((parts / f"{place}.json").read_bytes())
         whole.write(b"]}\n")
     (folder / SCHEMA).write_text(schema(), encoding="utf-8")
+    for path in (folder / FILE, folder / "leaderboard.csv") if packed else ():
+        # A level at which a hundred megabytes take two seconds; more makes a tenth less of them.
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 5, mtime=0))
+        path.unlink()
 
 
 def schema() -> str:
@@ -308,9 +326,9 @@ def _digits(value: float) -> float | None:
     return None if math.isnan(value) else float(f"{value:.6g}")
 
 
-def _protocol(result: Result, spared: Spared) -> ProtocolResult:
+def _protocol(result: Result) -> ProtocolResult:
+    """Return a board without its sections."""
     record = result.board.record
-    parts = [(section, partial(_section, result, section)) for section in result.sections]
     return ProtocolResult(
         name=record.name,
         title=record.protocol["title"],
@@ -320,7 +338,7 @@ def _protocol(result: Result, spared: Spared) -> ProtocolResult:
         command=record.command,
         broken={plugin.name: plugin.error for plugin in record.broken},
         withdrawn=list(record.withdrawn),
-        sections=[spared.build(_place(result, one), part, None) or _bare(one) for one, part in parts],
+        sections=[],
         across=_across(result.across),
     )
 

@@ -27,15 +27,17 @@ from leaderboard.compute import (
 from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.metrics import METRICS
 from leaderboard.compute.results import ACROSS, CROSSINGS, Result
+from leaderboard.compute.row import Row
 from leaderboard.compute.sections import Section
 from leaderboard.compute.stability import Stability
 from leaderboard.draw.cases import Gallery
+from leaderboard.draw.inside import Drawn
 from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
 from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
-from leaderboard.write import citations, grid, payload
-from leaderboard.write.addresses import BoardPage, Link, slug, web_address
+from leaderboard.write import citations, grid, payload, rest
+from leaderboard.write.addresses import FIRST_ROWS, BoardPage, Link, slug, web_address
 from leaderboard.write.overview import Overview
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -61,15 +63,16 @@ def tasks(
     links: Sequence[Link],
     unread: Mapping[str, str],
     with_versions: bool = False,
+    packed: bool = False,
 ) -> list[Callable[[], None]]:
     """Return what writes all pages and pictures of a board into `folder`, in parts for any order.
 
-    links: to all boards of the site; unread: boards that there is nothing to show of, with the reason. A page
-    that cannot be made says so in its place.
+    links: to all boards of the site; unread: boards that there is nothing to show of, with the reason;
+    packed: whether the site's data are. A page that cannot be made says so in its place.
     """
-    env = environment(with_versions)
+    env = environment(with_versions, packed)
     parts: list[Callable[[], None]] = [
-        partial(_write_tables, env, folder, page, links, unread),
+        *(partial(_write_tables, env, folder, page, links, unread, shown) for shown in page.parts),
         partial(_write_board, env, folder, page),
     ]
     entries = list(page.board.entries.values())
@@ -80,19 +83,23 @@ def tasks(
 
 
 def write_overview(
-    folder: Path, found: Sequence[Overview], unread: Mapping[str, str], with_versions: bool = False
+    folder: Path,
+    found: Sequence[Overview],
+    unread: Mapping[str, str],
+    with_versions: bool = False,
+    packed: bool = False,
 ) -> None:
     """Write the page of a site of several boards that leads to each."""
     places = grid.places(found)
     values = {"pages": found, "unread": unread, "places": places, "lines": grid.lines(places)}
-    _render(environment(with_versions), "overview.html.j2", folder / "index.html", "", lambda: values)
+    _render(environment(with_versions, packed), "overview.html.j2", folder / "index.html", "", lambda: values)
 
 
 @cache
-def environment(with_versions: bool = False) -> jinja2.Environment:
+def environment(with_versions: bool = False, packed: bool = False) -> jinja2.Environment:
     """Return the templates, compiled once a process; everything put into them is escaped.
 
-    with_versions: whether the pages link to those of versions.
+    with_versions: whether the pages link to those of versions; packed: whether the data are packed.
     """
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -112,13 +119,17 @@ def environment(with_versions: bool = False) -> jinja2.Environment:
     env.globals["min_patients"] = MIN_PATIENTS
     env.globals["readable"] = readable
     env.globals["with_versions"] = with_versions
+    env.globals["data_file"] = lambda name: f"{name}.gz" if packed else name
     return env
 
 
 def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None:
     _write_scores(folder, page)
     _render(env, "protocol.html.j2", folder / page.protocol_url, "../", partial(_protocol_values, page))
+    if any(page.has_rest(section) for section in page.sections):
+        _render(env, "methods.html.j2", folder / page.methods_url, "../", lambda: {"page": page})
     if page.gallery:
+        Spared().build("the pictures of single cases", page.gallery.write_explored, None)
         path = folder / page.cases_url
         _render(env, "cases.html.j2", path, "../", partial(_cases_values, page, page.gallery))
 
@@ -179,27 +190,60 @@ def _write_tables(
     page: BoardPage,
     links: Sequence[Link],
     unread: Mapping[str, str],
+    shown: list[Section],
 ) -> None:
-    for shown in page.parts:
-        url = page.section_url(shown[0]).partition("#")[0]
-        root = "../" * url.count("/")
-        values = partial(_table_values, page, links, shown, root, unread)
-        _render(env, "board.html.j2", folder / url, root, values)
+    url = page.section_url(shown[0]).partition("#")[0]
+    root = "../" * url.count("/")
+    why = [Spared(dict(section.why)) for section in shown]
+    inside = [
+        one.build("The drawings of the table", partial(draw.inside.of_section, s, i), None)
+        for i, (s, one) in enumerate(zip(shown, why, strict=True))
+    ]
+    for section, drawn in zip(shown, inside, strict=True):
+        if page.has_rest(section):
+            # Without the file the page says that the other rows cannot be read, and where they are.
+            write = partial(_write_rest, env, folder, page, section, drawn, root)
+            Spared().build(page.rest_url(section), write, None)
+    values = partial(_table_values, page, links, shown, root, unread, inside, why)
+    _render(env, "board.html.j2", folder / url, root, values)
+
+
+def _write_rest(
+    env: jinja2.Environment, folder: Path, page: BoardPage, section: Section, drawn: Drawn | None, root: str
+) -> None:
+    """Write the rows of a section that its page lacks, and the citations of their methods."""
+    template = env.get_template("rows.html.j2")
+    left = section.rows[len(page.first_rows(section)) :]
+    values = {"page": page, "section": section, "drawn": drawn, "root": root, "by_script": True}
+    parts = [left[i : i + FIRST_ROWS] for i in range(0, len(left), FIRST_ROWS)]
+    rows = [template.render(rows=part, **values) for part in parts]
+    rest.write(folder / page.rest_url(section), section.anchor, rows, _citations(page, left))
+
+
+def _cited(page: BoardPage, rows: Sequence[Row]) -> list[dict[str, str]]:
+    return [citations.of_board(page.board), *_citations(page, rows)]
+
+
+def _citations(page: BoardPage, rows: Sequence[Row]) -> list[dict[str, str]]:
+    return citations.of_methods(page.board, [row.method for row in rows])
 
 
 def _table_values(
-    page: BoardPage, links: Sequence[Link], shown: list[Section], root: str, unread: Mapping[str, str]
+    page: BoardPage,
+    links: Sequence[Link],
+    shown: list[Section],
+    root: str,
+    unread: Mapping[str, str],
+    inside: Sequence[Drawn | None],
+    why: Sequence[Spared],
 ) -> dict[str, Any]:
     others = [] if page.whole else [part[0] for part in page.parts if part[0] is not shown[0]]
     first = shown[0] is page.sections[0]
     together = Spared()
     across = page.result.across if first else []
-    figures = [
-        together.build("Figures", partial(draw.across.of_across, one, page.board.structures[0]), [])
-        for one in across
-    ]
-    why = [Spared(dict(section.why)) for section in shown]
+    figures = [together.build("Figure", partial(draw.across.together, one), None) for one in across]
     guarded = list(zip(shown, why, strict=True))
+    first_rows = list({row.method: row for section in shown for row in page.first_rows(section)}.values())
     choices = [one.build("Other choices", partial(page.result.stability, s), None) for s, one in guarded]
     return {
         "page": page,
@@ -212,10 +256,8 @@ def _table_values(
             one.build("“Rank under other choices”", partial(_chosen, s, of), None)
             for (s, one), of in zip(guarded, choices, strict=True)
         ],
-        "inside": [
-            one.build("The drawings of the table", partial(draw.inside.of_section, s, i), None)
-            for i, (s, one) in enumerate(guarded)
-        ],
+        "inside": inside,
+        "by_script": True,
         "choices": choices,
         "present": [
             one.build("Presence", partial(presence.of_section, page.board, s), None) for s, one in guarded
@@ -226,7 +268,7 @@ def _table_values(
         "obtained": sorted(
             {how for one in page.sections for row in one.rows if (how := words.obtained(row))}
         ),
-        "citations": together.build("Citations", partial(citations.of_board, page.board), []),
+        "citations": together.build("Citations", partial(_cited, page, first_rows), []),
         "why": [one.why for one in why],
     }
 
@@ -283,6 +325,7 @@ def _method_values(
     return {
         "page": page,
         "info": entry.info,
+        "by_script": False,
         "address": web_address(entry.info.url),
         "does": spared.build("What it does", partial(story.what_it_does, entry.info), ""),
         "hyper_parameters": facts.hyper_parameters(entry.info),
@@ -321,6 +364,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         if drawn
         else [],
         "fails": spared.build("Whom it fails", fails, {}),
+        "maps": _maps(page, name, attribute) if drawn else {},
         "sections": own,
         "columns": columns.of_method(first),
         "rows": [section.row(name) for section in own],
@@ -334,6 +378,15 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         "cases": spared.build("Cases", lambda: gallery.of_method(name, attribute) if gallery else {}, {}),
         "why": spared.why,
     }
+
+
+def _maps(page: BoardPage, name: str, attribute: str) -> dict[str, str]:
+    """Write what a method predicted; return each method to where its predictions lie, "" to the truth."""
+    gallery = page.gallery
+    if gallery is None or not Spared().build(name, partial(gallery.write_predicted, name, attribute), False):
+        return {}
+    others = {one: gallery.maps_url(f"{one} {attribute}") for one in page.board.entries}
+    return {"": gallery.maps_url("truth")} | others
 
 
 def _render(

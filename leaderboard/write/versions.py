@@ -69,7 +69,7 @@ def write(folder: Path, version: Version, export: Export, lines: Sequence[str]) 
     """Write a version below its number. lines: all that changed since the one before."""
     place = folder / version.folder
     place.mkdir(parents=True)
-    text = (folder / exports.FILE).read_bytes()
+    text = exports.content(folder)
     packed = len(text) > MOST_PLAIN
     name = f"{exports.FILE}.gz" if packed else exports.FILE
     (place / name).write_bytes(gzip.compress(text, 9, mtime=0) if packed else text)

@@ -1,4 +1,4 @@
-"""A board of very many methods: rows are laid out where they are seen, and nothing is hidden for it."""
+"""A board of very many methods: rows come and are laid out where they are seen, and none is lost for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from make_records import World, make_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-METHODS = 220
+METHODS, FIRST = 220, 100
 LEFTS = "cells => cells.map(cell => Math.round(cell.getBoundingClientRect().left))"
 
 
@@ -26,16 +26,59 @@ def large(tmp_path_factory):
     return make_site(tmp_path_factory.mktemp("large"), world)
 
 
+def opened(tab, path: str = "index.html"):
+    """Open the board and wait until the rows that its page lacks are there."""
+    page = tab.open(path)
+    page.get_by_role("button", name="Show all").wait_for()
+    return page
+
+
 def test_every_method_is_there_and_sorts(new_tab, large):
     tab = new_tab(large.out.as_uri())
-    page = tab.open()
-    assert len(tab.methods("gender-cup")) == METHODS
+    page = opened(tab)
+    assert len(tab.methods("gender-cup")) == FIRST
     page.get_by_role("button", name="Method", exact=True).first.click()
-    assert tab.methods("gender-cup") == sorted(large.world.methods, key=str)
+    in_order = sorted(large.world.methods, key=str)
+    assert tab.methods("gender-cup") == in_order[:FIRST]
+    page.get_by_role("button", name="Show 100 more").click()
+    assert tab.methods("gender-cup") == in_order[: 2 * FIRST]
+    page.get_by_role("button", name="Show all").click()
+    assert tab.methods("gender-cup") == in_order
+    assert not page.get_by_role("button", name="Show all").is_visible()
+
+
+def test_a_method_that_the_page_lacks_is_found_compared_and_taken_away(new_tab, large):
+    tab = new_tab(large.out.as_uri())
+    page = opened(tab)
+    shown = tab.methods("gender-cup")
+    late = next(name for name in large.world.methods if name not in (*shown, "erm"))
+    page.get_by_label("Find a method").fill(late)
+    assert tab.methods("gender-cup") == [late]
+    page.get_by_label("Find a method").fill("")
+    page.locator(".tools summary", has_text="Take away").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="CSV").click()
+    lines = taken.value.path().read_text(encoding="utf-8").splitlines()
+    assert len(lines) == METHODS + 1
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="BibTeX").click()
+    assert taken.value.path().read_text(encoding="utf-8").count("@misc{") == METHODS + 1
+    page.goto(f"{tab.root}/index.html#compare={shown[0]}+{late}")
+    page.get_by_role("dialog").get_by_role("columnheader", name=late).first.wait_for()
+
+
+def test_without_scripts_the_page_says_where_the_other_rows_are(new_tab, large):
+    page = new_tab(large.out.as_uri(), java_script_enabled=False).open()
+    note = page.locator("p.rest")
+    assert note.inner_text().startswith(f"The first {FIRST} of {METHODS} methods.")
+    note.get_by_role("link").first.click()
+    assert page.locator("tbody tr").count() == METHODS
+    page.get_by_role("link", name="m218").click()
+    assert page.locator("h1").inner_text() == "m218"
 
 
 def test_columns_stay_under_their_heads_when_one_is_hidden(new_tab, large):
-    page = new_tab(large.out.as_uri()).open("index.html#hide=gap&show=all")
+    page = opened(new_tab(large.out.as_uri()), "index.html#hide=gap&show=all")
     table = page.locator("section.board table.scores")
     heads = table.locator("thead th:visible").evaluate_all(LEFTS)
     cells = table.locator("tbody tr").first.locator("th:visible, td:visible").evaluate_all(LEFTS)
@@ -45,6 +88,7 @@ def test_columns_stay_under_their_heads_when_one_is_hidden(new_tab, large):
 
 
 def test_the_table_is_still_a_table_to_assistive_software(new_tab, large):
-    page = new_tab(large.out.as_uri()).open("index.html#show=all")
+    page = opened(new_tab(large.out.as_uri()), "index.html#show=all")
+    page.get_by_role("button", name="Show all").click()
     assert page.get_by_role("table").first.get_by_role("row").count() == METHODS + 1
     assert page.get_by_role("columnheader").count() > 10

@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from harness.equity import Scores, compare, noise_floor, rank, resample, summarise
+from harness.equity import Scores, compare, many, noise_floor, rank, resample, summarise
 from harness.equity.intervals import extreme
 
 
@@ -184,3 +186,27 @@ def test_what_does_not_vary_has_itself_as_its_interval(level):
     table = summarise(resample(scores, resamples=200)).query("group == ''")
     for column in ("low", "high", "corrected"):
         assert table[column].to_numpy() == pytest.approx(table["estimate"].to_numpy(), abs=1e-9), column
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    sizes=st.lists(st.integers(10, 40), min_size=2, max_size=4),
+    level=st.floats(0.2, 0.98),
+    spread=st.floats(0.0, 0.3),
+    apart=st.floats(0.0, 0.2),
+    seeds=st.integers(1, 4),
+)
+def test_es_is_never_said_to_be_above_the_score_that_it_scales(seed, sizes, level, spread, apart, seeds):
+    rng = np.random.default_rng(seed)
+    groups = np.repeat([f"g{i}" for i in range(len(sizes))], sizes)
+    means = level + apart * rng.uniform(-1, 1, len(sizes)).repeat(sizes)
+    shape = (seeds, len(groups))
+    values = (means + spread * rng.standard_normal(shape[1]) + 0.02 * rng.standard_normal(shape)).clip(0, 1)
+    scores = Scores({"erm": values, "other": values[:, ::-1]}, groups, np.arange(len(groups)))
+    for table in (summarise(resample(scores, resamples=200)), many.summarise(many.errors(scores))):
+        ends = table.query("group == ''").set_index(["quantity", "method"])
+        for scaled in ("es_sum", "es_std"):
+            for end in ("low", "high"):
+                assert (ends.loc[scaled, end] <= ends.loc["overall", end] + 1e-12).all(), (scaled, end)
+            assert (ends.loc[scaled, "low"] <= ends.loc[scaled, "high"]).all()

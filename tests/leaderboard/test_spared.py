@@ -50,7 +50,7 @@ BUILDERS = {
     "choices": (draw.section, "of_choices"),
     "pareto": (draw.section, "pareto"),
     "cost": (draw.section, "cost"),
-    "across figures": (draw.across, "ranks"),
+    "across figures": (draw.across, "together"),
     "by size": (anatomy, "of_method"),
     "controls": (controls, "of_method"),
     "test cases": (draw.samples, "of_method"),
