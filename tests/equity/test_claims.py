@@ -136,6 +136,7 @@ def test_a_test_rejects_where_its_interval_excludes_nothing_and_only_there(
     st.integers(2, 12),
     st.integers(2, 300),
 )
+@settings(deadline=None)
 def test_p_values_are_where_the_threshold_is_the_difference(size, patients, seeds, freedom, count, methods):
     family = Family(methods * (methods - 1) // 2, methods, count)
     parts = tuple(np.array([value]) for value in (patients, freedom, seeds))
