@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -44,6 +44,7 @@ def test_a_missing_cell_counts_for_nothing():
     arrays(float, (3, 2), elements=st.floats(1e-5, 1)),
     st.floats(-1, 1),
 )
+@settings(deadline=None)
 def test_the_order_of_groups_and_the_scores_level_change_nothing(means, variances, level):
     found = shrunk(means, variances)
     assert shrunk(means[::-1, ::-1], variances[::-1, ::-1])[::-1, ::-1] == pytest.approx(found, abs=1e-6)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -22,6 +22,7 @@ NAMES = ("gap", "sum_gap", "es_sum", "worst_group", "best_group")
 
 
 @given(st.integers(2, 4).flatmap(lambda groups: arrays(float, (3, groups + 1), elements=st.floats(0.8, 1))))
+@settings(deadline=None)
 def test_every_quantity_is_the_extreme_of_its_pieces(means):
     weights = np.arange(1.0, means.shape[1] + 1)
     weights /= weights.sum()

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_records import World, make_store
 
@@ -65,6 +65,7 @@ def test_the_verdict_says_what_the_letters_and_tests_say(rows, said):
 
 
 @given(st.text(max_size=300), st.booleans(), st.sampled_from(["", "better", "worse"]))
+@settings(deadline=None)
 def test_no_title_makes_a_verdict_longer_than_twelve_words(title, best, told):
     said = verdicts.verdict(table(row(1, "a", told, title, best), row(2, "b", "", title)))
     assert 0 < len(said.split()) <= verdicts.MOST_WORDS
@@ -162,6 +163,7 @@ def test_too_many_brackets_are_letters():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+@settings(deadline=None)
 def test_an_axis_holds_its_values_and_few_ticks(values):
     axis = inside.Axis.around(values, least=0.02)
     assert axis.low < min(values) <= max(values) < axis.high
