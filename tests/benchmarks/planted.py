@@ -9,8 +9,10 @@ one thread. What is done stands in the file of `--results`, a line a draw, and i
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -82,6 +84,7 @@ def _judged(draw: Draw) -> tuple[list[dict[str, Any]], list[str], float]:
     from harness.running.prepare import prepare
     from harness.training import embed
     from harness.training.device import resolve_device
+    from leaderboard import site
     from leaderboard.compute import sections
     from leaderboard.read import boards
 
@@ -105,7 +108,19 @@ def _judged(draw: Draw) -> tuple[list[dict[str, Any]], list[str], float]:
     ended = [trial.run_logged(one, paths, device) for one in prepared.plan.trials.values()]
     (board,) = boards.of_store(prepared.store)
     said = [told(sections.one(board, attribute, board.structures[0])) for attribute in board.attributes]
+    site.build(paths.runs, draw.work / "site", images=False)
+    page = (draw.work / "site" / "index.html").read_text(encoding="utf-8")
+    for table in said:
+        table["page"] = on_page(page, table["attribute"], table["structure"])
     return said, ended, embedded
+
+
+def on_page(page: str, attribute: str, structure: str) -> str:
+    """Return the verdict that a reader of a site's first page sees over a table."""
+    start = page.index(f'id="{attribute}-{structure}"')
+    found = re.search(r'<p class="verdict">(.*?)</p>', page[start:], re.DOTALL)
+    assert found is not None
+    return html.unescape(found[1]).strip()
 
 
 def _protocol(draw: Draw) -> Protocol:
@@ -151,16 +166,18 @@ def told(section: Section) -> dict[str, Any]:
 
 
 def as_it_should(protocol: str, table: dict[str, Any]) -> bool:
-    """Return whether a table says what is true: the remedies beat ERM, and on null nothing is told apart."""
+    """Return whether table and page say what is true: remedies beat ERM; on null nothing is told apart."""
     if protocol == "null":
-        return not table["apart"]
-    return all(table["methods"][name]["told"] == "better" for name in REMEDIES if name in table["methods"])
+        return not table["apart"] and table["page"] == "No difference can be told yet"
+    better = [table["methods"][name]["told"] == "better" for name in REMEDIES if name in table["methods"]]
+    said = f"{len(better)} of {len(table['methods'])} methods are better than ERM"
+    return all(better) and table["page"].startswith(said)
 
 
 def markdown(lines: list[dict[str, Any]]) -> str:
     """Return the table of the docs: a row a draw and attribute, and how many say what is true."""
     methods = list(dict.fromkeys(name for line in lines for name in line["methods"]))
-    heads = ["draw", "attribute", *methods, "told apart", "as it should"]
+    heads = ["draw", "attribute", *methods, "told apart", "the page", "as it should"]
     rows = [heads, ["---"] * len(heads)]
     right: dict[str, list[bool]] = {}
     for line in sorted(lines, key=lambda line: line["draw"]):
@@ -177,6 +194,7 @@ def markdown(lines: list[dict[str, Any]]) -> str:
                     table["attribute"],
                     *cells,
                     apart or "nothing",
+                    table["page"],
                     "yes" if fits else "**no**",
                 ]
             )
