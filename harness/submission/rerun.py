@@ -110,22 +110,34 @@ def _compare(stated: Parsed, prepared: Prepared, trial: str, outcome: dict[str, 
     here = prepared.store.record(trial)
     if other := _other_method(stated.record, here):
         return Finding("rerun", "failed", f"{label}: its record states another {other} than its source gives")
-    versions = [(record.identity["code"], record.identity["libraries"]) for record in (stated.record, here)]
-    alike = versions[0] == versions[1] and here.cost.device == stated.record.cost.device
-    # The sum of slices or cards is the whole batch's gradient but for its last bits; so is what is compiled.
-    alike = alike and not any(one.environment.get("slice") for one in (stated.record, here))
-    alike = alike and here.cost.cards == stated.record.cost.cards
-    alike = alike and (stated.record.cost.compile_seconds > 0) == (here.cost.compile_seconds > 0)
+    unlike = _unlike(stated.record, here)
     if np.array_equal(labels, stated.labels):
-        if alike and not _curve(prepared, trial).equals(stated.curve):
+        if not unlike and not _curve(prepared, trial).equals(stated.curve):
             return Finding("rerun", "failed", f"{label}: trained again, another learning curve")
         return Finding("rerun", "confirmed", f"{label}: trained again, the same predictions to the bit")
     same = f"{100 * float((labels == stated.labels).mean()):.2f}% of its pixels are the same"
-    if alike:
+    if not unlike:
         return Finding("rerun", "failed", f"{label}: trained again, other predictions; {same}")
-    return Finding(
-        "rerun", "could not confirm", f"{label}: trained again on another device or version; {same}"
-    )
+    with_other = f"trained again with other {' and '.join(unlike)}"
+    return Finding("rerun", "could not confirm", f"{label}: {with_other}; {same}")
+
+
+def _unlike(stated: Record, here: Record) -> list[str]:
+    """Return in what two trainings differ that may change last bits, and with them a curve or predictions."""
+    # No text of the submission's is repeated.
+    first, second = stated.identity["libraries"], here.identity["libraries"]
+    libraries = sorted(name for name in second if first.get(name) != second[name])
+    compiled = (stated.cost.compile_seconds > 0) != (here.cost.compile_seconds > 0)
+    differs = {
+        "code of the harness": stated.identity["code"] != here.identity["code"],
+        f"versions ({', '.join(libraries) or 'of more libraries'})": first != second,
+        f"device than {here.cost.device}": stated.cost.device != here.cost.device,
+        # The sum of slices or cards is the whole batch's gradient but for last bits; so is what is compiled.
+        "slices of a batch": any(one.environment.get("slice") for one in (stated, here)),
+        f"cards ({stated.cost.cards}, here {here.cost.cards})": stated.cost.cards != here.cost.cards,
+        "compilation": compiled,
+    }
+    return [name for name, unlike in differs.items() if unlike]
 
 
 def _other_method(stated: Record, here: Record) -> str:

@@ -119,6 +119,11 @@ Board.intervals = (() => {
       const residuals = methods.map(({ means }, m) => mine.map((u) => averages[m][u] - means[k] * samples[u]));
       if (mine.length > 1) bootstrap(methods, k, residuals, sizes, random);
     }
+    const ones = totals(
+      of.map(() => 1),
+      units,
+    );
+    for (let k = 0; k < strata; k++) if (ones[k] === 1) borrow(methods, k, averages, units, random);
     const all = size.reduce((sum, n) => sum + n, 0);
     const normals = zeros(resamples, units.seeds).map((row) => row.map(random.normal));
     return { weights: size.map((n) => n / all), normals, methods };
@@ -161,6 +166,25 @@ Board.intervals = (() => {
         const stretch = error > 0 ? Math.min(estimates[m] / error, MOST_STRETCH) : MOST_STRETCH;
         plain[r][k] = (correction * first) / size;
         studentised[r][k] = stretch * plain[r][k];
+      });
+    }
+  }
+
+  /**
+   * Fill in the deviations of stratum k, whose only patient shows no spread: he is taken to differ as the others do.
+   * @param {MethodDraws[]} methods
+   * @param {number} k
+   * @param {number[][]} averages by method and unit
+   * @param {Units} units
+   * @param {Chance} random
+   */
+  function borrow(methods, k, averages, { of, samples }, random) {
+    const others = of.flatMap((stratum, u) => (stratum === k ? [] : [u]));
+    if (!others.length) return;
+    for (let r = 0; r < methods[0].plain.length; r++) {
+      const u = others[random.below(others.length)];
+      methods.forEach(({ means, plain, studentised }, m) => {
+        plain[r][k] = studentised[r][k] = averages[m][u] / samples[u] - means[of[u]];
       });
     }
   }

@@ -381,10 +381,14 @@ def intervals(draws, choice: Choice, monkeypatch) -> dict[str, dict[str, float]]
 
 
 def below(draws) -> list[int]:
-    """Return the patients that `equity.resample` draws, stratum after stratum."""
+    """Return the patients that `equity.resample` draws by stratum, then for the strata of one patient."""
     rng = np.random.default_rng([draws.seed, 0])
     counts = [int(n) for n in draws.patients if n > 1]
-    return [int(i) for n in counts for i in rng.integers(0, n, (RESAMPLES, n), dtype=np.int32).ravel()]
+    drawn = [int(i) for n in counts for i in rng.integers(0, n, (RESAMPLES, n), dtype=np.int32).ravel()]
+    others = int(draws.patients.sum()) - 1
+    for k in np.flatnonzero(draws.patients == 1).tolist() if others else []:
+        drawn += np.random.default_rng([draws.seed, 2, k]).integers(0, others, RESAMPLES).tolist()
+    return drawn
 
 
 def normals(draws, world: World, choice: Choice) -> list[float]:

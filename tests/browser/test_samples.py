@@ -21,7 +21,7 @@ def panel(new_tab, server):
 
 
 def numbers(text: str, method: str) -> list[float]:
-    (line,) = (line for line in text.splitlines() if line.startswith(method))
+    (line,) = (line for line in text.splitlines() if line.startswith(f"{method}\t"))
     return [float(number) for number in re.findall(r"\d\.\d{3}", line)]
 
 

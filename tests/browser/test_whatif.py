@@ -12,7 +12,7 @@ from leaderboard.read import boards
 pytestmark = pytest.mark.browser
 
 RANK = """async ([section, changes]) => {
-    const found = await Board.scores.get(document.getElementById(section));
+    const found = await Board.scores.get(section, document.getElementById(section).dataset.scores);
     const choice = {...Board.equity.preset(found), ...changes};
     return Board.equity.rank(found, choice).rows.map(row => [row.method, row.score, row.overall, row.groups]);
 }"""
@@ -73,7 +73,8 @@ def test_alpha_scales_the_penalty(new_tab, close):
 def test_live_intervals_are_close_to_the_boards(new_tab, close):
     page = new_tab(close.out.as_uri()).open()
     methods, sums, worst = page.evaluate(
-        "async () => { const d = await Board.scores.get(document.getElementById('race-cup'));"
+        "async () => { const { scores } = document.getElementById('race-cup').dataset;"
+        " const d = await Board.scores.get('race-cup', scores);"
         "const {preset, resample} = Board.equity;"
         "return [d.methods, resample(d, preset(d)), resample(d, {...preset(d), definition: 'worst'})]; }"
     )

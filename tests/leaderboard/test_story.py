@@ -92,8 +92,8 @@ def test_whom_it_fails_are_the_lowest_means_over_seeds_of_each_group(board, sect
 
 
 def points(figure):
-    """What the points of a figure say, and where they are, in percent."""
-    mark = r'<use href="#dot\d" class="[^"]*" x="([\d.]+)%" y="([\d.]+)%"><title>([^<]*)<'
+    """The case of each point of a figure, where it is, in percent, and what it says."""
+    mark = r'<use href="#dot\d" class="[^"]*" data-case="(\d+)" x="([\d.]+)%" y="([\d.]+)%"><title>([^<]*)<'
     return re.findall(mark, str(figure.svg))
 
 
@@ -104,17 +104,27 @@ def test_every_test_case_of_a_shown_group_is_one_point_that_says_which_it_is(boa
     for figure in (by_size, by_erm):
         found = points(figure)
         assert len(found) == len(shown)
-        for (_, _, said), i in zip(found, shown, strict=True):
+        for (case, _, _, said), i in zip(found, shown, strict=True):
+            assert int(case) == i
             assert said.startswith(f"case {i + 1}, {board.test['race'].iloc[i]}")
             assert f"Dice {mean[i]:.3f}" in said
-    heights = [float(y) for _, y, _ in points(by_size)]
+    heights = [float(y) for _, _, y, _ in points(by_size)]
     # Further up is a higher Dice, on one line for all.
     assert np.corrcoef(heights, mean[shown])[0, 1] < -0.9999
     base = board.matrix("erm", "race", "cup", "dice").mean(axis=0)
-    assert np.corrcoef([float(x) for x, _, _ in points(by_erm)], base[shown])[0, 1] > 0.9999
+    assert np.corrcoef([float(x) for _, x, _, _ in points(by_erm)], base[shown])[0, 1] > 0.9999
 
 
-def test_erm_is_not_drawn_against_itself_and_too_many_cases_not_at_all(board, section, monkeypatch):
+def test_erm_is_not_drawn_against_itself_and_of_too_many_cases_the_worst_and_some_others(
+    board, section, monkeypatch
+):
     assert [figure.title for figure in samples.of_method(board, section, "erm")] == ["Every test case"]
-    monkeypatch.setattr(samples, "MOST_POINTS", 10)
-    assert samples.of_method(board, section, "febs") == []
+    monkeypatch.setattr(samples, "MOST_POINTS", 30)
+    mean = board.matrix("febs", "race", "cup", "dice").mean(axis=0)
+    shown = np.flatnonzero(board.test["race"].isin(section.kept).to_numpy(bool))
+    worst = shown[np.argsort(mean[shown], kind="stable")][:10]
+    for figure in samples.of_method(board, section, "febs"):
+        found = {int(case) for case, *_ in points(figure)}
+        assert set(worst) <= found
+        assert 20 < len(found) <= 30
+        assert f"Of {len(shown)} cases {len(found)} are drawn" in figure.caption

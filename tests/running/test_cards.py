@@ -52,13 +52,13 @@ def on_two(names, folder: Path) -> dict[str, Any]:
 
 
 def agrees(two: Trained, one: Trained) -> None:
-    """Two cards' training is one's but for last bits: to 1e-4 of each weight's length, 1e-6 of a loss.
+    """Two cards' training is one's but for last bits: to 5e-4 of each weight's length, 1e-6 of a loss.
 
     AdamW takes a whole step where a gradient is all but zero, and its sign may hang on the last bit.
     """
     assert two.state.keys() == one.state.keys()
     for name, weight in one.state.items():
-        torch.testing.assert_close(two.state[name], weight, atol=float(1e-4 * weight.norm()), rtol=0)
+        assert (two.state[name] - weight).float().norm() <= 5e-4 * weight.float().norm(), name
     assert [row[:4] for row in two.curve] == [row[:4] for row in one.curve]
     assert [row[4] for row in two.curve] == pytest.approx([row[4] for row in one.curve], rel=1e-6)
     assert (two.labels != one.labels).mean() < 1e-3

@@ -182,7 +182,7 @@ def test_only_a_rerun_tells_invented_predictions_and_curves_from_trained_ones(wo
         assert not report.failed
         (finding,) = rerun(submission, report, world.yardstick, seed, world.paths, CPU)
         verdicts[name] = finding.why.partition("trained again, ")[2]
-        assert finding.verdict == ("confirmed" if name in ("honest", "shared") else "failed")
+        assert finding.verdict == ("confirmed" if name in ("honest", "shared") else "failed"), finding.why
     assert verdicts.pop("invented").startswith("other predictions; ")
     same = "the same predictions to the bit"
     assert verdicts == {"honest": same, "shared": same, "smoother": "another learning curve"}
