@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from types import FrameType
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_MOMENT = 0.05
 
 
 class Interrupted(Exception):
@@ -35,6 +39,7 @@ def listen() -> None:
         # In the background of a shell Ctrl-C is ignored, and under nohup a closed terminal.
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _first)
+    sys.unraisablehook = _once_more
 
 
 def ending() -> None:
@@ -47,6 +52,18 @@ def ending() -> None:
 def status_of(error: BaseException) -> int:
     """Return the exit status that an interruption ends with."""
     return int(getattr(error, "status", 128 + signal.SIGINT))
+
+
+def _once_more(told: sys.UnraisableHookArgs) -> None:
+    """Ask again to stop where Python dropped it: it does with what is raised while an object goes away."""
+    if not isinstance(told.exc_value, Stop):
+        sys.__unraisablehook__(told)
+        return
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _second:
+            signal.signal(number, _first)
+    # A moment later: from within this hook it would be dropped again.
+    threading.Timer(_MOMENT, os.kill, (os.getpid(), told.exc_value.status - 128)).start()
 
 
 def _first(number: int, frame: FrameType | None) -> None:

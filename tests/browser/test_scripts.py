@@ -124,9 +124,9 @@ def test_the_linter_refuses(linter_says, script, text, said):
 def test_the_scores_of_a_built_site_have_the_type_that_the_scripts_expect(tmp_path, site):
     tree = copied(tmp_path)
     scores = (site.out / "quick" / "scores-race-cup.js").read_text(encoding="utf-8")
-    (tree / ASSETS / "scores.js").write_text(scores, encoding="utf-8")
+    (tree / ASSETS / "of-a-site.js").write_text(scores, encoding="utf-8")
     assert called(tree, "node_modules/.bin/tsc") == (0, "")
-    (tree / ASSETS / "scores.js").write_text(
+    (tree / ASSETS / "of-a-site.js").write_text(
         scores.replace('"scale":2000', '"scale":"2000"'), encoding="utf-8"
     )
     code, said = called(tree, "node_modules/.bin/tsc")

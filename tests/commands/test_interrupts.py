@@ -208,3 +208,27 @@ def test_an_interrupted_check_leaves_no_process_behind(folder):
     time.sleep(1.5)
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert not [line for line in running.splitlines() if str(folder / "slow.py") in line]
+
+
+TIDYING = """
+import os, signal, time
+from harness.commands import interrupts
+
+class Object:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+interrupts.listen()
+try:
+    Object()
+    time.sleep(600)
+except KeyboardInterrupt as error:
+    print(interrupts.status_of(error), flush=True)
+"""
+
+
+def test_a_request_to_stop_that_comes_while_an_object_goes_away_is_not_lost():
+    ended = subprocess.run([sys.executable, "-c", TIDYING], capture_output=True, text=True, timeout=300)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("143\n", "", 0)

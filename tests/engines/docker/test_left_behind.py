@@ -71,7 +71,7 @@ def test_nothing_runs_or_lies_about_after_the_next_run_wherever_the_last_was_kil
             wait_for_container(place, run)
         time.sleep(rng.uniform(0, 4))
         run.send_signal(rng.choice(SIGNALS))
-        run.wait(60)
+        run.wait(300)
         seen.append((len(containers(place)), len(folders(place))))
         print(moment, seen[-1], flush=True)
         after = started(place, "--dry-run")
