@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -405,3 +406,24 @@ def test_the_pages_of_a_published_site_lead_to_its_versions(tmp_path):
     once = tree(tmp_path / "public")
     leaderboard.publish(tmp_path / "runs", tmp_path / "public")
     assert tree(tmp_path / "public") == once
+
+
+def test_a_site_of_so_many_trials_that_its_data_are_packed_is_read_compared_and_published(
+    built, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(site, "PACKED", 1)
+    runs, out = built.runs.root, tmp_path / "site"
+    leaderboard.build(runs, out)
+    assert not (out / "leaderboard.json").exists()
+    for name in ("leaderboard.json", "leaderboard.csv"):
+        assert gzip.decompress((out / f"{name}.gz").read_bytes()).decode() == built.page(name)
+    tags = Page((out / "index.html").read_text(encoding="utf-8")).tags
+    data = {tag["href"] for name, tag in tags if name == "a" and "download" in tag}
+    assert data >= {"leaderboard.json.gz", "leaderboard.csv.gz"}
+    assert all((out / one).is_file() for one in data)
+    pd.testing.assert_frame_equal(harness.read_board(out), harness.read_board(built.out))
+    assert leaderboard.diff(built.out, out) == leaderboard.diff(built.out, built.out)
+    public = tmp_path / "public"
+    assert leaderboard.publish(runs, public).new
+    assert not leaderboard.publish(runs, public).new
+    assert len(harness.read_board(public / "v" / "1")) == len(harness.read_board(out))
