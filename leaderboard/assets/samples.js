@@ -7,33 +7,23 @@
  * @typedef {{side: number, cases: number[], values: Uint8Array}} Maps
  */
 
-Board.samples = (({ page: { all, element, datum }, equity, scores }) => {
+Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
   const SVG = "use[data-case]";
   const NEAR = 24;
   const MOST = 4;
   const TRUTH = "#00e5ff";
   const PREDICTION = "#ff3d8b";
-  /** @type {Record<string, (maps: Maps) => void>} */
-  const waiting = {};
-  /** @type {Record<string, Promise<Maps>>} */
-  const loaded = {};
+  /** @type {ReturnType<typeof files<Maps>>} */
+  const labelMaps = files();
 
   /** What a file of label maps calls once it is there. @param {PackedMaps} given */
-  async function receive({ name, side, cases, packed }) {
+  const receive = (given) => labelMaps.receive(given.name, unpacked(given));
+
+  /** @param {PackedMaps} given @returns {Promise<Maps>} */
+  async function unpacked({ side, cases, packed }) {
     const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    waiting[name]({ side, cases, values: new Uint8Array(await new Response(stream).arrayBuffer()) });
-  }
-
-  /** @param {string} name @param {string} src */
-  function mapsOf(name, src) {
-    loaded[name] ??= new Promise((resolve, reject) => {
-      waiting[name] = resolve;
-      const script = element("script", { src });
-      script.addEventListener("error", () => reject(new Error(`${src} cannot be read`)));
-      document.head.append(script);
-    });
-    return loaded[name];
+    return { side, cases, values: new Uint8Array(await new Response(stream).arrayBuffer()) };
   }
 
   /** @param {number[]} values */
@@ -151,7 +141,7 @@ Board.samples = (({ page: { all, element, datum }, equity, scores }) => {
     /** @param {Scores} data @param {number} which */
     async function pictures(data, which) {
       const root = datum(explorer, "root");
-      const truth = await mapsOf("truth", root + maps[""]);
+      const truth = await labelMaps.get("truth", root + maps[""]);
       const place = truth.cases.indexOf(which);
       if (place < 0)
         return [
@@ -168,7 +158,7 @@ Board.samples = (({ page: { all, element, datum }, equity, scores }) => {
       const figures = [];
       for (const name of chosen) {
         const title = data.titles[data.methods.indexOf(name)] ?? name;
-        const own = await mapsOf(`${name} ${datum(explorer, "attribute")}`, root + maps[name]).catch(() => null);
+        const own = await labelMaps.get(`${name} ${datum(explorer, "attribute")}`, root + maps[name]).catch(() => null);
         if (!own) continue;
         const canvas = element("canvas", {
           width: 256,

@@ -59,6 +59,31 @@ Board.page = (() => {
     return made;
   }
 
+  /**
+   * Files of data, which are scripts since pages work from disk: each is asked for once, by the name that it
+   * hands its data over under.
+   * @template T
+   */
+  function files() {
+    /** @type {Record<string, (data: T | Promise<T>) => void>} */
+    const waiting = {};
+    /** @type {Record<string, Promise<T>>} */
+    const loaded = {};
+    /** @param {string} name @param {T | Promise<T>} data */
+    const receive = (name, data) => waiting[name](data);
+    /** @param {string} name @param {string} src */
+    function get(name, src) {
+      loaded[name] ??= new Promise((resolve, reject) => {
+        waiting[name] = resolve;
+        const script = element("script", { src });
+        script.addEventListener("error", () => reject(new Error(`${src} cannot be read`)));
+        document.head.append(script);
+      });
+      return loaded[name];
+    }
+    return { receive, get };
+  }
+
   /** What `data-...` says, "" where it is not there. @param {HTMLElement} from @param {string} name */
   const datum = (from, name) => from.dataset[name] ?? "";
 
@@ -165,6 +190,7 @@ Board.page = (() => {
     find,
     all,
     element,
+    files,
     datum,
     headsOf,
     rowsOf,
