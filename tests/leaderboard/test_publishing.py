@@ -14,11 +14,13 @@ from pathlib import Path
 import jsonschema
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from html_page import Page
 from make_records import World, make_store, shared_site
 
 import harness
 import leaderboard
+from harness.commands.report import report_command
 from harness.errors import HarnessError
 from harness.store import published
 from leaderboard import publishing, site
@@ -423,6 +425,8 @@ def test_a_site_of_so_many_trials_that_its_data_are_packed_is_read_compared_and_
     assert all((out / one).is_file() for one in data)
     pd.testing.assert_frame_equal(harness.read_board(out), harness.read_board(built.out))
     assert leaderboard.diff(built.out, out) == leaderboard.diff(built.out, built.out)
+    again = CliRunner().invoke(report_command, ["--runs", str(runs), "--out", str(out), "--diff", str(out)])
+    assert again.exit_code == 0, again.output
     public = tmp_path / "public"
     assert leaderboard.publish(runs, public).new
     assert not leaderboard.publish(runs, public).new
