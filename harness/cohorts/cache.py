@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from harness import identity
+from harness import arrays, identity
 from harness.cohorts import grid, guard, labels
 from harness.cohorts.cohort import RESERVED, Remark
 from harness.cohorts.guard import Seen
@@ -97,15 +97,15 @@ def _open(folder: Path) -> Stored | None:
             about = json.loads((folder / _ABOUT).read_bytes())
             if about["files"] != _stats(folder):
                 return None
-            images = np.load(folder / "images.npy", mmap_mode="r")
-            masks = np.load(folder / "masks.npy", mmap_mode="r")
+            images = arrays.mapped(folder / "images.npy")
+            masks = arrays.mapped(folder / "masks.npy")
             table = pd.read_parquet(folder / "samples.parquet").astype(object)
             return Stored(
                 images,
                 masks,
                 table.where(table.notna(), None),
                 str(about["digest"]),
-                np.load(folder / "areas.npy"),
+                arrays.load(folder / "areas.npy"),
                 pd.read_parquet(folder / "places.parquet"),
                 tuple(Remark(**one | {"samples": tuple(one["samples"])}) for one in about["remarks"]),
             )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from harness.arrays import Archive
 from harness.cohorts import grid, pixels, scaling
 from harness.cohorts.pixels import as_picture, plain_labels
 from harness.cohorts.scaling import as_bytes
@@ -195,10 +194,10 @@ def _load(file: Path) -> dict[str, np.ndarray]:
     key = ""
     arrays = {}
     try:
-        with np.load(file, allow_pickle=False) as npz:
-            for key in npz.files:
-                arrays[key] = npz[key]
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        with Archive(file) as packed:
+            for key in packed.sizes:
+                arrays[key] = packed[key]
+    except (OSError, ValueError, EOFError) as error:
         at = f", key '{key}'" if key else ""
         raise HarnessError(
             f"{file}{at}: cannot be read ({error}); the file is damaged or incomplete, copy it again."

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from harness import arrays
 from harness.errors import HarnessError
 from harness.protocol import colour_label
 
@@ -74,7 +75,7 @@ def is_byte_picture(file: Path) -> bool:
     """Tell from a file's header alone that its pixels are 8-bit or fewer; False where only reading tells."""
     if file.suffix.lower() == ".npy":
         try:
-            return bool(np.load(file, mmap_mode="r", allow_pickle=False).dtype in (np.uint8, np.bool_))
+            return bool(arrays.mapped(file).dtype in (np.uint8, np.bool_))
         except (OSError, ValueError, EOFError):
             return False
     try:
@@ -87,7 +88,7 @@ def is_byte_picture(file: Path) -> bool:
 def read_array(file: Path, where: str) -> np.ndarray:
     """Return the array in a .npy file. Raises HarnessError."""
     try:
-        return np.asarray(np.load(file, allow_pickle=False))
+        return arrays.load(file)
     except _FAILURES as error:
         raise _unreadable(where, error) from None
 

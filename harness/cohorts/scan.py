@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from harness import arrays
 from harness.cohorts.groups import known
 from harness.errors import HarnessError
 
@@ -272,7 +273,7 @@ def _values(folder: Path, masks: Sequence[str]) -> tuple[tuple[Value, ...], int,
 def _counted(file: Path) -> dict[str, int]:
     """Return the values of a mask as a protocol writes them, colours as "#rrggbb", with their pixels."""
     if _suffix(file) == ".npy":
-        array = np.load(file, allow_pickle=False)
+        array = arrays.load(file)
     elif _suffix(file) in (".dcm", ".nii", ".nii.gz"):
         raise ValueError("values of volumes are not looked at here; open one in a viewer")
     else:
@@ -297,7 +298,7 @@ def _sizes(folder: Path, images: Sequence[str]) -> tuple[tuple[int, int], ...]:
     for name in chosen:
         try:
             if _suffix(folder / name) == ".npy":
-                shape = np.load(folder / name, mmap_mode="r", allow_pickle=False).shape
+                shape = arrays.mapped(folder / name).shape
                 found.append((int(shape[1]), int(shape[0])))
             else:
                 with Image.open(folder / name) as opened:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from harness import arrays
 from harness.cohorts.pixels import missing, read_array, read_tiff
 from harness.errors import HarnessError
 
@@ -144,7 +145,7 @@ def aligned(mask: Volume, image: Volume, where: str) -> Volume:
 def _array_shape(path: Path, where: str) -> tuple[int, ...]:
     """Return the shape of an array on disk. Raises HarnessError."""
     try:
-        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        return tuple(arrays.mapped(path).shape)
     except (OSError, ValueError, EOFError) as error:
         raise HarnessError(f"{where}: cannot be read as an image ({error}); replace the file.") from None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness import arrays
+from harness.arrays import Archive
 from harness.cohorts import pixels
 from harness.errors import HarnessError
 from harness.predictions.files import check_regular, suffix_of
@@ -158,7 +159,7 @@ def _three(array: np.ndarray, where: str) -> np.ndarray:
 
 def _npy(file: Path, where: str) -> np.ndarray:
     try:
-        mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+        mapped = arrays.mapped(file)
     except (OSError, ValueError, EOFError) as error:
         raise HarnessError(f"{where}: cannot be read as .npy ({error}); replace the file.") from None
     check_size(mapped.shape, where)
@@ -167,20 +168,19 @@ def _npy(file: Path, where: str) -> np.ndarray:
 
 def _npz(file: Path, where: str) -> np.ndarray:
     try:
-        with zipfile.ZipFile(file) as archive:
-            for entry in archive.infolist():
-                if entry.file_size > 8 * MOST_VALUES:
-                    raise HarnessError(f"{where}: unpacks to {entry.file_size:,} bytes; no label map does.")
-        with np.load(file, allow_pickle=False) as found:
-            names = list(found.files)
+        with Archive(file) as found:
+            for size in found.sizes.values():
+                if size > 8 * MOST_VALUES:
+                    raise HarnessError(f"{where}: unpacks to {size:,} bytes; no label map does.")
+            names = list(found.sizes)
             name = next((one for one in _ARRAYS if one in names), names[0] if len(names) == 1 else None)
             if name is None:
                 raise HarnessError(
                     f"{where}: holds {', '.join(names) or 'nothing'}; call the array that is meant 'labels' "
                     "or 'probabilities'."
                 )
-            array = np.asarray(found[name])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            array = found[name]
+    except (OSError, ValueError, EOFError) as error:
         raise HarnessError(f"{where}: cannot be read as .npz ({error}); replace the file.") from None
     check_size(array.shape, where)
     return array

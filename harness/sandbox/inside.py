@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness import arrays
 from harness.sandbox.wire import encode
 
 # Each container imports this anew: what only a whole training needs is imported there.
@@ -65,7 +66,6 @@ def _describe(file: str) -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
 
 
 def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
-    import numpy as np
     import pandas as pd
     import torch
     from safetensors.torch import save
@@ -92,13 +92,13 @@ def _run() -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
         licence="",
         citation="",
         publish_images=False,
-        images=np.load(ROOT / "cohort/images.npy", mmap_mode="r"),
-        masks=np.load(ROOT / "cohort/masks.npy", mmap_mode="r"),
+        images=arrays.mapped(ROOT / "cohort/images.npy"),
+        masks=arrays.mapped(ROOT / "cohort/masks.npy"),
         subjects=pd.read_parquet(ROOT / "cohort" / names.SUBJECTS),
         groups={name: tuple(groups) for name, groups in job["groups"].items()},
         digest="",
     )
-    maps = [np.load(ROOT / f"maps/map{i}.npy", mmap_mode="r") for i in range(job["maps"])]
+    maps = [arrays.mapped(ROOT / f"maps/map{i}.npy") for i in range(job["maps"])]
     checkpoint = ROOT / "checkpoint" if job["checkpoint"] else None
     origin = ROOT / f"origin{names.WEIGHTS}" if setting.finetunes or setting.asks.taught else None
     WORK.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import identity
+from harness import arrays, identity
 from harness.cohorts.cohort import Cohort
 from harness.plugin.discovery import Plugin
 from harness.running.plan import Trial
@@ -131,7 +131,7 @@ def _blank_copy(cohort: Cohort, cache: Path) -> Path:
 def _is_whole(path: Path, cohort: Cohort) -> bool:
     """Tell whether a copy of the masks is there, and not cut off."""
     try:
-        masks = np.load(path, mmap_mode="r")
+        masks = arrays.mapped(path)
     except (OSError, ValueError, EOFError):
         return False
     return bool(masks.dtype == cohort.masks.dtype and masks.shape == cohort.masks.shape)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.arrays import Archive
 from harness.errors import HarnessError, plain
 from harness.store.schema import CURVE, FALSE_POSITIVE_AREA, SCHEMA_VERSION, SCORES
 
@@ -159,9 +160,7 @@ def parse_curve(data: bytes) -> pd.DataFrame:
 
 def parse_arrays(data: bytes, *names: str) -> list[np.ndarray]:
     """Return arrays of an .npz, the same number of rows each. Raises ValueError for others."""
-    import numpy as np
-
-    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+    with Archive(io.BytesIO(data)) as found:
         arrays = [found[name] for name in names]
     if any(array.ndim == 0 or len(array) != len(arrays[0]) for array in arrays):
         raise ValueError(f"{' and '.join(names)} are not one a sample")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from harness import arrays
 from harness.backbones.backbone import Backbone
 from harness.store import files, formats
 from harness.training.augment import dihedral
@@ -59,8 +60,8 @@ def fill(
 
     Batches are the same whatever the number of shards, so the bits do not depend on it.
     """
-    maps = [np.load(path, mmap_mode="r+") for path in sorted(folder.glob("map*.npy"))]
-    done = np.load(folder / DONE, mmap_mode="r+")
+    maps = [arrays.mapped(path, "r+") for path in sorted(folder.glob("map*.npy"))]
+    done = arrays.mapped(folder / DONE, "r+")
     for batch in range(shard, done.shape[1], shards):
         rows = np.arange(batch * BATCH, min((batch + 1) * BATCH, len(images)))
         for variant in np.flatnonzero(~done[:, batch]):
@@ -77,7 +78,7 @@ def open_maps(folder: Path, images: np.ndarray, variants: int) -> list[np.ndarra
     Empty where they are not there, cut off or garbled.
     """
     try:
-        maps = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("map*.npy"))]
+        maps: list[np.ndarray] = [arrays.mapped(path) for path in sorted(folder.glob("map*.npy"))]
     except (OSError, ValueError, EOFError):
         return []
     whole = all(one.dtype == np.float16 and one.shape[:2] == (variants, len(images)) for one in maps)
@@ -87,7 +88,7 @@ def open_maps(folder: Path, images: np.ndarray, variants: int) -> list[np.ndarra
 def done(folder: Path, images: np.ndarray, variants: int) -> np.ndarray | None:
     """Return which batches are filled, bool [V, batches]; None where no table says so."""
     try:
-        table: np.ndarray = np.load(folder / DONE)
+        table: np.ndarray = arrays.load(folder / DONE)
     except (OSError, ValueError, EOFError):
         return None
     fits = table.dtype == bool and table.shape == (variants, batches(images))

@@ -62,10 +62,11 @@ ALLOWED = {
         {"mkdtemp", "rmtree"},
         "temporary folders of one process, gone with it or with the next",
     ),
+    "harness/arrays.py": ({"map r+"}, "in the mode of who calls, who is looked at here"),
     "harness/sandbox/wheels.py": ({"rmtree", "write_text"}, "an image's own temporary folder"),
     "harness/submission/signature.py": ({"NamedTemporaryFile"}, "what ssh-keygen reads, gone after it"),
     "harness/training/encode.py": (
-        {"load r+"},
+        {"map r+"},
         "the maps of a folder that is still aside, filled where they are",
     ),
     "harness/cohorts/thumbnails.py": ({"save"}, MEMORY),
@@ -135,8 +136,10 @@ def writes(call: ast.Call) -> str:
         return name
     if name == "open" and is_for_writing(call.args[not of_an_object :], call.keywords):
         return name
-    mapped = [one.value for one in call.keywords if one.arg == "mmap_mode"]
-    return "load r+" if any(getattr(one, "value", "") != "r" for one in mapped) else ""
+    mode = [one.value for one in call.keywords if one.arg == ("mode" if module == "arrays" else "mmap_mode")]
+    if (module, name) == ("arrays", "mapped"):
+        mode += call.args[1:]
+    return "map r+" if any(getattr(one, "value", "") != "r" for one in mode) else ""
 
 
 def is_for_writing(args: list[ast.expr], keywords: list[ast.keyword]) -> bool:
@@ -158,6 +161,8 @@ def is_for_writing(args: list[ast.expr], keywords: list[ast.keyword]) -> bool:
         "shutil.rmtree('a')",
         "Path('a').unlink()",
         "np.load('a', mmap_mode='r+')",
+        "arrays.mapped(a, 'r+')",
+        "arrays.mapped(a, mode='r+')",
         "tempfile.mkdtemp()",
         "fcntl.flock(a, b)",
     ],
@@ -168,7 +173,15 @@ def test_a_writer_beside_the_store_is_seen(line, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["'a'.replace('b', 'c')", "replace(a, b=1)", "day.replace(hour=1)", "open('a')", "a.open('rb')"]
+    "line",
+    [
+        "'a'.replace('b', 'c')",
+        "replace(a, b=1)",
+        "day.replace(hour=1)",
+        "arrays.mapped(a)",
+        "open('a')",
+        "a.open('rb')",
+    ],
 )
 def test_what_does_not_write_is_not(line, tmp_path):
     (tmp_path / "a.py").write_text(f"def f():\n    {line}\n")
