@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.tiny_vit import TinyVit
+from timm.models.tiny_vit import Attention, TinyVit
 from torch import Tensor, nn
 
 from harness.backbones.lora import LoRAQKV
@@ -39,6 +39,8 @@ class TinyViTEncoder(nn.Module):
         )
         vit.head = nn.Identity()
         vit.stages[3].downsample.conv2.conv.stride = (1, 1)
+        for block in _blocks(vit):
+            block.attn.__class__ = _Attention
         self.vit = vit
         self.neck = nn.Sequential(
             nn.Conv2d(320, WIDTH, 1, bias=False),
@@ -55,9 +57,21 @@ class TinyViTEncoder(nn.Module):
 
     def add_lora(self, rank: int) -> None:
         """Put adapters on q and v of every attention block."""
-        for stage in list(self.vit.stages)[1:]:
-            for block in stage.blocks:
-                block.attn.qkv = LoRAQKV(block.attn.qkv, block.attn.num_heads, rank)
+        for block in _blocks(self.vit):
+            block.attn.qkv = LoRAQKV(block.attn.qkv, block.attn.num_heads, rank)
+
+
+class _Attention(Attention):
+    """timm's, whose biases have the axes that a CPU's fused attention asks for where nothing is trained."""
+
+    def get_attention_biases(self, device: torch.device) -> Tensor:
+        """Return the biases of [heads, N, N], on a CPU and without a graph as [1, heads, N, N]."""
+        biases: Tensor = super().get_attention_biases(device)
+        return biases[None] if device.type == "cpu" and not torch.is_grad_enabled() else biases
+
+
+def _blocks(vit: Any) -> list[Any]:
+    return [block for stage in list(vit.stages)[1:] for block in stage.blocks]
 
 
 def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -> PromptFreeSAM:

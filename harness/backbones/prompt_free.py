@@ -100,7 +100,7 @@ class PromptFreeSAM(Backbone):
         return logits, pixels.mean(1)
 
     def _transform(self, embedding: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the transformer makes of all tokens but the first and of the embedding, [B, h w, 256]."""
+        """Return what the transformer makes of all tokens but the first, and of pixels, [B, h w, 256]."""
         transformer, position = self.mask_decoder.transformer, self.prompt_encoder.get_dense_pe()
         if sam_decoder.is_short(transformer, tokens.shape[1], embedding.device):
             added = self.prompt_encoder.no_mask_embed.weight[0]

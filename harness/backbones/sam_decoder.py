@@ -49,7 +49,8 @@ def transform(
     are products with the tokens' `W_q^T k_t` and `W_o v_t`. A product over pixels is then H T wide (32 of
     four tokens and eight heads) in place of 128 or 256. The numbers are SAM's to rounding.
     """
-    queries, pixels, extra = tokens, image.transpose(1, 2), added
+    queries, pixels = tokens, image.transpose(1, 2)
+    extra: Tensor | None = added
     for layer in transformer.layers:
         keys = (pixels + position.transpose(1, 2)) if extra is None else (image + position).transpose(1, 2)
         queries = layer.norm1(_among_themselves(layer, queries, tokens))
@@ -80,7 +81,8 @@ def weigh_upscaled(upscaling: nn.Module, pixels: Tensor, heads: Tensor, height: 
     grown = gelu(F.layer_norm(grown, grown.shape[-1:], norm.weight, norm.bias, norm.eps))
     logits = gelu_again(_four(second, grown)).view(len(pixels), -1, heads.shape[1]) @ heads
     places = logits.view(len(pixels), height, -1, 2, 2, 2, 2, heads.shape[-1])
-    return places.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(len(pixels), heads.shape[-1], 4 * height, -1)
+    found: Tensor = places.permute(0, 7, 1, 3, 5, 2, 4, 6)
+    return found.reshape(len(pixels), heads.shape[-1], 4 * height, -1)
 
 
 def _among_themselves(layer: Any, queries: Tensor, tokens: Tensor) -> Tensor:
@@ -140,17 +142,20 @@ def _by_head(attention: Any, projected: Tensor) -> Tensor:
 
 def _heads(attention: Any, projected: Tensor) -> Tensor:
     """Return projected tokens, [B, T, H d], head by head: [H, B T, d]."""
-    return projected.unflatten(2, (attention.num_heads, -1)).permute(2, 0, 1, 3).flatten(1, 2)
+    apart: Tensor = projected.unflatten(2, (attention.num_heads, -1))
+    return apart.permute(2, 0, 1, 3).flatten(1, 2)
 
 
 def _rows(attention: Any, project: nn.Linear) -> Tensor:
     """Return a projection's weights head by head: [H, d, C]."""
-    return project.weight.unflatten(0, (attention.num_heads, -1))
+    rows: Tensor = project.weight.unflatten(0, (attention.num_heads, -1))
+    return rows
 
 
 def _of_samples(x: Tensor, batch: int) -> Tensor:
     """Return [H, B T, c] sample by sample: [B, H T, c]."""
-    return x.unflatten(1, (batch, -1)).transpose(0, 1).flatten(1, 2)
+    apart: Tensor = x.unflatten(1, (batch, -1))
+    return apart.transpose(0, 1).flatten(1, 2)
 
 
 def _four(upscale: nn.ConvTranspose2d, pixels: Tensor) -> Tensor:
