@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from segment_anything.modeling.image_encoder import Attention
+from timm.models.tiny_vit import Attention as TinyViTAttention
 from torch import nn
 
 from harness.backbones import mobile_sam, sam
@@ -82,3 +83,11 @@ def test_mobile_sams_encoder_gives_the_same_maps_with_a_graph_and_by_the_fused_a
     with torch.no_grad():
         torch.testing.assert_close(encoder(images), learned, rtol=1e-4, atol=1e-5)
     assert asked == [3] * 10 + [4] * 10
+
+
+@pytest.mark.parametrize("resolution", [(7, 7), (14, 14), (3, 5)])
+def test_mobile_sams_tables_of_offsets_are_timms(resolution):
+    theirs, ours = (
+        kind(64, 32, num_heads=2, resolution=resolution) for kind in (TinyViTAttention, mobile_sam._Attention)
+    )
+    assert torch.equal(ours.attention_bias_idxs, theirs.attention_bias_idxs)
