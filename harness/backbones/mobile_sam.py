@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.tiny_vit import TinyVit
+from timm.models import tiny_vit
+from timm.models.tiny_vit import Attention, TinyVit
 from torch import Tensor, nn
 
 from harness.backbones.lora import LoRAQKV
@@ -29,14 +31,15 @@ class TinyViTEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # timm types its submodules as modules, which have no known attributes.
-        vit: Any = TinyVit(
-            num_classes=0,
-            embed_dims=(64, 128, 160, 320),
-            depths=(2, 2, 6, 2),
-            num_heads=(2, 4, 5, 10),
-            window_sizes=(7, 7, 14, 7),
-            drop_path_rate=0.0,
-        )
+        with mock.patch.object(tiny_vit, "Attention", _Attention):
+            vit: Any = TinyVit(
+                num_classes=0,
+                embed_dims=(64, 128, 160, 320),
+                depths=(2, 2, 6, 2),
+                num_heads=(2, 4, 5, 10),
+                window_sizes=(7, 7, 14, 7),
+                drop_path_rate=0.0,
+            )
         vit.head = nn.Identity()
         vit.stages[3].downsample.conv2.conv.stride = (1, 1)
         self.vit = vit
@@ -58,6 +61,23 @@ class TinyViTEncoder(nn.Module):
         for stage in list(self.vit.stages)[1:]:
             for block in stage.blocks:
                 block.attn.qkv = LoRAQKV(block.attn.qkv, block.attn.num_heads, rank)
+
+
+class _Attention(Attention):
+    """timm's, with a shorter start, and the biases as a CPU's fused attention asks for them."""
+
+    def get_attention_biases(self, device: torch.device) -> Tensor:
+        """Return the biases of [heads, N, N], on a CPU and without a graph as [1, heads, N, N]."""
+        biases: Tensor = super().get_attention_biases(device)
+        return biases[None] if device.type == "cpu" and not torch.is_grad_enabled() else biases
+
+    def _init_buffers(self) -> None:
+        """Number the offsets between two places of a window, row by row, without going through all pairs."""
+        rows, columns = (torch.arange(side) for side in self.resolution)
+        row, column = (one.flatten() for one in torch.meshgrid(rows, columns, indexing="ij"))
+        apart = [(one[:, None] - one).abs() for one in (row, column)]
+        self.get_buffer("attention_bias_idxs").copy_(apart[0] * self.resolution[1] + apart[1])
+        self.attention_bias_cache: dict[str, Tensor] = {}
 
 
 def build(spec: BackboneSpec, n_classes: int, size: int, weights: Path | None) -> PromptFreeSAM:

@@ -8,6 +8,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
+from harness.backbones import sam_decoder
 from harness.backbones.backbone import Backbone
 from harness.errors import HarnessError
 
@@ -87,19 +88,32 @@ class PromptFreeSAM(Backbone):
         (embedding,) = maps
         batch, _, height, width = embedding.shape
         decoder = self.mask_decoder
+        tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(batch, -1, -1)
+        tokens, pixels = self._transform(embedding, tokens)
+        heads = [mlp(tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+        logits = sam_decoder.weigh_upscaled(decoder.output_upscaling, pixels, torch.stack(heads, 2), height)
+        if logits is None:
+            upscaled = decoder.output_upscaling(pixels.transpose(1, 2).reshape(batch, WIDTH, height, width))
+            # Not einsum, whose gradient lies class by class: GELU's backward then takes five times as long.
+            logits = upscaled.permute(0, 2, 3, 1).flatten(1, 2) @ torch.stack(heads, 2)
+            logits = logits.transpose(1, 2).unflatten(2, upscaled.shape[2:])
+        return logits, pixels.mean(1)
+
+    def _transform(self, embedding: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the transformer makes of all tokens but the first, and of pixels, [B, h w, 256]."""
+        transformer, position = self.mask_decoder.transformer, self.prompt_encoder.get_dense_pe()
+        if sam_decoder.is_short(transformer, tokens.shape[1], embedding.device):
+            added = self.prompt_encoder.no_mask_embed.weight[0]
+            return sam_decoder.transform(
+                transformer, embedding.flatten(2), added, position.flatten(2), tokens
+            )
         _, no_mask = self.prompt_encoder(None, None, None)
         # Pixel by pixel in memory, as the transformer reads them: else each of its products copies them.
         position, image = (
-            one.contiguous(memory_format=torch.channels_last)
-            for one in (self.prompt_encoder.get_dense_pe(), embedding + no_mask)
+            one.contiguous(memory_format=torch.channels_last) for one in (position, embedding + no_mask)
         )
-        tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(batch, -1, -1)
-        tokens, pixels = decoder.transformer(image, position.expand(batch, -1, -1, -1), tokens)
-        upscaled = decoder.output_upscaling(pixels.transpose(1, 2).reshape(batch, WIDTH, height, width))
-        heads = [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-        # Not einsum, whose gradient lies class by class: GELU's backward then takes five times as long.
-        logits = upscaled.permute(0, 2, 3, 1).flatten(1, 2) @ torch.stack(heads, 2)
-        return logits.transpose(1, 2).unflatten(2, upscaled.shape[2:]), pixels.mean(1)
+        tokens, pixels = transformer(image, position.expand_as(image), tokens)
+        return tokens[:, 1:], pixels
 
     def compilable(self) -> list[nn.Module]:
         """Return the blocks of a plain transformer, alike and so compiled once, and the decoder's parts.

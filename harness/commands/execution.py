@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
+    from harness.protocol import Protocol
     from harness.running.board import Change
     from harness.running.plan import Trial
     from harness.running.prepare import Prepared
@@ -26,17 +27,24 @@ STOP_SECONDS = 10.0
 """How long a worker may take to end a step and write the last epoch that it finished."""
 
 
-def preload(prepared: Prepared) -> list[str]:
-    """Return what every trial imports; torch imports the last when it is made deterministic."""
-    network = prepared.protocol.backbone.name.replace("-", "_")
-    return ["harness.running.trial", f"harness.backbones.{network}", "torch._inductor.standalone_compile"]
+def preload(protocol: Protocol) -> list[str]:
+    """Return what every trial imports; torch imports the third when it is made deterministic."""
+    network = f"harness.backbones.{protocol.backbone.name.replace('-', '_')}"
+    return ["harness.running.trial", network, "torch._inductor.standalone_compile", "harness.running.ready"]
+
+
+def warm(protocol: Protocol) -> None:
+    """Let the server of this machine's workers import what they need while this process reads on."""
+    from harness.running.executors.local import start_server
+
+    start_server(preload(protocol))
 
 
 def local(prepared: Prepared, slots: list[dict[str, str]]) -> Executor:
     """Return this machine as an executor, a worker a slot."""
     from harness.running.executors.local import LocalExecutor
 
-    return LocalExecutor(slots, preload=preload(prepared))
+    return LocalExecutor(slots, preload=preload(prepared.protocol))
 
 
 def execute(

@@ -165,6 +165,8 @@ def run_command(
         told = asked.watchers(watchers)
         say("Reading the cohort ...")
         asked.training(chosen, data, cache, device)
+        if executor == "local" and not dry_run:
+            execution.warm(chosen)
         from harness import cohorts
         from harness.running.paths import Paths
         from harness.running.prepare import in_slices, on_cards, prepare
@@ -212,7 +214,7 @@ def run_command(
         device=place,
         jobs=jobs,
         threads=chosen.recipe.threads,
-        preload=execution.preload(prepared),
+        preload=execution.preload(prepared.protocol),
         runs=runs,
         seconds=seconds,
         peak=peak(prepared, place),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from harness import identity
 from harness.cohorts.cohort import Cohort
@@ -91,7 +92,9 @@ def score(
     # The first time that they are gone through they are checked.
     seen, total = itertools.count(-1), len(set(layout.units))
     told = _Told(structures(protocol), lambda: progress(max(0, next(seen)), total))
-    found = scorer.score(labels, truth, samples, told, layout, protocol.scoring.tolerance)
+    # Products this small are faster by one thread; of several workers each would wait for all cores.
+    with threadpool_limits(1, "blas"):
+        found = scorer.score(labels, truth, samples, told, layout, protocol.scoring.tolerance)
     progress(total, total)
     return found
 

@@ -5,9 +5,10 @@ import copy
 import pytest
 import torch
 from segment_anything.modeling.image_encoder import Attention
+from timm.models.tiny_vit import Attention as TinyViTAttention
 from torch import nn
 
-from harness.backbones import sam
+from harness.backbones import mobile_sam, sam
 from harness.backbones.attention import FusedAttention, fuse
 
 
@@ -62,3 +63,31 @@ def test_under_bfloat16_it_is_as_near_to_float32_as_sams_own_is():
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         errors = [(module(x).float() - exact).norm() for module in (FusedAttention(whole), whole)]
     assert errors[0] < 1.2 * errors[1]
+
+
+def test_mobile_sams_encoder_gives_the_same_maps_with_a_graph_and_by_the_fused_attention_without(monkeypatch):
+    torch.manual_seed(0)
+    encoder = mobile_sam.TinyViTEncoder().eval()
+    for name, weight in encoder.named_parameters():
+        if "attention_biases" in name:
+            nn.init.normal_(weight)
+    plain, asked = torch.nn.functional.scaled_dot_product_attention, []
+
+    def attend(*args, attn_mask, **kwargs):
+        asked.append(attn_mask.ndim)
+        return plain(*args, attn_mask=attn_mask, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    images = torch.randn(1, 3, 64, 64)
+    learned = encoder(images)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images), learned, rtol=1e-4, atol=1e-5)
+    assert asked == [3] * 10 + [4] * 10
+
+
+@pytest.mark.parametrize("resolution", [(7, 7), (14, 14), (3, 5)])
+def test_mobile_sams_tables_of_offsets_are_timms(resolution):
+    theirs, ours = (
+        kind(64, 32, num_heads=2, resolution=resolution) for kind in (TinyViTAttention, mobile_sam._Attention)
+    )
+    assert torch.equal(ours.attention_bias_idxs, theirs.attention_bias_idxs)

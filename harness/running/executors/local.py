@@ -37,11 +37,7 @@ class LocalExecutor(Executor):
     def __init__(
         self, slots: Sequence[dict[str, str]], preload: Sequence[str] = (), seconds: float | None = None
     ) -> None:
-        for name, value in _KEEP_MEMORY.items():
-            os.environ.setdefault(name, value)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
-        process_of.start_server()
+        self._context = start_server(preload)
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._running: set[Any] = set()
         self.slots, self.window = len(slots), 2 * len(slots)
@@ -114,6 +110,19 @@ class LocalExecutor(Executor):
             return process_of.result(process, receiver, self._seconds)
         finally:
             self._running.discard(process)
+
+
+def start_server(preload: Sequence[str]) -> Any:
+    """Start the server that workers are forked from, which imports `preload`; return its context.
+
+    Where it runs already it stays as it is.
+    """
+    for name, value in _KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    process_of.start_server()
+    return context
 
 
 @dataclass(frozen=True)
