@@ -81,6 +81,7 @@ bench: install
 	$(BIN)/python tests/benchmarks/claims.py
 	$(BIN)/python tests/benchmarks/scale.py 10000 0
 	$(BIN)/python tests/benchmarks/records.py
+	$(BIN)/python tests/benchmarks/large_board.py
 	$(BIN)/python tests/benchmarks/chaos.py
 
 # The same rows, by this tree's benchmark, of the code of another commit and of this: REF=main make bench-compare

@@ -47,6 +47,11 @@ def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Resul
         _work = None
 
 
+def within() -> bool:
+    """Tell whether this is one of several processes, which has one thread."""
+    return _within
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Keep the garbage collector out: it goes through all the live numbers of a site again and again."""

@@ -33,7 +33,14 @@ class Published:
     changes: str
 
 
-def publish(runs: Path, out: Path, images: bool = True, address: str = "", archive: str = "") -> Published:
+def publish(
+    runs: Path,
+    out: Path,
+    images: bool = True,
+    address: str = "",
+    archive: str = "",
+    cache: Path | None = None,
+) -> Published:
     """Build the site of the records under `runs` into `out`; what moved makes a new version of it.
 
     A version stays below `v/NUMBER/`: a number is said and remembered, comes in order, and a link to it can
@@ -52,7 +59,7 @@ def publish(runs: Path, out: Path, images: bool = True, address: str = "", archi
     with files.writing(out) as aside:
         # Not before: a folder that somebody who died held back while it was replaced is put back by now.
         before = published.read(out)
-        site.fill(Path(runs), aside, images, with_versions=True)
+        site.fill(Path(runs), aside, images, with_versions=True, cache=cache)
         own = {path.name for path in aside.iterdir()} | versions.NAMES | {_NO_JEKYLL}
         changes = _changes(out, aside, before)
         history = _history(aside, before, changes, address, archive)

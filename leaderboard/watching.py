@@ -10,7 +10,9 @@ from harness.store import Store, names
 from leaderboard.site import build
 
 
-def watch(runs: Path, out: Path, images: bool = True, seconds: float = 2.0) -> Iterator[float]:
+def watch(
+    runs: Path, out: Path, images: bool = True, seconds: float = 2.0, cache: Path | None = None
+) -> Iterator[float]:
     """Build now and after every change of the records, looking every so many seconds; never ends.
 
     Yields the seconds that each build took. Raises what `build` raises, but waits for a first record
@@ -21,7 +23,7 @@ def watch(runs: Path, out: Path, images: bool = True, seconds: float = 2.0) -> I
         now = _fingerprint(runs)
         if now and now != seen:
             began = time.monotonic()
-            build(runs, out, images)
+            build(runs, out, images, cache)
             seen = now
             yield time.monotonic() - began
         time.sleep(seconds)

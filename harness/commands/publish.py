@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.commands.options import RUNS, Folder
+from harness.commands.options import CACHE, RUNS, Folder
 from harness.commands.report import RUN, beside, nothing_ended, reporter
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
@@ -23,8 +23,9 @@ from harness.errors import HarnessError, plain
 @click.option("--diff", "tell", is_flag=True, help="Also say what moved since the newest version, and why.")
 @click.option("--no-images", is_flag=True, help="Publish no image, whatever the cohort allows.")
 @RUNS
+@CACHE
 def publish_command(
-    folder: Path, address: str, archive: str, tell: bool, no_images: bool, runs: Path
+    folder: Path, address: str, archive: str, tell: bool, no_images: bool, runs: Path, cache: Path
 ) -> None:
     """Build the site into FOLDER for a static host; a board that moved becomes a version of it, for good."""
     from harness.store import published
@@ -38,7 +39,7 @@ def publish_command(
         site = reporter("site")
         say("Building the site ...")
         began = time.monotonic()
-        done = site.publish(runs, folder, images=not no_images, address=address, archive=archive)
+        done = site.publish(runs, folder, images=not no_images, address=address, archive=archive, cache=cache)
         say("")
     seconds, version = time.monotonic() - began, done.version
     if done.new:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from harness.commands.options import RUNS, Folder
+from harness.commands.options import CACHE, RUNS, Folder
 from harness.commands.verb import Verb
 from harness.commands.waiting import waiting
 from harness.errors import HarnessError, plain
@@ -39,8 +39,9 @@ _LOOK_SECONDS = 1.0
     help="An earlier site, or its leaderboard.json: also say which scores moved since, and why.",
 )
 @RUNS
+@CACHE
 def report_command(
-    out: Path, no_images: bool, open_it: bool, watch: bool, old: Path | None, runs: Path
+    out: Path, no_images: bool, open_it: bool, watch: bool, old: Path | None, runs: Path, cache: Path
 ) -> None:
     """Build the leaderboard, a static site, from the records."""
     if watch and old is not None:
@@ -48,14 +49,14 @@ def report_command(
     _check_place(out)
     with waiting("Reading the records ...") as say, _kept(old, out) as before:
         if watch:
-            _watch(say, runs, out, not no_images, open_it)
+            _watch(say, runs, out, not no_images, open_it, cache)
             return
         if reason := nothing_ended(runs):
             raise HarnessError(f"{reason}; {RUN}.")
         site, index = reporter("site"), out / "index.html"
         say("Building the site ...")
         began = time.monotonic()
-        site.build(runs, out, images=not no_images)
+        site.build(runs, out, images=not no_images, cache=cache)
         say("")
         click.echo(f"Wrote {index} in {time.monotonic() - began:.1f} s.")
         for line in beside(runs):
@@ -118,7 +119,9 @@ def reporter(name: str) -> Any:
     return found[name].load()
 
 
-def _watch(say: Callable[[str], None], runs: Path, out: Path, images: bool, open_it: bool) -> None:
+def _watch(
+    say: Callable[[str], None], runs: Path, out: Path, images: bool, open_it: bool, cache: Path
+) -> None:
     site = reporter("site")
     say("")
     click.echo(f"Watching {runs}; Ctrl-C ends it.")
@@ -127,7 +130,7 @@ def _watch(say: Callable[[str], None], runs: Path, out: Path, images: bool, open
             say(f"{reason}; waiting ...")
             time.sleep(_LOOK_SECONDS)
         say("")
-        for build, seconds in enumerate(site.watch(runs, out, images)):
+        for build, seconds in enumerate(site.watch(runs, out, images, cache=cache)):
             click.echo(f"{time.strftime('%H:%M:%S')} wrote {out / 'index.html'} in {seconds:.1f} s.")
             if open_it and build == 0:
                 click.launch(str(out / "index.html"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ is missing or how to read it, else empty."""
 
 TOO_FEW = "too few"
 BIASED = "noise alone moves the estimate out of its interval; see corrected"
+_CELLS_AT_ONCE = 10_000
+"""Methods times resamples that are inverted together: what is made of them stays in a processor's cache."""
+
 CAUTION = 2.5
 """How often the seeds' share of a variance counts in its degrees of freedom (`freedom` says why)."""
 
@@ -46,6 +49,9 @@ def summarise(draws: Draws) -> pd.DataFrame:
     of the others, whose note names it.
     """
     made("draws", draws, Draws, "what `resample` returns")
+    if draws.n_groups > 1:
+        for name in quantities(draws.scores.higher_is_better):
+            _find(draws, name)
     rows = [row for method in range(len(draws.scores.methods)) for row in _rows(draws, method)]
     return pd.DataFrame(rows, columns=list(SUMMARY))
 
@@ -101,32 +107,49 @@ def mean_interval(draws: Draws, method: int, weights: np.ndarray) -> Interval:
 def attribute_level(draws: Draws, method: int, name: str) -> Interval:
     """Return a method's interval of a quantity of all groups, found once."""
     if (method, name) not in draws.found:
-        draws.found[method, name] = _inverted(draws, method, name)
+        (draws.found[method, name],) = _inverted(draws, [method], name)
     return draws.found[method, name]
 
 
-def _inverted(draws: Draws, method: int, name: str) -> Interval:
+def _find(draws: Draws, name: str) -> None:
+    """Put the intervals of a quantity of every method to those found, as many methods at a time as pay."""
+    methods = [method for method in range(len(draws.means)) if (method, name) not in draws.found]
+    at_once = max(_CELLS_AT_ONCE // draws.resamples, 1)
+    for first in range(0, len(methods), at_once):
+        some = methods[first : first + at_once]
+        for method, found in zip(some, _inverted(draws, some, name), strict=True):
+            draws.found[method, name] = found
+
+
+def _inverted(draws: Draws, methods: Sequence[int], name: str) -> list[Interval]:
     quantity = quantities(draws.scores.higher_is_better)[name]
-    means, part = draws.means[method], draws.parts[method]
-    slopes = slopes_of(quantity, draws.weights, means)
-    wide = tails(freedom(slopes, part), draws.resamples, draws.random(2))
-    around = draws.around(method) * wide[:, None]
-    overall, deviations = means @ draws.weights, around @ draws.weights
-    low, high, corrected = (
-        float(one[0])
-        for one in invert(
-            quantity,
-            overall[None],
-            means[None, :-1] - overall,
-            deviations[None],
-            (around[:, :-1] - deviations[:, None]).T[None],
-            bounded=name in BOUNDED,
-        )
+    around, overall = [], []
+    for method in methods:
+        slopes = slopes_of(quantity, draws.weights, draws.means[method])
+        wide = tails(freedom(slopes, draws.parts[method]), draws.resamples, draws.random(2))
+        around.append(draws.around(method) * wide[:, None])
+        overall.append(draws.means[method] @ draws.weights)
+    deviations = [one @ draws.weights for one in around]
+    patterns = [one[:, :-1] - mean[:, None] for one, mean in zip(around, deviations, strict=True)]
+    ends = invert(
+        quantity,
+        np.array(overall),
+        draws.means[methods, :-1] - np.array(overall)[:, None],
+        np.stack(deviations),
+        # A method's draws in the order in which they were made, in which they are summed.
+        np.stack(patterns).transpose(0, 2, 1),
+        bounded=name in BOUNDED,
     )
-    if name not in ("worst_group", "best_group"):
-        return Interval(float(quantity(overall, means[:-1])), low, high, corrected)
-    lowest = (name == "worst_group") == draws.scores.higher_is_better
-    return extreme(means[:-1], around[:, :-1], lowest=lowest, corrected=corrected)
+    found = []
+    for at, (method, low, high, corrected) in enumerate(zip(methods, *ends, strict=True)):
+        means = draws.means[method, :-1]
+        if name not in ("worst_group", "best_group"):
+            estimate = float(quantity(overall[at], means))
+            found.append(Interval(estimate, float(low), float(high), float(corrected)))
+            continue
+        lowest = (name == "worst_group") == draws.scores.higher_is_better
+        found.append(extreme(means, around[at][:, :-1], lowest=lowest, corrected=float(corrected)))
+    return found
 
 
 def _note(draws: Draws, method: int) -> str:

@@ -35,6 +35,7 @@ KINDS = {
     "checkpoint": "checkpoints and logs of trials that are done or on no board",
     "embeddings": "outputs of frozen encoders",
     "cohort": "images and masks as arrays, and their digests",
+    "site": "what sites were computed of: tables, figures and pictures",
     "record": "records that no board has a cell for",
 }
 
@@ -99,6 +100,7 @@ def _caches(cache: Path) -> Iterator[Waste]:
         "embeddings": ("embeddings", "one pass of the frozen encoder over the cohort, at the next run"),
         "cohorts": ("cohort", "reading the cohort's files once, at the next run"),
         "digests": ("cohort", "reading the arrays once, at the next run"),
+        "site": ("site", "computing a site from nothing, at the next harness report"),
     }
     for name, (kind, again) in kinds.items():
         folder = cache / name

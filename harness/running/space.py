@@ -52,6 +52,7 @@ _CACHE = {
     "cohorts": "images and masks as arrays: read again from the cohort's files where they are gone",
     "embeddings": "outputs of frozen encoders: computed again where they are gone",
     "digests": "digests of the arrays: computed again where they are gone",
+    "site": "tables, figures and pictures of sites: computed again where they are gone",
     "sandbox": "what a container is given: made again where it is gone",
 }
 

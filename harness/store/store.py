@@ -152,16 +152,26 @@ class Store:
         path = self.path(trial) / names.LOG
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    def predictions(self, trial: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return sample names [N] and predicted class indices, uint8 [N, H, W]. Raises Damaged."""
+    def predictions(self, trial: str, digests: list[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return sample names [N] and predicted class indices, uint8 [N, H, W]. Raises Damaged.
+
+        The SHA-256 of the file that was read is put to `digests`.
+        """
 
         def parse(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+            if digests is not None:
+                digests.append(hashlib.sha256(data).hexdigest())
             samples, labels = formats.parse_arrays(data, "samples", "labels")
             if labels.dtype != "uint8" or labels.ndim != 3:
                 raise ValueError(f"its labels are {labels.dtype} {labels.shape}")
             return samples, labels
 
         return self._read(self.record(trial), names.PREDICTIONS, parse)
+
+    def digest(self, trial: str, name: str) -> str:
+        """Return the SHA-256 of a file of a record as it is, "" where there is none."""
+        path = self.path(trial) / name
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
     def _read(self, record: Record, name: str, parse: Callable[[bytes], Found]) -> Found:
         """Return what a file of a record holds, which must be the one that its record.json hashes."""

@@ -13,6 +13,7 @@ from harness.protocol import BASELINE
 from leaderboard.compute import tracks
 from leaderboard.compute.row import Number, Row
 from leaderboard.compute.sections import Section
+from leaderboard.kept import kept
 from leaderboard.read.boards import Board
 
 
@@ -60,7 +61,7 @@ def _of_track(board: Board, sections: list[Section], track: str) -> Across | Non
     scores = [_scores(board, names, view, rows) for view in views]
     if any(len(one.kept) < 2 for one in scores):
         return None
-    table = equity.across(scores, least_seeds=equity.LEAST_SEEDS, baseline=BASELINE, twins=board.twins)
+    table = kept(equity.across, scores, least_seeds=equity.LEAST_SEEDS, baseline=BASELINE, twins=board.twins)
     lines = tuple(
         Line(
             row["method"],

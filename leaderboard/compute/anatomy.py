@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from harness import equity
 from harness.equity import MIN_PATIENTS
@@ -13,6 +14,7 @@ from harness.equity.comparison import ALPHA
 from harness.equity.standardise import standardised, strata
 from leaderboard.compute.row import Number
 from leaderboard.compute.sections import Section
+from leaderboard.kept import kept
 from leaderboard.read.boards import Board
 
 NAMES = ("small", "medium", "large")
@@ -88,7 +90,13 @@ def _mean(average: np.ndarray, mine: np.ndarray, whole: equity.Scores) -> float 
 
 
 def _gap(scores: equity.Scores) -> tuple[Number, float]:
-    draws = equity.resample(scores, resamples=equity.FEWER)
-    (row,) = equity.summarise(draws).query("quantity == 'gap' and group == ''").to_dict("records")
-    (noise,) = equity.noise_floor(draws).query("quantity == 'gap' and group == ''").to_dict("records")
+    row, noise = (
+        table.query("quantity == 'gap' and group == ''").to_dict("records")[0]
+        for table in kept(_with_noise, scores)
+    )
     return Number.of(row), float(noise["p"])
+
+
+def _with_noise(scores: equity.Scores) -> tuple[pd.DataFrame, pd.DataFrame]:
+    draws = equity.resample(scores, resamples=equity.FEWER)
+    return equity.summarise(draws), equity.noise_floor(draws)

@@ -13,6 +13,7 @@ from harness.equity import FEWER, LEAST_SEEDS
 from harness.equity.comparison import ALPHA
 from harness.multiplicity import holm
 from leaderboard.compute.row import Number
+from leaderboard.kept import kept
 from leaderboard.read.boards import Board, Entry
 
 NOTHING = Number()
@@ -71,10 +72,8 @@ def _twin(board: Board, entry: Entry, own: np.ndarray | None, attribute: str) ->
         return twin
     both = board.equity_scores({"method": own, "twin": scores}, attribute)
     assert both is not None
-    draws = equity.resample(both, resamples=FEWER)
     common = int((~np.isnan(own).all(axis=1) & ~np.isnan(scores).all(axis=1)).sum())
-    levels = equity.summarise(draws)
-    apart = equity.compare(draws, baseline="twin", least_seeds=LEAST_SEEDS)
+    levels, apart = kept(_with_differences, both)
     return replace(
         twin,
         es=_number(levels[levels["method"] == "twin"], "es_sum", "estimate"),
@@ -83,6 +82,11 @@ def _twin(board: Board, entry: Entry, own: np.ndarray | None, attribute: str) ->
         gap_difference=_number(apart, "gap", "difference"),
         p=float(apart.loc[apart["quantity"] == "es_sum", "p"].iloc[0]) if common >= LEAST_SEEDS else math.nan,
     )
+
+
+def _with_differences(both: equity.Scores) -> tuple[pd.DataFrame, pd.DataFrame]:
+    draws = equity.resample(both, resamples=FEWER)
+    return equity.summarise(draws), equity.compare(draws, baseline="twin", least_seeds=LEAST_SEEDS)
 
 
 def _number(table: pd.DataFrame, quantity: str, key: str) -> Number:

@@ -11,6 +11,7 @@ from harness import equity
 from harness.equity import MIN_PATIENTS
 from harness.equity.crossed import crossed
 from leaderboard.compute.row import Number
+from leaderboard.kept import kept
 from leaderboard.read.boards import Board
 
 
@@ -59,7 +60,8 @@ def _cross(board: Board, attribute: str, other: str) -> dict[str, Crossing]:
         if (values := board.matrix(name, attribute, board.structures[0], "dice")) is not None
     }
     groups = test[attribute].to_numpy(object), test[other].to_numpy(object)
-    found = crossed(scores, groups, (first, second), test["patient"].to_numpy(), equity.FEWER)
+    patients = test["patient"].to_numpy()
+    found = kept(crossed, scores, groups, (first, second), patients, equity.FEWER)
     return {
         str(name): Crossing(attribute, other, second, _rows(own, first, len(second)))
         for name, own in found.groupby("method", sort=False)

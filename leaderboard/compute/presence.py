@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from harness import equity
 from harness.store import FALSE_POSITIVE_AREA
 from leaderboard.compute.row import Number
 from leaderboard.compute.sections import Section
+from leaderboard.kept import kept
 from leaderboard.read.boards import Board
 
 
@@ -97,6 +99,9 @@ class _Mean:
             return Number(note="not recorded")
         scores = self.board.equity_scores({"": own}, self.attribute, higher_is_better, rows)
         assert scores is not None
-        table = equity.summarise(equity.resample(scores, resamples=equity.FEWER))
-        (line,) = table.query("quantity == 'overall'").to_dict("records")
+        (line,) = kept(_levels, scores).query("quantity == 'overall'").to_dict("records")
         return Number.of(line)
+
+
+def _levels(scores: equity.Scores) -> pd.DataFrame:
+    return equity.summarise(equity.resample(scores, resamples=equity.FEWER))

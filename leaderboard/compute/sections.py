@@ -18,6 +18,7 @@ from harness.store import Obtained, twins
 from leaderboard.compute import tracks
 from leaderboard.compute.metrics import METRICS, Metric
 from leaderboard.compute.row import Difference, Family, Noise, Number, Row
+from leaderboard.kept import kept
 from leaderboard.parallel import mapped
 from leaderboard.read.boards import Board
 from leaderboard.spared import Spared
@@ -161,7 +162,7 @@ def _tables(board: Board, names: list[str], attribute: str, structure: str, metr
     beside = [name for name in names if name not in part]
     if not beside or not (scores := _scores(board, beside, attribute, structure, metric)):
         return found
-    return _beside(found, equity.tables(scores, "", ranked=metric is METRICS[0]))
+    return _beside(found, kept(equity.tables, scores, "", ranked=metric is METRICS[0]))
 
 
 def _takes_part(board: Board, name: str, attribute: str) -> bool:
@@ -193,8 +194,8 @@ def _ranked(board: Board, names: list[str], attribute: str, structure: str, metr
         return None
     # Of one track: what somebody submits to the other must not change a finding here.
     ranked, views = metric is METRICS[0], len(board.attributes) * len(board.structures)
-    return equity.tables(
-        scores, BASELINE, ranked=ranked, margin=_margin(board), views=views, twins=board.twins
+    return kept(
+        equity.tables, scores, BASELINE, ranked=ranked, margin=_margin(board), views=views, twins=board.twins
     )
 
 
@@ -214,7 +215,7 @@ def _enough(board: Board, names: list[str], attribute: str, structure: str) -> l
     scores = _scores(board, part, attribute, structure, METRICS[0])
     assert scores is not None
     try:
-        return _lines(equity.enough(scores))
+        return _lines(kept(equity.enough, scores))
     except HarnessError:  # one method or one seed: there is nothing to reckon from
         return []
 
@@ -222,7 +223,7 @@ def _enough(board: Board, names: list[str], attribute: str, structure: str) -> l
 def _unknown(board: Board, names: list[str], attribute: str, structure: str) -> list[Line]:
     scores = _scores(board, names, attribute, structure, METRICS[0])
     assert scores is not None
-    return _lines(equity.unknown(scores))
+    return _lines(kept(equity.unknown, scores))
 
 
 def _lines(table: pd.DataFrame) -> list[Line]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,7 @@ from PIL import Image
 from harness.equity import MIN_PATIENTS
 from harness.errors import HarnessError
 from harness.store import Record, Store, names
+from leaderboard.kept import keeps, kept, made
 from leaderboard.read.boards import Board
 
 SIDE = 256
@@ -26,6 +29,17 @@ PLACES = ("worst", "median", "best")
 MAP_SIDE = 128
 MOST_EXPLORED = 300
 """Of more test cases every second, third, ... one can be looked at: each is a picture of some kilobytes."""
+
+
+Made = TypeVar("Made")
+
+
+class _NotWhole(Exception):
+    """A record's label maps cannot be drawn."""
+
+
+class _Changed(Exception):
+    """A record's label maps are others than a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Gallery:
     """Folder of the pictures, from the root of the site."""
     _cases: dict[str, np.ndarray] = field(default_factory=dict)
     _whole: dict[str, bool] = field(default_factory=dict)
-    _latest: tuple[str, tuple[dict[str, int], np.ndarray]] | None = None
+    _latest: tuple[str, tuple[dict[str, int], np.ndarray], list[str]] | None = None
     """The label maps that were read last: of one record, because those of a board may not fit into memory."""
 
     def __post_init__(self) -> None:
@@ -98,20 +112,20 @@ class Gallery:
         """Write the image of each such case, and the true label maps of all."""
         found = [self._position[self._sample(row)] for row in self.explored.values()]
         for case, at in zip(self.explored, found, strict=True):
-            path = self.folder / self.image_url(case)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            resized(self._cases["images"][at]).save(path, "WEBP", quality=80, method=4)
-        self._write_maps("truth", [self._cases["masks"][at] for at in found])
+            self._put(self.image_url(case), kept(_shown, self._cases["images"][at]))
+        self._write_maps("truth", kept(_small, self._cases["masks"][found]))
 
     def write_predicted(self, method: str, attribute: str) -> bool:
         """Write the label maps of the method's first finished seed; tell whether there are any."""
         first = self._first(self.board.entries[method].done(attribute))
-        predicted = None if first is None else self._predicted(first)
-        if predicted is None:
+        if first is None:
             return False
-        position, labels = predicted
-        rows = self.explored.values()
-        self._write_maps(f"{method} {attribute}", [labels[position[self._sample(row)]] for row in rows])
+        samples = [self._sample(row) for row in self.explored.values()]
+
+        def packed(position: dict[str, int], labels: np.ndarray) -> str:
+            return _small(labels[[position[sample] for sample in samples]])
+
+        self._write_maps(f"{method} {attribute}", self._of_maps("maps", first, samples, packed))
         return True
 
     def image_url(self, case: int | str) -> str:
@@ -123,18 +137,14 @@ class Gallery:
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
         return f"{self.prefix}/maps-{digest}.js"
 
-    def _write_maps(self, name: str, maps: Sequence[np.ndarray]) -> None:
-        path, size = self.folder / self.maps_url(name), (MAP_SIDE, MAP_SIDE)
-        small = [Image.fromarray(one).resize(size, Image.Resampling.NEAREST) for one in maps]
-        packed = gzip.compress(np.stack([np.asarray(one) for one in small]).tobytes(), 6, mtime=0)
-        told = {
-            "name": name,
-            "side": MAP_SIDE,
-            "cases": list(self.explored),
-            "packed": base64.b64encode(packed).decode("ascii"),
-        }
+    def _write_maps(self, name: str, packed: str) -> None:
+        told = {"name": name, "side": MAP_SIDE, "cases": list(self.explored), "packed": packed}
+        self._put(self.maps_url(name), f"Board.samples.receive({json.dumps(told)});\n".encode())
+
+    def _put(self, url: str, data: bytes) -> None:
+        path = self.folder / url
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"Board.samples.receive({json.dumps(told)});\n", encoding="utf-8")
+        path.write_bytes(data)
 
     def across_methods(self, attribute: str) -> dict[str, list[Strip]]:
         """Return group -> the cases worst, median and best on average, each as every method did it."""
@@ -162,29 +172,59 @@ class Gallery:
 
     def _is_whole(self, record: Record) -> bool:
         if record.id not in self._whole:
-            self._whole[record.id] = self._predicted(record) is not None
+            try:
+                self._whole[record.id] = self._of_maps("whole", record, None, lambda position, labels: True)
+            except _NotWhole:  # which is told of again each time, and so never kept
+                self._whole[record.id] = False
         return self._whole[record.id]
 
-    def _predicted(self, record: Record) -> tuple[dict[str, int], np.ndarray] | None:
-        """Return the position of each sample and the label maps of a trial; None where damaged."""
-        if self._latest is not None and self._latest[0] == record.id:
-            return self._latest[1]
+    def _of_maps(
+        self, what: str, record: Record, of: object, make: Callable[[dict[str, int], np.ndarray], Made]
+    ) -> Made:
+        """Return what is made of a record's label maps and of `of`, the maps read where nothing is kept.
+
+        Raises _NotWhole where they cannot be drawn.
+        """
+        if not keeps():
+            return make(*self._predicted(record)[0])
+        told = [record.files.get(names.PREDICTIONS), self._samples, of]
         trials = self.board.trials_of(record)
-        parts = [self.store.spared(self.store.predictions, trial) for trial in trials]
+        content = [self.store.digest(trial, names.PREDICTIONS) for trial in trials]
+
+        def anew() -> Made:
+            maps, read = self._predicted(record)
+            if read != content:
+                raise _Changed
+            return make(*maps)
+
+        try:
+            return made(f"{__name__}.{what}", [content, trials, told], anew)
+        except _Changed:  # while the site was being built: of what is there by now, and nothing is kept of it
+            return make(*self._predicted(record)[0])
+
+    def _predicted(self, record: Record) -> tuple[tuple[dict[str, int], np.ndarray], list[str]]:
+        """Return the position of each sample and the label maps of a trial, and the digests of their files.
+
+        Raises _NotWhole where they are damaged.
+        """
+        if self._latest is not None and self._latest[0] == record.id:
+            return self._latest[1:]
+        trials, read = self.board.trials_of(record), list[str]()
+        parts = [self.store.spared(self.store.predictions, trial, read) for trial in trials]
         there = [part for part in parts if part is not None]
         if len(there) < len(trials):
-            return None
+            raise _NotWhole
         samples, labels = (np.concatenate(arrays) for arrays in zip(*there, strict=True))
         position = {str(sample): i for i, sample in enumerate(samples)}
         if not self._are_all_in(position):
             path = self.store.path(record.id) / names.PREDICTIONS
             self.store.tell(HarnessError(f"{path}: its samples are not the board's; none is shown."))
-            return None
-        self._latest = record.id, (position, labels)
-        return position, labels
+            raise _NotWhole
+        self._latest = record.id, (position, labels), read
+        return self._latest[1:]
 
     def _are_all_in(self, position: dict[str, int]) -> bool:
-        return set(self.board.test["sample"].astype(str)) <= position.keys()
+        return position.keys() >= set(self._samples)
 
     def _groups(self, attribute: str) -> dict[str, np.ndarray]:
         column = self.board.test[attribute]
@@ -202,22 +242,26 @@ class Gallery:
         return dice
 
     def _sample(self, row: int) -> str:
-        return str(self.board.test["sample"].iloc[row])
+        return self._samples[row]
+
+    @cached_property
+    def _samples(self) -> list[str]:
+        return [str(sample) for sample in self.board.test["sample"]]
 
     def _case(self, record: Record, row: int, place: str, dice: float) -> Case:
         sample = self._sample(row)
         url = f"{self.prefix}/{record.id}-{row}.webp"
-        path = self.folder / url
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._draw(record, sample).save(path, "WEBP", quality=80, method=4)
+        if not (self.folder / url).exists():
+            self._put(url, self._draw(record, sample))
         return Case(place, sample, float(dice), url)
 
-    def _draw(self, record: Record, sample: str) -> Image.Image:
-        case, predicted = self._position[sample], self._predicted(record)
-        assert predicted is not None, "cases are of records whose predictions can be drawn"
-        position, labels = predicted
-        return picture(self._cases["images"][case], self._cases["masks"][case], labels[position[sample]])
+    def _draw(self, record: Record, sample: str) -> bytes:
+        image, truth = (self._cases[what][self._position[sample]] for what in ("images", "masks"))
+
+        def drawn(position: dict[str, int], labels: np.ndarray) -> bytes:
+            return _encoded(picture(image, truth, labels[position[sample]]))
+
+        return self._of_maps("picture", record, [sample, image, truth], drawn)
 
 
 def picture(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Image.Image:
@@ -231,6 +275,24 @@ def picture(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Ima
 def resized(image: np.ndarray) -> Image.Image:
     """Return an image, uint8 [H, W, 3], as large as every picture."""
     return Image.fromarray(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def _shown(image: np.ndarray) -> bytes:
+    return _encoded(resized(image))
+
+
+def _encoded(picture: Image.Image) -> bytes:
+    held = io.BytesIO()
+    picture.save(held, "WEBP", quality=80, method=4)
+    return held.getvalue()
+
+
+def _small(maps: np.ndarray) -> str:
+    """Return label maps, uint8 [N, H, W], as small ones, packed."""
+    size = (MAP_SIDE, MAP_SIDE)
+    small = [Image.fromarray(one).resize(size, Image.Resampling.NEAREST) for one in maps]
+    packed = gzip.compress(np.stack([np.asarray(one) for one in small]).tobytes(), 6, mtime=0)
+    return base64.b64encode(packed).decode("ascii")
 
 
 def outline(labels: np.ndarray) -> np.ndarray:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import cache
+from importlib.metadata import version
 from typing import Any
 from xml.etree import ElementTree
 
 from markupsafe import Markup
+
+from leaderboard.kept import kept
 
 # Colours in the specs are names in disguise: each becomes a CSS class, so that light, dark and print differ.
 COLOURS = {
@@ -64,10 +69,7 @@ _NUMBER = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 
 def render(spec: dict[str, Any], label: str) -> Markup:
     """Return an `<svg role="img">` named `label`; a mark's description shows when the pointer is on it."""
-    import vl_convert
-
-    text = vl_convert.vegalite_to_svg(spec | {"config": CONFIG}, vl_version="5.20")
-    root = ElementTree.fromstring(text)
+    root = ElementTree.fromstring(kept(_drawn, spec | {"config": CONFIG}, drawn_with()))
     out = ElementTree.Element(
         "svg", _attributes(root) | {"role": "img", "aria-label": label, "class": "figure"}
     )
@@ -75,6 +77,26 @@ def render(spec: dict[str, Any], label: str) -> Markup:
     out.set("width", str(round(float(width))))
     out.extend(copy for child in root if (copy := _copy(child)) is not None)
     return Markup(ElementTree.tostring(out, encoding="unicode"))
+
+
+def _drawn(spec: dict[str, Any], drawn_with: object) -> str:
+    import vl_convert
+
+    return vl_convert.vegalite_to_svg(spec, vl_version="5.20")
+
+
+@cache
+def drawn_with() -> tuple[str, tuple[tuple[str, int], ...]]:
+    """Return what else makes a drawing: the library's version, and the fonts by which it measures texts.
+
+    Of these the folders of the system with the time at which a font last came or went.
+    """
+    places = (
+        *("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts"),
+        *("/Library/Fonts", "/System/Library/Fonts", "~/Library/Fonts"),
+    )
+    folders = [folder for place in places for folder, _, _ in os.walk(os.path.expanduser(place))]
+    return version("vl-convert-python"), tuple((one, os.stat(one).st_mtime_ns) for one in sorted(folders))
 
 
 def _copy(element: ElementTree.Element) -> ElementTree.Element | None:

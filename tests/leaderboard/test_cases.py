@@ -62,8 +62,8 @@ def test_the_label_maps_of_one_trial_are_held_at_a_time_however_many_methods_the
 ):
     read, held, most = Store.predictions, [], []
 
-    def noted(store, trial):
-        samples, labels = read(store, trial)
+    def noted(store, trial, *digests):
+        samples, labels = read(store, trial, *digests)
         held.append(weakref.ref(labels))
         most.append(sum(one() is not None for one in held))
         return samples, labels

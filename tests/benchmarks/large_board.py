@@ -1,0 +1,147 @@
+"""A board of very many methods, what it takes: large_board.py [METHODS] [--records FOLDER] [--built].
+
+Two attributes, three structures, three seeds, 240 test samples, made-up scores: 1,000 methods are 5,997
+trials. The site is built by a process of its own, of which the largest memory is its own or that of one that
+it forked. What a browser needs is the middle of three loads of the site on the disk, where Chromium is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).resolve().parents[1]
+MIB = 2**20
+LOADS = 3
+
+BUILD = "import sys, pathlib, leaderboard; leaderboard.build(*map(pathlib.Path, sys.argv[1:3]))"
+
+CLICKED = """click => new Promise(done => {
+    const began = performance.now();
+    eval(click)();
+    requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - began)));
+})"""
+"""Milliseconds from a click until what it changed is drawn."""
+
+
+def simulate(runs: Path, methods: int) -> None:
+    """Write the records, nothing of them brought to the disk."""
+    sys.path.insert(0, str(TESTS))
+    from make_records import World, make_store
+
+    from harness.store import files
+
+    files._sync = lambda path: None
+    names = ("erm", *(f"m{i:04}" for i in range(methods - 1)))
+    make_store(runs, World(methods=names))
+
+
+def build(runs: Path, site: Path) -> None:
+    """Build the site in a process of its own and print what that took."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", BUILD, str(runs), str(site)])
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0, "the site was not built"
+    print(f"build, by the clock             {time.perf_counter() - began:8.1f} s")
+    print(f"build, of processors            {used.ru_utime + used.ru_stime:8.1f} s")
+    print(f"largest process                 {used.ru_maxrss / 1024:8.0f} MiB")
+
+
+def weigh(site: Path) -> None:
+    """Print how large the site is, and its first page."""
+    sizes = {path.relative_to(site): path.stat().st_size for path in site.rglob("*") if path.is_file()}
+    print(f"site, {len(sizes):6} files              {sum(sizes.values()) / MIB:8.1f} MiB")
+    first = site / "index.html"
+    packed = len(gzip.compress(first.read_bytes(), 6)) / MIB
+    print(f"first page                      {first.stat().st_size / MIB:8.2f} MiB, {packed:.2f} packed")
+    pages = [size for path, size in sizes.items() if len(path.parts) == 2 and path.suffix == ".html"]
+    each = statistics.median(pages) / 1e3
+    print(f"pages of methods and protocol   {sum(pages) / MIB:8.1f} MiB, {each:.1f} kB each")
+
+
+def open_it(site: Path) -> None:
+    """Print what a browser needs for the board, where there is one."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        print("playwright is not installed: the browser's rows are not measured")
+        return
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as error:
+            why = error.message.splitlines()[0]
+            print(f"Chromium does not start ({why}): the browser's rows are not measured")
+            return
+        found = [dict(_loaded(browser, site)) for _ in range(LOADS)]
+        browser.close()
+    for what in found[0]:
+        times = sorted(one[what] for one in found)
+        print(f"{what:31} {statistics.median(times):8.0f} ms ({times[0]:.0f} to {times[-1]:.0f})")
+
+
+def _loaded(browser: Any, site: Path) -> Iterator[tuple[str, float]]:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"{site.as_uri()}/index.html", wait_until="commit")
+    now = "performance.now()"
+    page.locator(".tools").first.wait_for(timeout=60_000)
+    usable = page.evaluate(now)
+    page.get_by_role("button", name="Show all").wait_for(timeout=60_000)
+    every = page.evaluate(now)
+    yield "first paint", page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    yield "usable", usable
+    yield "all rows at hand", every
+    button = (
+        "() => [...document.querySelectorAll('th button')].find(b => b.textContent.includes('Gap')).click()"
+    )
+    page.evaluate(CLICKED, button)
+    yield "sort", page.evaluate(CLICKED, button)
+    typed = (
+        "() => { const field = [...document.querySelectorAll('input')].find(i => /find/i.test("
+        "i.labels?.[0]?.textContent ?? i.getAttribute('aria-label') ?? i.placeholder)); "
+        "field.value = 'm09'; field.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    yield "filter", page.evaluate(CLICKED, typed)
+    page.close()
+
+
+def main() -> None:
+    """Print the table."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("methods", type=int, nargs="?", default=1_000)
+    options.add_argument(
+        "--records", type=Path, help="a folder that keeps the records, and the site, for the next time"
+    )
+    options.add_argument("--built", action="store_true", help="measure the site that is in --records")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="large-board-") as place:
+        folder = given.records or Path(place)
+        runs, site = folder / "runs", folder / "site"
+        if not runs.is_dir():
+            # In a process of its own: what it holds in memory would count as its children's peak.
+            child = multiprocessing.get_context("spawn").Process(target=simulate, args=(runs, given.methods))
+            child.start()
+            child.join()
+            assert child.exitcode == 0
+        print(f"{len(list((runs / 'records').iterdir()))} records of {given.methods} methods", flush=True)
+        if not given.built:
+            shutil.rmtree(site, ignore_errors=True)
+            build(runs, site)
+        weigh(site)
+        open_it(site)
+
+
+if __name__ == "__main__":
+    main()
