@@ -91,7 +91,7 @@ class PromptFreeSAM(Backbone):
         tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(batch, -1, -1)
         tokens, pixels = self._transform(embedding, tokens)
         heads = [mlp(tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-        logits = sam_decoder.weigh_upscaled(decoder.output_upscaling, pixels, torch.stack(heads, 2), height)
+        logits = sam_decoder.weigh_upscaled(decoder.output_upscaling, pixels, torch.stack(heads, 1), height)
         if logits is None:
             upscaled = decoder.output_upscaling(pixels.transpose(1, 2).reshape(batch, WIDTH, height, width))
             # Not einsum, whose gradient lies class by class: GELU's backward then takes five times as long.

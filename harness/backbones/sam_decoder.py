@@ -65,7 +65,7 @@ def transform(
 
 
 def weigh_upscaled(upscaling: nn.Module, pixels: Tensor, heads: Tensor, height: int) -> Tensor | None:
-    """Return the logits that heads, [B, w, K], make of upscaled pixels, [B, N, C]: [B, K, 4 h, 4 w].
+    """Return the logits that heads, [B, K, w], make of upscaled pixels, [B, N, C]: [B, K, 4 h, 4 w].
 
     A transposed convolution whose kernel is as wide as its stride makes of each pixel four, whatever lies
     beside it: it is a matrix product, and the pixels need to find their places only once they are logits.
@@ -79,10 +79,24 @@ def weigh_upscaled(upscaling: nn.Module, pixels: Tensor, heads: Tensor, height: 
     first, norm, gelu, second, gelu_again = parts
     grown = _four(first, pixels.flatten(0, 1))
     grown = gelu(F.layer_norm(grown, grown.shape[-1:], norm.weight, norm.bias, norm.eps))
-    logits = gelu_again(_four(second, grown)).view(len(pixels), -1, heads.shape[1]) @ heads
-    places = logits.view(len(pixels), height, -1, 2, 2, 2, 2, heads.shape[-1])
-    found: Tensor = places.permute(0, 7, 1, 3, 5, 2, 4, 6)
-    return found.reshape(len(pixels), heads.shape[-1], 4 * height, -1)
+    grown = gelu_again(_four(second, grown)).view(len(pixels), -1, heads.shape[2])
+    logits: Tensor = _Product.apply(heads, grown)
+    places = logits.view(*heads.shape[:2], height, -1, 2, 2, 2, 2)
+    return places.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*heads.shape[:2], 4 * height, -1)
+
+
+class _Product(torch.autograd.Function):
+    """`heads @ pixels.mT`, whose gradient at the pixels lies pixel by pixel, as GELU's backward reads it."""
+
+    @staticmethod
+    def forward(ctx: Any, heads: Tensor, pixels: Tensor) -> Tensor:
+        ctx.save_for_backward(heads, pixels)
+        return heads @ pixels.mT
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        heads, pixels = ctx.saved_tensors
+        return gradient @ pixels, gradient.mT @ heads
 
 
 def _among_themselves(layer: Any, queries: Tensor, tokens: Tensor) -> Tensor:

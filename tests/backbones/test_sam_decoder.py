@@ -70,6 +70,17 @@ def test_it_gives_the_numbers_and_the_gradients_of_sams_own(n_classes):
     assert_same(net)
 
 
+def test_a_gradient_of_a_gradient_is_sams_own():
+    net = network()
+    maps = torch.randn(1, 256, 2, 2, dtype=torch.float64)
+    found = []
+    for forward in (lambda maps: net.decode((maps,)), lambda maps: sams(net, maps)):
+        at = maps.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(forward(at)[0].square().sum(), at, create_graph=True)
+        found.append(torch.autograd.grad(slope.square().sum(), at)[0])
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5 * float(found[1].abs().max()))
+
+
 def test_many_classes_are_computed_as_sam_does():
     net = network(15)
     assert not is_short(net.mask_decoder.transformer, 16, torch.device("cpu"))

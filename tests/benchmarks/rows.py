@@ -125,6 +125,88 @@ def step() -> Iterator[Row]:
     ).measure(ours, theirs, 3)
 
 
+def decoder() -> Iterator[Row]:
+    """A step of MobileSAM's decoder, and the same where somebody listens to its parts: as SAM computes it."""
+    import torch
+
+    from harness import backbones, protocol
+    from harness.plugin.losses import segmentation_loss
+    from harness.training import optimiser
+    from harness.training.device import prepare_torch
+
+    prepare_torch(1)
+    for name in ("quick", "planted"):
+        chosen = protocol.load(name)
+        side = chosen.cohort.size // 16
+        batch = chosen.recipe.batch_size
+        maps = torch.randn(batch, 256, side, side)
+        masks = torch.randint(0, 3, (batch, 4 * side, 4 * side))
+
+        def steps(listened: bool, size: int, maps: torch.Tensor, masks: torch.Tensor) -> Work:
+            torch.manual_seed(0)
+            network = backbones.build(chosen.backbone, 3, size, None).train()  # noqa: B023 - called at once
+            if listened:
+                for part in (network.mask_decoder.transformer, network.mask_decoder.output_upscaling):
+                    part.register_forward_hook(lambda *_: None)
+            weights = [{"params": [one for one in network.parameters() if one.requires_grad]}]
+            rule = optimiser.build(chosen.recipe, weights, 1e-4)  # noqa: B023
+
+            def work() -> None:
+                for _ in range(4):
+                    rule.zero_grad(set_to_none=True)
+                    segmentation_loss(network.decode((maps,))[0], masks, 0.8).backward()
+                    rule.step()
+
+            return work
+
+        size = chosen.cohort.size
+        row = Row(f"a step of MobileSAM's decoder, {size} px", "as segment_anything computes it")
+        yield row.measure(steps(False, size, maps, masks), steps(True, size, maps, masks), 7)
+
+
+def trial() -> Iterator[Row]:
+    """A trial as long as one of `quick`, and its fit alone: beside it are start, predictions, scores."""
+    import torch
+    from card import made_up
+
+    from harness import protocol
+    from harness.plugin import declared, discovery
+    from harness.running import scoring
+    from harness.training import fit, side, train
+    from harness.training.checkpoint import Checkpoint
+
+    chosen = protocol.load("quick")
+    whole = made_up(560, chosen.cohort.size)
+    whole.subjects["split"] = np.where(np.arange(560) < 240, "train", "test")
+    maps = [np.random.default_rng(0).normal(0, 0.3, (1, 560, 256, 16, 16)).astype(np.float16)]
+    kind = discovery.load(plugin := discovery.find("erm"))
+    setting = train.Setting(
+        backbone=chosen.backbone, recipe=chosen.recipe, n_classes=3, size=chosen.cohort.size, name="erm",
+        hyper_parameters=declared.of(kind, plugin).defaults, attribute=None, seed=0, finetunes=False,
+    )  # fmt: skip
+    inputs, cpu = train.Inputs(whole, maps, None, None), torch.device("cpu")
+    make = lambda told: side.build(kind, told)  # noqa: E731
+    quiet = lambda *_: None  # noqa: E731
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            made = train.train_and_predict(setting, make, inputs, cpu, Path(folder) / "none.pt", quiet)
+        scoring.score(chosen, whole, made.labels)
+
+    network = train.build_backbone(chosen.backbone, 3, chosen.cohort.size, 0, None)
+    start = fit.trained_state(network)
+
+    def theirs() -> None:
+        fit.load_trained(network, start)
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Checkpoint(Path(folder) / "none.pt")
+            fit.fit(train.job_of(setting, make, inputs, network, cpu, kept, quiet, None))
+
+    yield Row("a trial of quick in its process: network, fit, predictions, scores", "its fit alone").measure(
+        ours, theirs, 3
+    )
+
+
 def scores() -> Iterator[Row]:
     """Every score of one structure of one sample, and medpy's of the same names."""
     from medpy.metric import binary
@@ -229,7 +311,7 @@ def larger() -> Iterator[Row]:
 
 
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
-    one.__name__: one for one in (step, scores, view, site, larger)
+    one.__name__: one for one in (decoder, step, trial, scores, view, site, larger)
 }
 
 
