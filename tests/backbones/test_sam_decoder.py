@@ -72,7 +72,7 @@ def test_it_gives_the_numbers_and_the_gradients_of_sams_own(n_classes):
 
 def test_a_gradient_of_a_gradient_is_sams_own():
     net = network()
-    maps = torch.randn(1, 256, 2, 2, dtype=torch.float64)
+    maps = torch.randn(1, 256, 5, 5, dtype=torch.float64)
     found = []
     for forward in (lambda maps: net.decode((maps,)), lambda maps: sams(net, maps)):
         at = maps.clone().requires_grad_()
