@@ -131,7 +131,7 @@ class Tests:
         methods = 2 if self.own else len(self.of.common)
         aside = 0 if self.own else int(self.of.aside.sum())
         known = (self.of.common > 0) & ~np.eye(len(self.of.common), dtype=bool)
-        for seeds in np.unique(self.of.common[known]):
+        for seeds in _counts(self.of.common[known]):
             yield known & (self.of.common == seeds), Family(self.tests, methods, int(seeds), aside)
 
     def _parts(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -187,9 +187,13 @@ def layouts(scores: Scores) -> tuple[tuple[Layout, np.ndarray], ...]:
 def shared(seeds: Sequence[np.ndarray]) -> Iterator[tuple[tuple[int, ...], np.ndarray, np.ndarray]]:
     """Yield each set of seeds that a pair has in common, methods that have it, and pairs: bool [M', M']."""
     sets = [frozenset(map(int, own)) for own in seeds]
+    kinds = list(dict.fromkeys(sets))
+    kind = np.array([kinds.index(own) for own in sets])
     for common in {one & other for one in set(sets) for other in set(sets)} - {frozenset()}:
         methods = np.array([i for i, own in enumerate(sets) if common <= own])
-        exact = np.array([[sets[i] & sets[j] == common for j in methods] for i in methods])
+        # Of sets there are few, of pairs of a thousand methods a million.
+        alike = np.array([[one & other == common for other in kinds] for one in kinds])
+        exact = alike[np.ix_(kind[methods], kind[methods])]
         yield tuple(sorted(common)), methods, exact
 
 
@@ -240,7 +244,7 @@ def share_largest(found: Contrasts) -> None:
     odd = found.aside[:, None] | found.aside
     known = (found.common > 0) & ~np.eye(len(found.aside), dtype=bool)
     by_seed = found.tabled * found.common
-    for seeds in np.unique(found.common[known]):
+    for seeds in _counts(found.common[known]):
         others = known & ~odd & (found.common >= seeds)
         if others.any():
             mine = known & (found.common == seeds)
@@ -252,6 +256,11 @@ def unknown(methods: int) -> Contrasts:
     difference, patients, freedom, seeds, tabled = (np.full((methods, methods), np.nan) for _ in range(5))
     common, aside = np.zeros((methods, methods), int), np.zeros(methods, bool)
     return Contrasts(difference, patients, freedom, seeds, tabled, common, aside)
+
+
+def _counts(common: np.ndarray) -> np.ndarray:
+    """Return the numbers of seeds that there are, ascending: no million of pairs is sorted for it."""
+    return np.flatnonzero(np.bincount(common))
 
 
 def slopes_of(quantity: Quantity, weights: np.ndarray, means: np.ndarray) -> np.ndarray:

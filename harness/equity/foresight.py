@@ -44,7 +44,7 @@ def foresee(
     own = [units.samples[units.stratum == g] for g in range(kept)]
     errors = np.array([spread * math.sqrt(float((m**2).sum())) / float(m.sum()) for m in own])
     dealt = np.random.default_rng(0).standard_normal((_DRAWS, kept)) * errors
-    seen = {group: detectable(dealt, g) for g, group in enumerate(scores.kept)} if kept > 1 else {}
+    seen = dict(zip(scores.kept, detectable(dealt).tolist(), strict=True)) if kept > 1 else {}
     floor = float(np.quantile(np.ptp(dealt, axis=1), 0.95)) if kept > 1 else math.nan
     whole = (*_counts(scores, ""), floor, max(seen.values(), default=math.nan), "" if seen else TOO_FEW)
     rows: list[tuple[object, ...]] = []

@@ -97,35 +97,43 @@ def invert(
     float [M, R] and by_pattern: float [M, G, R], draws of both about their estimates; steps: along the line,
     in standard errors.
     """
-    shift, stretch = _line(quantity, overall, pattern, deviations, by_pattern, steps)
+    spread = deviations.std(axis=1), by_pattern.std(axis=2)
+    shift, stretch = _line(quantity, overall, pattern, spread, steps)
     centres = overall[:, None] + shift
     values = quantity(centres, centres[..., None] + stretch[..., None] * pattern[:, None])
     estimate = quantity(overall, overall[:, None] + pattern)
     observed = estimate.astype(np.float32)[:, None, None]
     simulated = _along(quantity, centres, stretch, pattern, deviations, by_pattern)
-    below = (simulated < observed).mean(axis=2) + (simulated == observed).mean(axis=2) / 2
+    below = _share(simulated < observed) + _share(simulated == observed) / 2
     lower, upper = _tails(simulated, stretch, bounded)
     resolution = 0.5 / simulated.shape[2]
     score = ndtri(np.clip(below, resolution, 1 - resolution))
     low = crossing(score - ndtri(upper), values)
     high = crossing(score - ndtri(np.maximum(lower, resolution)), values)
     # Where no draw differs there is nothing to invert: the rounding of float32 would make an interval.
-    varies = np.maximum(deviations.std(axis=1), by_pattern.std(axis=2).max(axis=1)) > _LEAST_SPREAD
+    varies = np.maximum(spread[0], spread[1].max(axis=1)) > _LEAST_SPREAD
     low, high, corrected = (np.where(varies, end, estimate) for end in (low, high, crossing(score, values)))
     return low, high, corrected
+
+
+def _share(true: np.ndarray) -> np.ndarray:
+    """Return the share of draws in which something is true: bool [M, steps, R] -> [M, steps]."""
+    rows = true.reshape(-1, true.shape[2])  # a row at a time: along an axis each bool is made a number first
+    return np.array([np.count_nonzero(row) for row in rows]).reshape(true.shape[:2]) / true.shape[2]
 
 
 def _line(
     quantity: Quantity,
     overall: np.ndarray,
     pattern: np.ndarray,
-    deviations: np.ndarray,
-    by_pattern: np.ndarray,
+    spreads: tuple[np.ndarray, np.ndarray],
     steps: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return shift of the overall score and stretch of the pattern at each step, the quantity ascending."""
-    scale = np.maximum(deviations.std(axis=1), 1e-12)
-    spread = np.maximum(by_pattern.std(axis=2), 1e-12)
+    """Return shift of the overall score and stretch of the pattern at each step, the quantity ascending.
+
+    spreads: standard deviations of both, [M] and [M, G].
+    """
+    scale, spread = (np.maximum(one, 1e-12) for one in spreads)
     distance = np.maximum(np.sqrt(((pattern / spread) ** 2).sum(axis=1)), 1e-9)
 
     def value(shift: np.ndarray | int, stretch: np.ndarray | int) -> np.ndarray:
@@ -175,7 +183,7 @@ def _tails(simulated: np.ndarray, stretch: np.ndarray, bounded: bool) -> tuple[n
         return lower, LEVEL + lower
     nearest = simulated[np.arange(len(simulated)), stretch.argmin(axis=1)]
     limit = np.quantile(nearest, LEVEL, axis=1)[:, None, None]
-    power = np.maximum.accumulate((simulated > limit).mean(axis=2), axis=1)
+    power = np.maximum.accumulate(_share(simulated > limit), axis=1)
     lower = tail * np.clip((power - (1 - LEVEL)) / LEVEL, 0, 1)
     return lower, LEVEL + lower
 

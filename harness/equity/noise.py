@@ -151,30 +151,30 @@ def share_above(null: np.ndarray, observed: float) -> float:
     return float((1 + (null >= observed - 1e-12).sum()) / (1 + len(null)))
 
 
-def detectable(dealt: np.ndarray, group: int) -> float:
-    """Return the shift of one group that puts the gap above its floor_95 with probability `POWER`.
+def detectable(dealt: np.ndarray) -> np.ndarray:
+    """Return each group's shift that puts the gap above its floor_95 with probability `POWER`: float [G].
 
     dealt: float [R, G], groups' means under relabelling, in which there is no true gap.
     """
     limit = np.quantile(dealt.max(axis=1) - dealt.min(axis=1), 0.95)
-    others = np.delete(dealt, group, axis=1)
-    highest, lowest, mine = others.max(axis=1), others.min(axis=1), dealt[:, group]
-
-    def power(shift: float) -> float:
-        moved = mine - shift
-        return float((np.maximum(highest, moved) - np.minimum(lowest, moved) > limit).mean())
-
-    low, high = 0.0, 2 * float(limit) + 8 * float(mine.std())
+    groups = range(dealt.shape[1])
+    others = [np.delete(dealt, group, axis=1) for group in groups]
+    highest, lowest = (np.stack([extreme(own, axis=1) for own in others]) for extreme in (np.max, np.min))
+    mine = np.ascontiguousarray(dealt.T)
+    low, high = np.zeros(len(mine)), np.array([2 * limit + 8 * dealt[:, group].std() for group in groups])
     for _ in range(20):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+        moved = mine - middle[:, None]
+        power = (np.maximum(highest, moved) - np.minimum(lowest, moved) > limit).mean(axis=1)
+        enough = power >= POWER
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
 
 def _rows(draws: Draws, method: int, dealt: np.ndarray) -> Iterator[dict[str, object]]:
     scores = draws.scores
     overall = draws.means[method] @ draws.weights
-    by_group = {group: detectable(dealt, g) for g, group in enumerate(scores.kept)}
+    by_group = dict(zip(scores.kept, detectable(dealt).tolist(), strict=True))
     named = {"gap": gap, "sum_gap": sum_gap, "es_penalty": es_penalty}
     for name in named if scores.higher_is_better else ("gap",):
         floor = named[name](np.full(len(dealt), overall), dealt)

@@ -27,6 +27,7 @@ RESAMPLES = 10_000
 LEAST_RESAMPLES = 40
 """With fewer, the 2.5% in either tail would be one draw."""
 _CHUNK_CELLS = 4_000_000
+_CELLS_AT_ONCE = 10_000
 _MOST_STRETCH = 4.0
 
 
@@ -51,6 +52,8 @@ class Draws:
     seeds_normal: np.ndarray
     found: dict[tuple[int, str], Interval] = field(default_factory=dict, repr=False, compare=False)
     """Intervals by method and quantity, each found once."""
+    lately: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    """`around` of the methods that were asked for last, as many as are looked at together."""
 
     @cached_property
     def layouts(self) -> tuple[tuple[Layout, np.ndarray], ...]:
@@ -80,7 +83,17 @@ class Draws:
 
     def around(self, method: int) -> np.ndarray:
         """Return a method's deviations by patients and seeds, float [R, K], for intervals."""
-        return np.asarray(self.studentised[:, method] * self.parts[method].share + self.by_seeds(method))
+        if method not in self.lately:
+            if len(self.lately) >= self.at_once:
+                del self.lately[next(iter(self.lately))]
+            by_patients = self.studentised[:, method] * self.parts[method].share
+            self.lately[method] = np.asarray(by_patients + self.by_seeds(method))
+        return self.lately[method]
+
+    @property
+    def at_once(self) -> int:
+        """How many methods are looked at together: what is made of them stays in a processor's cache."""
+        return max(_CELLS_AT_ONCE // self.resamples, 1)
 
     def values(self, quantity: Quantity) -> np.ndarray:
         """Return a quantity of every method in each resample: float [R, M]."""

@@ -32,9 +32,6 @@ is missing or how to read it, else empty."""
 
 TOO_FEW = "too few"
 BIASED = "noise alone moves the estimate out of its interval; see corrected"
-_CELLS_AT_ONCE = 10_000
-"""Methods times resamples that are inverted together: what is made of them stays in a processor's cache."""
-
 CAUTION = 2.5
 """How often the seeds' share of a variance counts in its degrees of freedom (`freedom` says why)."""
 
@@ -49,10 +46,13 @@ def summarise(draws: Draws) -> pd.DataFrame:
     of the others, whose note names it.
     """
     made("draws", draws, Draws, "what `resample` returns")
-    if draws.n_groups > 1:
-        for name in quantities(draws.scores.higher_is_better):
-            _find(draws, name)
-    rows = [row for method in range(len(draws.scores.methods)) for row in _rows(draws, method)]
+    methods, rows = range(len(draws.scores.methods)), []
+    for first in range(0, len(methods), draws.at_once):
+        some = methods[first : first + draws.at_once]
+        for name in quantities(draws.scores.higher_is_better) if draws.n_groups > 1 else ():
+            for method, found in zip(some, _inverted(draws, some, name), strict=True):
+                draws.found[method, name] = found
+        rows += [row for method in some for row in _rows(draws, method)]
     return pd.DataFrame(rows, columns=list(SUMMARY))
 
 
@@ -109,16 +109,6 @@ def attribute_level(draws: Draws, method: int, name: str) -> Interval:
     if (method, name) not in draws.found:
         (draws.found[method, name],) = _inverted(draws, [method], name)
     return draws.found[method, name]
-
-
-def _find(draws: Draws, name: str) -> None:
-    """Put the intervals of a quantity of every method to those found, as many methods at a time as pay."""
-    methods = [method for method in range(len(draws.means)) if (method, name) not in draws.found]
-    at_once = max(_CELLS_AT_ONCE // draws.resamples, 1)
-    for first in range(0, len(methods), at_once):
-        some = methods[first : first + at_once]
-        for method, found in zip(some, _inverted(draws, some, name), strict=True):
-            draws.found[method, name] = found
 
 
 def _inverted(draws: Draws, methods: Sequence[int], name: str) -> list[Interval]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from itertools import combinations
 
 from harness.equity import LEAST_SEEDS
 from leaderboard.compute import tracks, words
@@ -38,8 +40,8 @@ def verdict(section: Section) -> str:
 
 def told_apart(section: Section) -> bool:
     """Whether any two methods of the table are told apart: share no letter."""
-    letters = [set(row.letters) for row in section.ranked]
-    return any(not one & other for i, one in enumerate(letters) for other in letters[:i])
+    letters = Counter(frozenset(row.letters) for row in section.ranked)
+    return letters[frozenset()] > 1 or any(not one & other for one, other in combinations(letters, 2))
 
 
 def what_would_change_it(section: Section) -> str:

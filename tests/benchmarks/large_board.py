@@ -21,9 +21,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.store import PlanRow, Store, files, names
+
 TESTS = Path(__file__).resolve().parents[1]
 MIB = 2**20
 LOADS = 3
+FIRST = 50
+"""Methods whose scores are drawn one by one; those of the others are theirs with further noise."""
 
 BUILD = "import sys, pathlib, leaderboard; leaderboard.build(*map(pathlib.Path, sys.argv[1:3]))"
 
@@ -38,13 +46,38 @@ CLICKED = """click => new Promise(done => {
 def simulate(runs: Path, methods: int) -> None:
     """Write the records, nothing of them brought to the disk."""
     sys.path.insert(0, str(TESTS))
-    from make_records import World, make_store
-
-    from harness.store import files
+    from make_records import World, make_store, trial_id
 
     files._sync = lambda path: None
-    names = ("erm", *(f"m{i:04}" for i in range(methods - 1)))
-    make_store(runs, World(methods=names))
+    called = ("erm", *(f"m{i:04}" for i in range(methods - 1)))
+    world, first = World(methods=called), called[:FIRST]
+    store = make_store(runs, World(methods=first))
+    noise = np.random.default_rng(1)
+    board, plan = store.protocol(world.protocol), []
+    for place, method in enumerate(called[FIRST:]):
+        for like in board.plan:
+            if like.method == first[1 + place % (FIRST - 1)]:
+                row = {"method": method, "trial": trial_id(world, method, like.attribute, like.seed)}
+                plan.append(like.model_copy(update=row))
+                _again(store, like.trial, plan[-1], noise)
+    whole = board.model_copy(update={"plan": (*board.plan, *plan)})
+    store.board_file(world.protocol).write_bytes(files.as_json(whole))
+
+
+def _again(store: Store, like: str, row: PlanRow, noise: np.random.Generator) -> None:
+    """Write a trial's record again, as another's and with further noise."""
+    record, table = store.record(like), store.score_table(store.record(like))
+    for name in ("dice", "iou", "nsd"):
+        values = table.column(name).to_numpy() + noise.normal(0, 0.01, len(table))
+        column = pa.array(np.where(table.column("missed").to_numpy(), 0, np.clip(values, 0, 1)))
+        table = table.set_column(table.column_names.index(name), name, column)
+    folder = store.path(row.trial)
+    shutil.copytree(store.path(like), folder)
+    pq.write_table(table, folder / names.SCORES)
+    about = record.method.model_copy(update={"name": row.method, "title": row.method})
+    (folder / names.RECORD).write_bytes(
+        files.as_json(record.model_copy(update={"id": row.trial, "method": about}))
+    )
 
 
 def build(runs: Path, site: Path) -> None:
