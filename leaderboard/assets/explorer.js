@@ -221,14 +221,16 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
       const low = Number.parseFloat(asked.low ?? "");
       const high = Number.parseFloat(asked.high ?? "");
       const text = (asked.find ?? "").trim().toLowerCase();
-      const sought = text.replace(/^(case|#)\s*/, "");
+      const numbered = text.match(/^(?:case|#)\s*(\d+)$/)?.[1];
+      const sought = numbered ?? text;
       const known = [];
       const shown = [];
       for (let i = 0; i < table.cases; i++) {
         if (Number.isNaN(y[i]) || Number.isNaN(x[i])) continue;
         known.push(i);
         if (off.has(String(table.codes[i])) || y[i] < low || y[i] > high) continue;
-        if (sought && sought !== String(i + 1) && !table.samples?.[i].toLowerCase().includes(sought)) continue;
+        if (sought && sought !== String(i + 1) && (numbered || !table.samples?.[i].toLowerCase().includes(sought)))
+          continue;
         shown.push(i);
       }
       const sign = { high: -1, better: -1 }[asked.order ?? ""] ?? 1;
@@ -539,7 +541,6 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
       });
     for (const name of ["low", "high", "find"])
       input(name).addEventListener("input", () => view.set({ [name]: input(name).value }, true));
-    find(root, "form").addEventListener("submit", (event) => event.preventDefault());
     find(root, "[name=reset]").addEventListener("click", () => {
       for (const name of ["low", "high", "find"]) input(name).value = "";
       location.hash = "";
@@ -550,7 +551,6 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
     if (board.left)
       find(root, ".left").textContent =
         `Of ${board.methods.length + board.left} methods the ${board.methods.length} first in rank have their single cases here: those of all would make this site too large. Every case is here.`;
-    find(root, "form").hidden = false;
     view.onChange(show);
     view.tell();
   }
