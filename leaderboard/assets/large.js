@@ -8,7 +8,7 @@
  * @typedef {{rows: string[], citations: Citation[]}} Rest
  */
 
-Board.large = (({ page: { find, all, element, datum, headsOf, rowsOf, setRows, view } }) => {
+Board.large = (({ page: { find, all, element, inflated, datum, headsOf, rowsOf, setRows, view } }) => {
   const MANY = 200;
   const AT_ONCE = 100;
   /** @type {Record<string, string>} */
@@ -107,10 +107,8 @@ Board.large = (({ page: { find, all, element, datum, headsOf, rowsOf, setRows, v
   /** What a file of rows calls once it is there. @param {{section: string, packed: string}} given */
   async function receive({ section: id, packed }) {
     const section = find(document, `section[id="${CSS.escape(id)}"]`);
-    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     /** @type {Rest} */
-    const rest = JSON.parse(await new Response(stream).text());
+    const rest = JSON.parse(new TextDecoder().decode(await inflated(packed)));
     const rows = [];
     for (const part of rest.rows) {
       rows.push(...parsed(part));

@@ -5,14 +5,18 @@
 /**
  * @typedef {{name: string, side: number, cases: number[], packed: string}} PackedMaps
  * @typedef {{side: number, cases: number[], values: Uint8Array}} Maps
+ *
+ * Where pictures are. maps: method to its label maps, "" to the truth's; image: with CASE for the case's place.
+ * @typedef {{root: string, maps: Record<string, string>, image: string, attribute: string}} Pictured
  */
 
-Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
+Board.samples = (({ page: { all, element, files, inflated, datum }, equity, scores }) => {
   const SVG = "use[data-case]";
   const NEAR = 24;
   const MOST = 4;
   const TRUTH = "#00e5ff";
   const PREDICTION = "#ff3d8b";
+  let share = 50;
   /** @type {ReturnType<typeof files<Maps>>} */
   const labelMaps = files();
 
@@ -21,9 +25,7 @@ Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
 
   /** @param {PackedMaps} given @returns {Promise<Maps>} */
   async function unpacked({ side, cases, packed }) {
-    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return { side, cases, values: new Uint8Array(await new Response(stream).arrayBuffer()) };
+    return { side, cases, values: await inflated(packed) };
   }
 
   /** @param {number[]} values */
@@ -57,6 +59,71 @@ Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
     }
   }
 
+  /**
+   * A case's image once a method, with the outlines of the truth and of what the method predicted.
+   * @param {Pictured} from
+   * @param {number} which
+   * @param {{name: string, title: string}[]} methods
+   */
+  async function pictures({ root, maps, image: address, attribute }, which, methods) {
+    const truth = await labelMaps.get("truth", root + maps[""]);
+    const place = truth.cases.indexOf(which);
+    if (place < 0)
+      return [
+        element("p", {
+          className: "sub",
+          textContent: "Of this many cases not each has its picture here; this one has none.",
+        }),
+      ];
+    const image = new Image();
+    image.src = root + address.replace("CASE", String(which));
+    await image.decode();
+    /** @type {(() => void)[]} */
+    const draws = [];
+    const figures = [];
+    for (const { name, title } of methods) {
+      const own = await labelMaps.get(`${name} ${attribute}`, root + maps[name]).catch(() => null);
+      if (!own) continue;
+      const canvas = element("canvas", {
+        width: 256,
+        height: 256,
+        attributes: { role: "img", "aria-label": `Outlines of the truth and of what ${title} predicted` },
+      });
+      const pen = canvas.getContext("2d");
+      if (!pen) continue;
+      draws.push(() => {
+        pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+        outline(pen, truth, place, TRUTH, [0, share / 100]);
+        outline(pen, own, place, PREDICTION, [share / 100, 1]);
+        pen.fillStyle = "#fff";
+        pen.fillRect((canvas.width * share) / 100 - 0.5, 0, 1, canvas.height);
+      });
+      figures.push(element("li", {}, canvas, element("span", { textContent: title })));
+    }
+    const slider = element("input", { type: "range", min: "0", max: "100", value: String(share) });
+    const redraw = () => {
+      for (const draw of draws) draw();
+    };
+    slider.addEventListener("input", () => {
+      share = Number(slider.value);
+      redraw();
+    });
+    redraw();
+    const key = element(
+      "p",
+      { className: "key" },
+      element("span", { className: "truth", textContent: "truth" }),
+      " left of the line, ",
+      element("span", { className: "prediction", textContent: "prediction of the first finished seed" }),
+      " right of it",
+    );
+    return [
+      element("ul", { className: "cases" }, ...figures),
+      element("label", { className: "slide" }, "Line ", slider),
+      key,
+    ];
+  }
+
   /** @param {HTMLElement} explorer */
   function explore(explorer) {
     const panel = element("div", {
@@ -69,8 +136,6 @@ Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
     const chosen = [...new Set([datum(explorer, "method"), datum(explorer, "baseline")])].filter(Boolean);
     /** @type {Record<string, string>} */
     const maps = JSON.parse(datum(explorer, "maps") || "{}");
-    let share = 50;
-
     /** @param {SVGElement} point */
     const textOf = (point) => point.querySelector("title")?.textContent ?? "";
 
@@ -85,7 +150,10 @@ Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
       try {
         const data = await scores.get(datum(explorer, "section"), datum(explorer, "scores"));
         panel.replaceChildren(title, ...numbers(data, which, () => show(point)));
-        if (maps[""]) panel.append(...(await pictures(data, which)));
+        if (!maps[""]) return;
+        const methods = chosen.map((name) => ({ name, title: data.titles[data.methods.indexOf(name)] ?? name }));
+        const [root, image, attribute] = ["root", "image", "attribute"].map((name) => datum(explorer, name));
+        panel.append(...(await pictures({ root, maps, image, attribute }, which, methods)));
       } catch (error) {
         panel.replaceChildren(
           title,
@@ -136,68 +204,6 @@ Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
         again();
       });
       return [table, element("label", {}, "Beside it ", select)];
-    }
-
-    /** @param {Scores} data @param {number} which */
-    async function pictures(data, which) {
-      const root = datum(explorer, "root");
-      const truth = await labelMaps.get("truth", root + maps[""]);
-      const place = truth.cases.indexOf(which);
-      if (place < 0)
-        return [
-          element("p", {
-            className: "sub",
-            textContent: "Of this many cases not each has its picture here; this one has none.",
-          }),
-        ];
-      const image = new Image();
-      image.src = root + datum(explorer, "image").replace("CASE", String(which));
-      await image.decode();
-      /** @type {(() => void)[]} */
-      const draws = [];
-      const figures = [];
-      for (const name of chosen) {
-        const title = data.titles[data.methods.indexOf(name)] ?? name;
-        const own = await labelMaps.get(`${name} ${datum(explorer, "attribute")}`, root + maps[name]).catch(() => null);
-        if (!own) continue;
-        const canvas = element("canvas", {
-          width: 256,
-          height: 256,
-          attributes: { role: "img", "aria-label": `Outlines of the truth and of what ${title} predicted` },
-        });
-        const pen = canvas.getContext("2d");
-        if (!pen) continue;
-        draws.push(() => {
-          pen.drawImage(image, 0, 0, canvas.width, canvas.height);
-          outline(pen, truth, place, TRUTH, [0, share / 100]);
-          outline(pen, own, place, PREDICTION, [share / 100, 1]);
-          pen.fillStyle = "#fff";
-          pen.fillRect((canvas.width * share) / 100 - 0.5, 0, 1, canvas.height);
-        });
-        figures.push(element("li", {}, canvas, element("span", { textContent: title })));
-      }
-      const slider = element("input", { type: "range", min: "0", max: "100", value: String(share) });
-      const redraw = () => {
-        for (const draw of draws) draw();
-      };
-      slider.addEventListener("input", () => {
-        share = Number(slider.value);
-        redraw();
-      });
-      redraw();
-      const key = element(
-        "p",
-        { className: "key" },
-        element("span", { className: "truth", textContent: "truth" }),
-        " left of the line, ",
-        element("span", { className: "prediction", textContent: "prediction of the first finished seed" }),
-        " right of it",
-      );
-      return [
-        element("ul", { className: "cases" }, ...figures),
-        element("label", { className: "slide" }, "Line ", slider),
-        key,
-      ];
     }
 
     for (const svg of explorer.querySelectorAll("svg.scatter"))
@@ -261,5 +267,5 @@ Board.samples = (({ page: { all, element, files, datum }, equity, scores }) => {
   }
 
   for (const explorer of all(document, "div.explorer")) explore(explorer);
-  return { receive };
+  return { receive, pictures };
 })(Board);

@@ -84,6 +84,13 @@ Board.page = (() => {
     return { receive, get };
   }
 
+  /** Bytes that travel packed, as text. @param {string} text @returns {Promise<Uint8Array>} */
+  async function inflated(text) {
+    const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
+
   /** What `data-...` says, "" where it is not there. @param {HTMLElement} from @param {string} name */
   const datum = (from, name) => from.dataset[name] ?? "";
 
@@ -191,6 +198,7 @@ Board.page = (() => {
     all,
     element,
     files,
+    inflated,
     datum,
     headsOf,
     rowsOf,

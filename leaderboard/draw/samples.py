@@ -33,11 +33,11 @@ class Point:
 
 def of_method(board: Board, section: Section, method: str) -> list[Figure]:
     """Return a method's figures of single cases: none without scores."""
-    dice = _mean(board, section, method)
+    dice = mean(board, section, method)
     if dice is None:
         return []
-    groups = _groups(board, section)
-    known = np.flatnonzero(~np.isnan(dice) & (groups >= 0))
+    own = groups(board, section)
+    known = np.flatnonzero(~np.isnan(dice) & (own >= 0))
     cases, left = drawn_of(known, dice), ""
     if len(cases) < len(known):
         left = (
@@ -47,21 +47,18 @@ def of_method(board: Board, section: Section, method: str) -> list[Figure]:
     figures, size = [], board.size(section.structure)
     if size is not None and cases:
         points = [
-            Point(i, size[i], dice[i], groups[i], _said(section, i, groups[i], dice[i], size[i]))
-            for i in cases
+            Point(i, size[i], dice[i], own[i], _said(section, i, own[i], dice[i], size[i])) for i in cases
         ]
         caption = (
             "its true size in pixels against its Dice, the mean over seeds. Point at one to see which it is."
             + left
         )
         figures.append(_figure("Every test case", caption, section, points, "true size, pixels", "Dice"))
-    base = None if section.baseline in (None, method) else _mean(board, section, str(section.baseline))
+    base = None if section.baseline in (None, method) else mean(board, section, str(section.baseline))
     if base is not None and cases:
         both = [i for i in cases if not np.isnan(base[i])]
         points = [
-            Point(
-                i, base[i], dice[i], groups[i], f"{_said(section, i, groups[i], dice[i])}, ERM {base[i]:.3f}"
-            )
+            Point(i, base[i], dice[i], own[i], f"{_said(section, i, own[i], dice[i])}, ERM {base[i]:.3f}")
             for i in both
         ]
         caption = (
@@ -83,7 +80,7 @@ def drawn_of(cases: np.ndarray, dice: np.ndarray) -> list[int]:
     return sorted(int(case) for case in [*order[:worst], *order[worst::step]])
 
 
-def _mean(board: Board, section: Section, method: str) -> np.ndarray | None:
+def mean(board: Board, section: Section, method: str) -> np.ndarray | None:
     """Return each test case's Dice, float [samples], the mean over seeds; None where it has no rank."""
     values = board.matrix(method, section.attribute, section.structure, "dice")
     if values is None or section.row(method).rank is None:
@@ -92,7 +89,7 @@ def _mean(board: Board, section: Section, method: str) -> np.ndarray | None:
     return np.asarray(values[there].mean(axis=0)) if there.any() else None
 
 
-def _groups(board: Board, section: Section) -> np.ndarray:
+def groups(board: Board, section: Section) -> np.ndarray:
     """Return the place of each case's group, int [samples], -1 for unknown and groups too small."""
     tested = board.tested(section.structure)
     found = np.full(len(tested), -1)

@@ -24,7 +24,19 @@ MOST_ROWS = 200
 FIRST_ROWS = 100
 
 _TAKEN = frozenset(
-    {"assets", "cases", "changes", "embed", "index", "leaderboard", "methods", "protocol", "v", "versions"}
+    {
+        "assets",
+        "cases",
+        "changes",
+        "embed",
+        "index",
+        "leaderboard",
+        "methods",
+        "protocol",
+        "samples",
+        "v",
+        "versions",
+    }
 )
 
 
@@ -133,6 +145,20 @@ class BoardPage:
     def scores_url(self, section: Section) -> str:
         """The script that holds a section's scores by sample."""
         return f"{self.folder}/scores-{slug(section.anchor)}.js"
+
+    @property
+    def samples_url(self) -> str:
+        """The page of every test case, or nothing where nothing is ranked."""
+        return f"{self.folder}/samples.html" if any(section.ranked for section in self.sections) else ""
+
+    @property
+    def samples_data_url(self) -> str:
+        """The script that holds which test cases there are."""
+        return f"{self.folder}/samples.js"
+
+    def dice_url(self, name: str) -> str:
+        """The script that holds a method's Dice of every test case."""
+        return f"{self.folder}/dice/{slug(name)}.js"
 
     def method_url(self, name: str) -> str:
         """A method's page."""

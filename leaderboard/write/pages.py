@@ -36,7 +36,7 @@ from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
 from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
-from leaderboard.write import citations, grid, payload, rest
+from leaderboard.write import citations, explorer, grid, payload, rest
 from leaderboard.write.addresses import FIRST_ROWS, BoardPage, Link, slug, web_address
 from leaderboard.write.overview import Overview
 
@@ -128,6 +128,10 @@ def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None
     _render(env, "protocol.html.j2", folder / page.protocol_url, "../", partial(_protocol_values, page))
     if any(page.has_rest(section) for section in page.sections):
         _render(env, "methods.html.j2", folder / page.methods_url, "../", lambda: {"page": page})
+    if page.samples_url:
+        # Without the file the page says that it cannot be read.
+        Spared().build("every test case", partial(explorer.write_board, folder, page), None)
+        _render(env, "samples.html.j2", folder / page.samples_url, "../", lambda: {"page": page})
     if page.gallery:
         Spared().build("the pictures of single cases", page.gallery.write_explored, None)
         path = folder / page.cases_url
@@ -145,7 +149,11 @@ def _cases_values(page: BoardPage, gallery: Gallery) -> dict[str, Any]:
 def _write_methods(
     env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, entries: Sequence[Entry]
 ) -> None:
+    cases, shown = explorer.tables(page), set(explorer.methods(page))
     for entry in entries:
+        if entry.name in shown:
+            write = partial(explorer.write_method, folder, page, entry.name, cases)
+            Spared().build(f"the cases of {entry.name}", write, None)
         path = folder / page.method_url(entry.name)
         _render(env, "method.html.j2", path, "../", partial(_method_values, env, store, folder, page, entry))
 

@@ -61,10 +61,10 @@ def pack(board: Board, section: Section) -> dict[str, object]:
         "metrics": list(metrics),
         "scale": SCALE,
         "units": len(units.codes),
-        "codes": _text(units.codes.astype(np.uint8)),
+        "codes": text(units.codes.astype(np.uint8)),
         "weights": None if units.members is None else units.weights.tolist(),
-        "patients": None if units.patients is None else _text(units.patients.astype("<u2")),
-        "values": _text(values),
+        "patients": None if units.patients is None else text(units.patients.astype("<u2")),
+        "values": text(values),
     }
 
 
@@ -98,7 +98,7 @@ def _values(board: Board, section: Section, name: str, metrics: Sequence[str], u
     return np.asarray(steps.astype("<u2"))
 
 
-def _text(values: np.ndarray) -> str:
-    """Return the bytes, those of equal significance together, compressed, as text."""
+def text(values: np.ndarray) -> str:
+    """Return the bytes of whole numbers, those of equal significance together, compressed, as text."""
     planes = np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.itemsize).T
     return base64.b64encode(gzip.compress(planes.tobytes(), 6, mtime=0)).decode("ascii")

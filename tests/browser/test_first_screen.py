@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from make_records import World, make_site
 
@@ -44,6 +46,47 @@ def test_verdict_axis_and_first_six_rows_are_inside_the_first_screen(new_tab, si
         assert rows.count() == 6
         assert bottom(rows.nth(5)) <= 800
     assert page.evaluate("scrollY") == 0
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Six attributes, and names of sixty letters."""
+    long = {
+        name: {"title": f"Method {name:8} under a name of sixty letters, as papers have it"}
+        for name in SIX.methods
+    }
+    world = replace(
+        SIX,
+        attributes=("race", "gender", "ethnicity", "language", "maritalstatus", "age"),
+        structures=("cup",),
+        seeds=(0, 1),
+        samples=60,
+        info=long,
+    )
+    return make_site(tmp_path_factory.mktemp("many"), world)
+
+
+def test_six_rows_are_inside_the_first_screen_with_many_attributes_and_long_names_too(new_tab, many):
+    page = new_tab(many.out.as_uri(), viewport=SCREEN).open()
+    rows = page.locator("#race-cup table.scores tbody tr")
+    assert rows.count() == 6
+    assert bottom(rows.nth(5)) <= 800
+
+
+def test_a_name_that_is_cut_is_whole_to_whoever_points_at_it_and_to_software(new_tab, many):
+    page = new_tab(many.out.as_uri(), viewport=SCREEN).open()
+    link = page.locator("#race-cup th.method a").first
+    link.focus()
+    tall, seen = link.evaluate("e => [e.scrollHeight, e.clientHeight]")
+    assert tall <= seen
+    assert link.inner_text() in [one["title"] for one in many.world.info.values()]
+
+
+@pytest.mark.parametrize("shown", ["six", "many"])
+def test_on_a_phone_the_first_row_is_inside_the_first_screen(new_tab, request, shown):
+    site = request.getfixturevalue(shown)
+    page = new_tab(site.out.as_uri(), viewport={"width": 390, "height": 844}).open()
+    assert bottom(page.locator("#race-cup table.scores tbody tr").first) <= 844
 
 
 @pytest.mark.parametrize("width", [1280, 1440, 1920])

@@ -92,3 +92,20 @@ def test_the_table_is_still_a_table_to_assistive_software(new_tab, large):
     page.get_by_role("button", name="Show all").click()
     assert page.get_by_role("table").first.get_by_role("row").count() == METHODS + 1
     assert page.get_by_role("columnheader").count() > 10
+
+
+def test_every_case_of_any_method_is_looked_at_and_no_other_is_read(new_tab, large):
+    tab = new_tab(large.out.as_uri())
+    read = []
+    tab.page.on("request", lambda request: read.append(request.url.rpartition("/")[2]))
+    page = tab.open("quick/m200.html")
+    page.get_by_role("link", name="Every test case").first.click()
+    page.locator("#cases tbody tr").first.wait_for()
+    assert page.get_by_label("Dice with").input_value() == "m200"
+    page.get_by_label("against").select_option("m007")
+    page.get_by_role("columnheader", name="Dice, m007").wait_for()
+    assert {name for name in read if name.startswith(("m", "erm")) and name.endswith(".js")} == {
+        "m200.js",
+        "m007.js",
+    }
+    assert page.locator("#cases .status").inner_text() == "All 60 cases are shown"

@@ -215,3 +215,13 @@ def test_a_board_that_cannot_be_built_ends_the_job_and_pushes_nothing(hosted):
     (hosted / "runs" / "broken").touch()
     assert publish(hosted, "main").returncode == 2
     assert git(hosted.parent / "bare.git", "rev-list", "--count", "main").strip() == "1"
+
+
+@pytest.mark.parametrize("name", ["verify", "publish"])
+def test_no_workflow_takes_an_action_whose_code_may_change(repository, name):
+    workflow = yaml.safe_load((repository / f".github/workflows/{name}.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert used
+    # A tag can be moved to other code, a commit cannot.
+    assert [action for action in used if not re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)] == []
