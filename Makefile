@@ -83,6 +83,7 @@ bench: install
 	$(BIN)/python tests/benchmarks/records.py
 	$(BIN)/python tests/benchmarks/large_board.py
 	$(BIN)/python tests/benchmarks/chaos.py
+	MUTANTS=20000 $(BIN)/python -m pytest -s -m slow tests/submission/test_fuzz.py
 
 # The same rows, by this tree's benchmark, of the code of another commit and of this: REF=main make bench-compare
 REF ?= HEAD
