@@ -20,7 +20,7 @@ from harness.sandbox.limits import MB, Limits
 from harness.sandbox.runs import Sandbox
 
 # A run of forty containers is one fixture.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(3_600)]
 
 # Who trains a model of its own is in test_sandbox.py, and the oracle runs where it is told a cause.
 SHIPPED = sorted(

@@ -31,7 +31,7 @@ from harness.sandbox.runs import Sandbox
 from harness.store import Record, Store
 
 # A run of some thirty containers is one fixture.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(3_600)]
 
 LIMITS = Limits(memory=2 * GB, temporary=500 * MB, shared=20 * MB, seconds=75, processes=128, log=20 * MB)
 SECRET = "open sesame"
