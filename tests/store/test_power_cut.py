@@ -56,7 +56,7 @@ from harness.submission import archive, pack, repository, yardstick
 from harness.submission.submit import submit
 from harness.submission.verify import verify
 from harness.training import embed, fit
-from leaderboard import publishing, site
+from leaderboard import kept, publishing, site
 from leaderboard.write import versions
 
 ROOT = Path(files.__file__).parents[2]
@@ -562,6 +562,35 @@ def a_site(ran: Ran) -> Scenario:
     )
 
 
+def what_a_site_keeps(ran: Ran) -> Scenario:
+    """A value in place of a damaged one, another beside it, and one that nobody asked for in a month."""
+
+    def act(folder: Path) -> None:
+        place = kept.Kept(folder / "cache" / "site", "code")
+        for i in range(2):
+            place.get("name", [i], lambda i=i: {"value": i})
+        place.tidy()
+
+    def before(folder: Path) -> None:
+        place = kept.Kept(folder / "cache" / "site", "code")
+        for i in (0, 2):
+            place.get("name", [i], lambda i=i: {"value": i})
+        (place.folder / place._key("name", [0])).write_bytes(b"damaged")
+        os.utime(place.folder / place._key("name", [2]), (1e9, 1e9))
+
+    def look(folder: Path) -> Parts:
+        place, found = kept.Kept(folder / "cache" / "site", "code"), {}
+        for i in range(3):
+            key = place._key("name", [i])
+            try:
+                found[str(i)] = kept._opened((place.folder / key).read_bytes(), key)
+            except (OSError, ValueError):
+                found[str(i)] = None
+        return found
+
+    return Scenario(act, look, before)
+
+
 def a_published_version(ran: Ran) -> Scenario:
     """Beside an earlier one and somebody else's file: the versions that there are, and what each holds."""
 
@@ -736,6 +765,7 @@ SCENARIOS = {
         a_page_of_an_audit,
         a_page_of_predictions,
         a_site,
+        what_a_site_keeps,
         a_published_version,
         a_board_for_a_doi,
         a_fetched_data_set,
