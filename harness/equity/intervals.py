@@ -119,7 +119,8 @@ def invert(
 def _share(true: np.ndarray) -> np.ndarray:
     """Return the share of draws in which something is true: bool [M, steps, R] -> [M, steps]."""
     rows = true.reshape(-1, true.shape[2])  # a row at a time: along an axis each bool is made a number first
-    return np.array([np.count_nonzero(row) for row in rows]).reshape(true.shape[:2]) / true.shape[2]
+    counts = np.array([np.count_nonzero(row) for row in rows]).reshape(true.shape[:2])
+    return np.asarray(counts / true.shape[2])
 
 
 def _line(
