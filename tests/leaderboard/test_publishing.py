@@ -40,7 +40,7 @@ def board(built, tmp_path, monkeypatch):
     """A folder to publish to, and a board whose results each publishing takes as they stand in `results`."""
     results = json.loads(built.page("leaderboard.json"))
 
-    def fill(runs: Path, folder: Path, images: bool, with_versions: bool = False) -> None:
+    def fill(runs: Path, folder: Path, images: bool, with_versions: bool = False, cache=None) -> None:
         shutil.copytree(built.out, folder, dirs_exist_ok=True)
         (folder / "leaderboard.json").write_text(json.dumps(results))
 
@@ -140,7 +140,7 @@ def test_a_name_of_ours_that_is_anothers_is_refused_and_nothing_changes(board, m
     before = tree(board.out)
     fill = site.fill
 
-    def with_one_more(runs, folder, images, with_versions=False):
+    def with_one_more(runs, folder, images, with_versions=False, cache=None):
         fill(runs, folder, images, with_versions)
         (folder / "second.html").write_text("a new board's page")
 
