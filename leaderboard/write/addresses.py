@@ -148,8 +148,8 @@ class BoardPage:
 
     @property
     def samples_url(self) -> str:
-        """The page of every test case, or nothing where nothing is ranked."""
-        return f"{self.folder}/samples.html" if any(section.ranked for section in self.sections) else ""
+        """The page of every test case."""
+        return f"{self.folder}/samples.html"
 
     @property
     def samples_data_url(self) -> str:

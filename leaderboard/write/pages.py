@@ -128,10 +128,12 @@ def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None
     _render(env, "protocol.html.j2", folder / page.protocol_url, "../", partial(_protocol_values, page))
     if any(page.has_rest(section) for section in page.sections):
         _render(env, "methods.html.j2", folder / page.methods_url, "../", lambda: {"page": page})
-    if page.samples_url:
+    cases = explorer.tables(page)
+    if cases:
         # Without the file the page says that it cannot be read.
         Spared().build("every test case", partial(explorer.write_board, folder, page), None)
-        _render(env, "samples.html.j2", folder / page.samples_url, "../", lambda: {"page": page})
+    values = {"page": page, "cases": cases}
+    _render(env, "samples.html.j2", folder / page.samples_url, "../", lambda: values)
     if page.gallery:
         Spared().build("the pictures of single cases", page.gallery.write_explored, None)
         path = folder / page.cases_url
