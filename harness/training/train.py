@@ -143,6 +143,7 @@ def train_and_predict(
     gives the validation score of the weights as they are, where there is a validation split; `cards`: those
     that share the training, of which this is the first.
     """
+    compiled = seconds()  # a process may have compiled for another training before
     backbone, why = _network(setting, inputs, device)
     if why:
         said = f"The network is not compiled, and its steps take about twice as long: {why}"
@@ -165,7 +166,7 @@ def train_and_predict(
         predict_seconds=time.monotonic() - started,
         memory=peak_memory(device),
         parameters=sum(p.numel() for p in backbone.parameters() if p.requires_grad),
-        compile_seconds=seconds(),
+        compile_seconds=seconds() - compiled,
         passes=setting.asks.passes * steps,
         most=fitted.most,
         cards=cards.count,

@@ -367,14 +367,17 @@ def intervals(draws, choice: Choice, monkeypatch) -> dict[str, dict[str, float]]
         patch.setattr(summary, "tails", spied)
         table = equity.summarise(draws).query("quantity == @name").set_index("method")
         order = equity.rank(draws, by=name, tested=pd.DataFrame(columns=equity.PAIRS)).set_index("method")
-    each = len(used) // len(table)  # the mean's, the groups', and last the quantity's
+    # First the quantity's of all methods, who are looked at together, then each one's mean's and groups'.
+    assert draws.at_once >= len(table)
+    of_quantity, others = used[: len(table)], used[len(table) :]
+    each = len(others) // len(table)
     return {
         method: {
             "low": table.loc[method, "low"],
             "high": table.loc[method, "high"],
             "first": order.loc[method, "p_best"],
-            "freedom": used[(m + 1) * each - 1],
-            "of_mean": used[m * each],
+            "freedom": of_quantity[m],
+            "of_mean": others[m * each],
         }
         for m, method in enumerate(table.index)
     }

@@ -25,7 +25,7 @@ from harness.running.executors.local import LocalExecutor
 from harness.running.schedule import execute
 from harness.running.trial import Paths
 from harness.store import CURVE, SCORES, Store
-from harness.training import fit
+from harness.training import compiling, fit
 
 PLUGIN = """
 import torch
@@ -84,6 +84,8 @@ def test_a_record_holds_what_the_design_says(tiny_run):
 
 
 def test_same_trial_twice_gives_identical_bytes(paths, tmp_path):
+    torch.compile(torch.sin, backend="eager")(torch.ones(2))  # for another than these trials
+    assert compiling.seconds() > 0
     one = trial_of(prepare(["groupdro"], paths, backbone=UNET, cohort=HALF), "groupdro")
     files = []
     for runs in (tmp_path / "first", tmp_path / "second"):
@@ -92,6 +94,7 @@ def test_same_trial_twice_gives_identical_bytes(paths, tmp_path):
         files.append(
             {n: (folder / n).read_bytes() for n in ("scores.parquet", "predictions.npz", "curve.csv")}
         )
+        assert Store(runs).record(one.id).cost.compile_seconds == 0
     assert files[0] == files[1]
 
 
