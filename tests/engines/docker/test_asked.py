@@ -29,7 +29,7 @@ SHIPPED = sorted(
     if b"trains_own_model = True" not in plugin.file.read_bytes() and name != "oracle"
 )
 QUICK = Limits(
-    memory=LIMITS.memory, temporary=100 * MB, shared=20 * MB, seconds=150, step=15, processes=128, log=20 * MB
+    memory=LIMITS.memory, temporary=100 * MB, shared=20 * MB, seconds=300, step=30, processes=128, log=20 * MB
 )
 
 
@@ -85,7 +85,7 @@ STOPPED = {
     "memory": "it ran out of its 2,000,000,000 bytes of memory",
     "disk": "RuntimeError: the disk ends: [Errno 28] No space left on device",
     "outside": "RuntimeError: No such file or directory, Read-only file system",  # there is no cohort
-    "sleep": "it ran longer than 150 s",
+    "sleep": "it ran longer than 300 s",
     "print": "it printed more than 20,000,000 bytes",
     "escape": "RuntimeError: ?]0;owned??31mall is well",
     "environment": "RuntimeError: environment",
@@ -94,7 +94,7 @@ STOPPED = {
     "looks": "RuntimeError: found []",
     "padding": "it sent what is no message",
     "replaces-the-wire": "it sent what is no message",
-    "stops": "it did not answer within 15 s",
+    "stops": "it did not answer within 30 s",
     "leaves": "it exited with status 7",
     "not-a-number": "its loss became nan at step 0",
     "endless-gradient": "the gradient of its loss is not finite at step 0",

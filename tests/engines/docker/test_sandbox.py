@@ -33,7 +33,7 @@ from harness.store import Record, Store
 # A run of some thirty containers is one fixture.
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(3_600)]
 
-LIMITS = Limits(memory=2 * GB, temporary=500 * MB, shared=20 * MB, seconds=75, processes=128, log=20 * MB)
+LIMITS = Limits(memory=2 * GB, temporary=500 * MB, shared=20 * MB, seconds=300, processes=128, log=20 * MB)
 SECRET = "open sesame"
 
 
@@ -116,7 +116,7 @@ STOPPED = {
     "memory": "it ran out of its 2,000,000,000 bytes of memory",
     "disk": "RuntimeError: the disk ends: [Errno 28] No space left on device",
     "outside": "RuntimeError: Permission denied, Read-only file system",
-    "sleep": "it ran longer than 75 s",
+    "sleep": "it ran longer than 300 s",
     "shape": "its predictions are 4 bytes",
     "classes": "its predictions have class 200",
     "nan": "its learning curve has values that are not finite",
