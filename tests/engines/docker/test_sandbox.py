@@ -116,7 +116,7 @@ STOPPED = {
     "memory": "it ran out of its 2,000,000,000 bytes of memory",
     "disk": "RuntimeError: the disk ends: [Errno 28] No space left on device",
     "outside": "RuntimeError: Permission denied, Read-only file system",
-    "sleep": "it ran longer than 300 s",
+    "sleep": "sleep.py, in the sandbox: it ran longer than ",  # what it was given, or ten times ERM's time
     "shape": "its predictions are 4 bytes",
     "classes": "its predictions have class 200",
     "nan": "its learning curve has values that are not finite",
