@@ -5,6 +5,9 @@ PYTHON ?= python3
 # Tests share the cores, each worker with one thread; a file's tests stay together, and with them its fixtures.
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
+# Tests start hundreds of processes: what each imports is compiled once, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install leaderboard test test-engines check affected lint scripts format bench bench-compare docs
 
 install: .venv/.installed

@@ -37,6 +37,8 @@ from harness.training.train import Inputs, Setting, build_backbone
 SAMPLES, BATCH, SIDE, TEST = 22, 7, 32, 3
 SAM = BackboneSpec(name="sam", variant="tiny", adapt="full")
 
+LEARNING_RATE = 1e-3
+
 
 @dataclass(frozen=True)
 class Case:
@@ -153,11 +155,11 @@ def _go(case: Case, file: Path, group: Cards) -> Any:
     recipe = protocol.Recipe(
         epochs=case.epochs,
         batch_size=BATCH,
-        learning_rate=1e-3,
+        learning_rate=LEARNING_RATE,
         optimizer=case.optimizer,
         augmentation="flip",
         last_batch="keep",
-        finetune=protocol.FinetuneSpec(epochs=case.epochs, learning_rate=1e-3),
+        finetune=protocol.FinetuneSpec(epochs=case.epochs, learning_rate=LEARNING_RATE),
     )
     setting = Setting(
         SAM,
