@@ -63,18 +63,18 @@ def on_two(names, folder: Path) -> dict[str, Any]:
 
 
 def agrees(two: Trained, one: Trained) -> None:
-    """Two cards' training is one's but for last bits: to 5e-4 of each weight's length, 1e-5 of a loss.
+    """Two cards' training is one's but for last bits: to 5e-4 of each weight's length, 1e-4 of a loss.
 
-    AdamW takes a whole step where a gradient is all but zero, and its sign may hang on the last bit: of a
-    bias, which begins at zero, a hundredth of such a step is more than 5e-4 of its length.
+    AdamW takes a whole step where a gradient is all but zero, and its sign may hang on the last bit, so that
+    one weight in a hundred may have gone one step elsewhere: a tenth of what a step is long.
     """
     assert two.state.keys() == one.state.keys()
     for name, weight in one.state.items():
         step = LEARNING_RATE * weight.numel() ** 0.5
         off = (two.state[name] - weight).float().norm()
-        assert off <= 5e-4 * weight.float().norm() + 0.01 * step, name
+        assert off <= 5e-4 * weight.float().norm() + 0.1 * step, name
     assert [row[:4] for row in two.curve] == [row[:4] for row in one.curve]
-    assert [row[4] for row in two.curve] == pytest.approx([row[4] for row in one.curve], rel=1e-5)
+    assert [row[4] for row in two.curve] == pytest.approx([row[4] for row in one.curve], rel=1e-4)
     assert (two.labels != one.labels).mean() < 1e-3
 
 
