@@ -1,4 +1,4 @@
-"""The parts of a large site on all cores, where the system can fork: what they share is then not copied."""
+"""The parts of a site on all cores, where the system can fork: what they share is then not copied."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ import numpy as np
 import pyarrow
 import threadpoolctl
 
-WORTH = 2_000
+WORTH = 8
 """From this many trials on, forking costs less than it saves."""
 
 Result = TypeVar("Result")
 
 _work: Callable[[int], object] | None = None
+_most: int | None = None
 _within = False
 """Whether this is one of those processes: it has a core, and starts no further ones."""
 
 
-def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Result]:
-    """Return `work(0) .. work(count - 1)`, in processes of their own on a board of many trials.
+def mapped(work: Callable[[int], Result], count: int, trials: int, worth: int = WORTH) -> list[Result]:
+    """Return `work(0) .. work(count - 1)`, in processes of their own where there are as many trials as make it `worth`.
 
-    Raises what `work` raises.
+    What takes longest is best put first. Raises what `work` raises.
     """
     global _work
-    processes = min(count, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 1
+    processes = min(count, _cores())
     # What draws the figures has threads that a fork leaves behind: after a first drawing here, one in a
     # new process would wait for them for ever.
-    if _within or trials < WORTH or processes < 2 or "vl_convert" in sys.modules:
+    if _within or trials < worth or processes < 2 or "vl_convert" in sys.modules:
         return [work(i) for i in range(count)]
     _work = work
     try:
@@ -47,9 +48,19 @@ def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Resul
         _work = None
 
 
-def within() -> bool:
-    """Tell whether this is one of several processes, which has one thread."""
-    return _within
+@contextmanager
+def working(processes: int | None) -> Iterator[None]:
+    """Have `mapped` take at most so many processes until the block ends, None for one a core.
+
+    Each has one thread, this one too: a sum is then the same however many there are.
+    """
+    global _most
+    before, _most = _most, processes
+    try:
+        with threadpoolctl.threadpool_limits(1):
+            yield
+    finally:
+        _most = before
 
 
 @contextmanager
@@ -72,8 +83,12 @@ def shared(shape: tuple[int, ...]) -> np.ndarray:
 
 def alike(trials: Sequence[int]) -> bool:
     """Tell whether parts of so many trials keep all cores busy, a process each, until nearly the end."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return len(trials) > 1 and max(trials) * cores <= 2 * sum(trials)
+    return len(trials) > 1 and max(trials) * _cores() <= 1.1 * sum(trials)
+
+
+def _cores() -> int:
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return there if _most is None else min(there, _most)
 
 
 def _alone() -> None:
