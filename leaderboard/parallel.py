@@ -29,7 +29,7 @@ _within = False
 
 
 def mapped(work: Callable[[int], Result], count: int, trials: int, worth: int = WORTH) -> list[Result]:
-    """Return `work(0) .. work(count - 1)`, in processes of their own where there are as many trials as make it `worth`.
+    """Return `work(0) .. work(count - 1)`, in processes of their own from `worth` trials on.
 
     What takes longest is best put first. Raises what `work` raises.
     """

@@ -180,7 +180,7 @@ def _with_medians(summary: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     below, up_to = (np.clip(0.5 + np.array(side), 0, 1) for side in (off[::2], off[1::2]))
     low = [np.quantile(v, ends[0], method="lower") for v, ends in zip(ordered, below, strict=True)]
     high = [np.quantile(v, ends[1], method="higher") for v, ends in zip(ordered, up_to, strict=True)]
-    overall = summary.query("quantity == 'overall'")
+    overall = summary[summary["quantity"] == "overall"]
     medians = overall.assign(quantity="median", estimate=middle, low=low, high=high, corrected=np.nan)
     return pd.concat([summary, medians], ignore_index=True)
 
