@@ -38,6 +38,7 @@ from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
 from leaderboard.write import citations, explorer, grid, payload, rest
 from leaderboard.write.addresses import FIRST_ROWS, BoardPage, Link, slug, web_address
+from leaderboard.write.compiled import Compiled
 from leaderboard.write.overview import Overview
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -97,7 +98,7 @@ def write_overview(
 
 @cache
 def environment(with_versions: bool = False, packed: bool = False) -> jinja2.Environment:
-    """Return the templates, compiled once a process; everything put into them is escaped.
+    """Return the templates, compiled once; everything put into them is escaped.
 
     with_versions: whether the pages link to those of versions; packed: whether the data are packed.
     """
@@ -108,6 +109,7 @@ def environment(with_versions: bool = False, packed: bool = False) -> jinja2.Env
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    env.bytecode_cache = Compiled(TEMPLATES, env)
     env.globals["w"] = words
     env.globals["v"] = verdicts
     env.globals["newest"] = facts.newest
