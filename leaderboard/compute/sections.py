@@ -28,6 +28,8 @@ Line = dict[str, Any]
 Lines = dict[str, list[Line]]
 """Method to its rows of a table of `harness.equity`."""
 SURE = 0.95
+_WORTH_AROUND = 2_000
+"""Trials from which on it takes less to put the rows of tables together on all cores than it does to fork."""
 MANY_PATIENTS = 150
 """Below this, a group's mean distance has no interval: where 2% of cases are missed and score the image's
 diagonal, intervals for 60 patients covered 68% and for 15 patients 29% of the time."""
@@ -102,7 +104,7 @@ def of_board(board: Board) -> list[Section]:
     each = [(*place, metric) for place in which for metric in METRICS]
     made = mapped(lambda i: _one_table(board, *each[i]), len(each), trials)
     parts = [made[i : i + len(METRICS)] for i in range(0, len(made), len(METRICS))]
-    found = mapped(lambda i: _around(board, *which[i], parts[i]), len(which), trials)
+    found = mapped(lambda i: _around(board, *which[i], parts[i]), len(which), trials, _WORTH_AROUND)
     return [replace(section, tables=_of_parts(own)) for section, own in zip(found, parts, strict=True)]
 
 
