@@ -125,8 +125,8 @@ class _Site:
         # The pages draw their own figures, so that the processes of a large site share that work too.
         told = dict(sorted(self.unread.items()))
         writers: list[Callable[[], None]] = [
-            *pages.tasks(self.store, self.folder, page, self.links, told, self.with_versions, self.packed),
             partial(exports.write, self.parts, place, page.result),
+            *pages.tasks(self.store, self.folder, page, self.links, told, self.with_versions, self.packed),
         ]
         mapped(lambda i: writers[i](), len(writers), sum(self.trials))
         overview = overview_of(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -44,7 +45,8 @@ class Compiled(jinja2.BytecodeCache):
             aside.write_bytes(hashlib.sha256(data).digest() + data)
             aside.replace(path)
         except OSError:
-            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
 
     def _path(self, bucket: Bucket) -> Path:
         told = f"{self.told} {bucket.key} {bucket.checksum}"
