@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
 import jinja2
 from jinja2.bccache import Bucket
+
+from harness.store import files
 
 
 class Compiled(jinja2.BytecodeCache):
@@ -39,14 +40,11 @@ class Compiled(jinja2.BytecodeCache):
         if sys.dont_write_bytecode:
             return
         path, data = self._path(bucket), bucket.bytecode_to_string()
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
-        try:
-            path.parent.mkdir(exist_ok=True)
-            aside.write_bytes(hashlib.sha256(data).digest() + data)
-            aside.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
+        # Where another process has just kept the same, or the folder takes none, this one has its own.
+        with contextlib.suppress(OSError):
+            files.make(path.parent)
+            files.remove(path)
+            files.mark(path, hashlib.sha256(data).digest() + data)
 
     def _path(self, bucket: Bucket) -> Path:
         told = f"{self.told} {bucket.key} {bucket.checksum}"
