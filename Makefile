@@ -80,6 +80,7 @@ format: install $(if $(NPM),node_modules/.installed)
 bench: install
 	$(BIN)/python -m pytest -s tests/benchmarks
 	$(BIN)/python tests/benchmarks/rows.py --out bench.json
+	$(BIN)/python tests/benchmarks/linear.py
 	$(BIN)/python tests/benchmarks/calibration.py
 	$(BIN)/python tests/benchmarks/claims.py
 	$(BIN)/python tests/benchmarks/scale.py 10000 0

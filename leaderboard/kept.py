@@ -33,7 +33,6 @@ import scipy
 from harness import equity
 from harness.equity import Tables
 from harness.store import files
-from leaderboard import parallel
 
 FOLDER = "site"
 """Below the cache: a folder for the code that computed, and in it a file a value."""
@@ -135,8 +134,7 @@ class Kept:
 
     def _key(self, name: str, of: object) -> str:
         digest = hashlib.sha256(self.code.encode())
-        # A process that has one thread may add in another order than one that has several.
-        _feed(digest.update, (name, parallel.within(), of))
+        _feed(digest.update, (name, of))
         return digest.hexdigest()
 
     def _put(self, path: Path, data: bytes) -> None:

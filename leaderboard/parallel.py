@@ -1,4 +1,4 @@
-"""The parts of a large site on all cores, where the system can fork: what they share is then not copied."""
+"""The parts of a site on all cores, where the system can fork: what they share is then not copied."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ import numpy as np
 import pyarrow
 import threadpoolctl
 
-WORTH = 2_000
+WORTH = 8
 """From this many trials on, forking costs less than it saves."""
 
 Result = TypeVar("Result")
 
 _work: Callable[[int], object] | None = None
+_most = 1
+"""How many processes `working` allows."""
 _within = False
 """Whether this is one of those processes: it has a core, and starts no further ones."""
 
 
-def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Result]:
-    """Return `work(0) .. work(count - 1)`, in processes of their own on a board of many trials.
+def mapped(work: Callable[[int], Result], count: int, trials: int, worth: int = WORTH) -> list[Result]:
+    """Return `work(0) .. work(count - 1)`, within `working` by several processes from `worth` trials on.
 
-    Raises what `work` raises.
+    What takes longest is best put first. Raises what `work` raises.
     """
     global _work
-    processes = min(count, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 1
+    processes = min(count, _most)
     # What draws the figures has threads that a fork leaves behind: after a first drawing here, one in a
     # new process would wait for them for ever.
-    if _within or trials < WORTH or processes < 2 or "vl_convert" in sys.modules:
+    if _within or trials < worth or processes < 2 or "vl_convert" in sys.modules:
         return [work(i) for i in range(count)]
     _work = work
     try:
@@ -47,9 +49,22 @@ def mapped(work: Callable[[int], Result], count: int, trials: int) -> list[Resul
         _work = None
 
 
-def within() -> bool:
-    """Tell whether this is one of several processes, which has one thread."""
-    return _within
+@contextmanager
+def working(processes: int | None) -> Iterator[None]:
+    """Have `mapped` take at most so many processes until the block ends, None for one a core.
+
+    Each has one thread, this one too: a sum is then the same however many there are, and as many threads
+    again as there are cores take twice the time. It is said once and before they are there: BLAS lets its
+    threads go when a process is forked, and told anything after that starts new ones, which spin for a while.
+    """
+    global _most
+    before, there = _most, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    _most = there if processes is None else min(there, processes)
+    try:
+        with threadpoolctl.threadpool_limits(1):
+            yield
+    finally:
+        _most = before
 
 
 @contextmanager
@@ -72,8 +87,7 @@ def shared(shape: tuple[int, ...]) -> np.ndarray:
 
 def alike(trials: Sequence[int]) -> bool:
     """Tell whether parts of so many trials keep all cores busy, a process each, until nearly the end."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return len(trials) > 1 and max(trials) * cores <= 2 * sum(trials)
+    return len(trials) > 1 and max(trials) * _most <= 1.1 * sum(trials)
 
 
 def _alone() -> None:
@@ -81,8 +95,6 @@ def _alone() -> None:
     _within = True
     # What was there before is never garbage here.
     gc.freeze()
-    # As many processes as there are cores, each with as many threads again, take twice the time.
-    threadpoolctl.threadpool_limits(1)
     pyarrow.set_cpu_count(1)
 
 

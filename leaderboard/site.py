@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.store import Store, files, published
 from leaderboard.compute import results
 from leaderboard.kept import keeping
-from leaderboard.parallel import alike, mapped, uncollected
+from leaderboard.parallel import alike, mapped, uncollected, working
 from leaderboard.read import boards
 from leaderboard.write import exports, pages
 from leaderboard.write.addresses import Link, links
@@ -28,26 +28,34 @@ PACKED = 3_000
 """Trials of a site from which on its data are packed."""
 
 
-def build(runs: Path, out: Path, images: bool = True, cache: Path | None = None) -> None:
+def build(
+    runs: Path, out: Path, images: bool = True, cache: Path | None = None, workers: int | None = None
+) -> None:
     """Build the site of all records under `runs` into the folder `out`, index.html first.
 
     A section, figure or board that cannot be computed says why in its place, and the others stand.
 
     The same records give the same bytes, whatever is under `cache`, where what was computed is kept for the
-    next time; None keeps nothing. `images` False leaves every picture of a case out; a cohort that
+    next time; None keeps nothing. It is built by a process a core, of small boards by one; `workers` says how
+    many at most, and the bytes are the same. `images` False leaves every picture of a case out; a cohort that
     does not allow showing them has none in either case. The folder is replaced whole. Raises
     HarnessError where there are no records or they do not fit, or where `out` is not a site.
     """
     with replacing(out) as folder:
-        fill(runs, folder, images, cache=cache)
+        fill(runs, folder, images, cache=cache, workers=workers)
 
 
 def fill(
-    runs: Path, folder: Path, images: bool, with_versions: bool = False, cache: Path | None = None
+    runs: Path,
+    folder: Path,
+    images: bool,
+    with_versions: bool = False,
+    cache: Path | None = None,
+    workers: int | None = None,
 ) -> None:
     """Write the site into a folder that is still aside; `with_versions` says that versions lie beside it."""
     store, unread = Store(runs), dict[str, str]()
-    with TemporaryDirectory() as parts, uncollected(), keeping(cache):
+    with TemporaryDirectory() as parts, uncollected(), keeping(cache), working(workers):
         known = boards.known(store, unread)
         site = _Site(store, folder, Path(parts), images, with_versions, known, unread)
         while None in (overviews := site.write()):

@@ -331,9 +331,9 @@ class Site:
 
 
 def make_site(folder: Path, world: World | None = None) -> Site:
-    """Write the world's records and build the site from them."""
+    """Write the world's records and build the site from them, in this process: others run beside it."""
     store = make_store(folder / "runs", world)
-    leaderboard.build(store.root, folder / "site")
+    leaderboard.build(store.root, folder / "site", workers=1)
     return Site(store, world or World(), folder / "site")
 
 

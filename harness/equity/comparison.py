@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,8 @@ where p_adjusted is at most 0.05, which is where the adjusted interval excludes 
 rows of `gap`, what became of it in words, on those of `es_sum` "better", "worse", "equivalent" (the adjusted
 90% interval lies within the margin) or "cannot tell"."""
 
+_WORDS = frozenset({"method", "baseline", "quantity", "group", "better", "verdict", "note"})
+
 
 def compare(
     draws: Draws, baseline: str = "erm", least_seeds: int = 1, margin: float = MARGIN
@@ -49,20 +51,32 @@ def compare(
     made("draws", draws, Draws, "what `resample` returns")
     methods, margin, least_seeds = draws.scores.methods, checked(margin), least_common(least_seeds)
     base = place_of(baseline, methods)
-    tables = []
+    notes = [_note(draws, method, base, least_seeds) for method in range(len(methods)) if method != base]
+    parts = []
     for name, group, quantity in _measured(draws):
         found = unknown(len(methods)) if quantity is None else between(draws, name, quantity, base)
-        tables.append(against(found, methods, base, least_seeds, margin if name == RANKED else None))
-        tables[-1] = tables[-1].assign(quantity=name, group=group)
-        tables[-1]["note"] = [
-            TOO_FEW if quantity is None else _note(draws, methods.index(m), base, least_seeds)
-            for m in tables[-1]["method"]
-        ]
-    frame = pd.concat(tables, ignore_index=True)
-    frame["better"] = sides(frame, draws.scores.higher_is_better)
-    place = {method: i for i, method in enumerate(methods)}
-    frame = frame.sort_values("method", key=lambda names: names.map(place), kind="stable", ignore_index=True)
-    return _with_verdicts(frame)[list(COMPARISON)]
+        part = _against(found, methods, base, least_seeds, margin if name == RANKED else None)
+        note = [TOO_FEW] * len(notes) if quantity is None else notes
+        parts.append(part | {"quantity": [name] * len(note), "group": [group] * len(note), "note": note})
+    # A frame is made once, of columns in the methods' order: one a quantity takes longer than its tests.
+    order = np.arange(len(parts) * len(notes)).reshape(len(parts), -1).T.ravel()
+    columns = {
+        name: np.concatenate([np.asarray(part[name], _kind(name)) for part in parts])[order].tolist()
+        for name in parts[0]
+    }
+    columns["better"] = _sides(columns, draws.scores.higher_is_better)
+    columns["verdict"] = _with_verdicts(columns)
+    return _frame(columns)
+
+
+def _kind(name: str) -> type:
+    return object if name in _WORDS else float
+
+
+def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame({name: columns[name] for name in COMPARISON if name != "better"})
+    frame.insert(COMPARISON.index("better"), "better", pd.Series(columns["better"], dtype=object))
+    return frame
 
 
 def place_of(baseline: str, methods: Sequence[str]) -> int:
@@ -81,6 +95,12 @@ def against(
 
     Adjusted over these, or over all pairs where there is a `margin`: then with the verdict that goes with it.
     """
+    return pd.DataFrame(_against(found, methods, base, least_seeds, margin))
+
+
+def _against(
+    found: Contrasts, methods: Sequence[str], base: int, least_seeds: int, margin: float | None
+) -> dict[str, Any]:
     others = [i for i in range(len(methods)) if i != base]
     enough = found.common >= max(least_seeds, 1)
     tested = enough[others, base]
@@ -89,19 +109,20 @@ def against(
     # Of a thousand methods there are half a million pairs, of which these need the thousand with the base.
     mine = np.arange(len(methods)) == base
     found = replace(found, common=np.where(mine[:, None] | mine, found.common, 0))
-    for tests, ending in ((found.alone, ""), (found.together(number), "_adjusted")):
+    together = found.together(number)
+    for tests, ending in ((found.alone, ""), (together, "_adjusted")):
         ends = tests.interval()
         for name, values in (("low", ends[0]), ("high", ends[1]), ("p", tests.p)):
             columns[name + ending] = np.where(tested, values[others, base], np.nan)
-    frame = pd.DataFrame({"method": [methods[i] for i in others], "baseline": methods[base]} | columns)
-    frame["verdict"] = ""
+    verdict = np.full(len(others), "", object)
     if margin is not None:
-        same = found.together(number).within(margin)[others, base]
+        same = together.within(margin)[others, base]
         unsure = np.where(same, "equivalent", "cannot tell")
-        sure = frame["p_adjusted"] <= ALPHA
-        told = np.where(sure, np.where(frame["difference"] > 0, "better", "worse"), unsure)
-        frame["verdict"] = np.where(tested, told, "")
-    return frame
+        sure = columns["p_adjusted"] <= ALPHA
+        told = np.where(sure, np.where(columns["difference"] > 0, "better", "worse"), unsure)
+        verdict = np.where(tested, told, "").astype(object)
+    names = {"method": [methods[i] for i in others], "baseline": [methods[base]] * len(others)}
+    return names | columns | {"verdict": verdict}
 
 
 def _measured(draws: Draws) -> Iterator[tuple[str, str, Quantity | None]]:
@@ -137,28 +158,37 @@ _LOWER_IS_FAIRER = ("gap", "sum_gap", "spread", "skewed_error_ratio")
 
 def sides(frame: pd.DataFrame, higher_is_better: bool) -> pd.Series:
     """Return whether each row is better, by the side of 0 where the adjusted interval lies, else None."""
-    higher = higher_is_better & ~frame["quantity"].isin(_LOWER_IS_FAIRER)
-    sure = frame["p_adjusted"] <= ALPHA
-    found = [
-        bool((low > 0) == up) if told else None
-        for low, up, told in zip(frame["low_adjusted"], higher, sure, strict=True)
+    columns = {name: frame[name].tolist() for name in ("quantity", "low_adjusted", "p_adjusted")}
+    return pd.Series(_sides(columns, higher_is_better), index=frame.index, dtype=object)
+
+
+def _sides(columns: Mapping[str, Sequence[Any]], higher_is_better: bool) -> list[bool | None]:
+    rows = zip(*(columns[name] for name in ("quantity", "low_adjusted", "p_adjusted")), strict=True)
+    return [
+        bool((low > 0) == (higher_is_better and quantity not in _LOWER_IS_FAIRER)) if p <= ALPHA else None
+        for quantity, low, p in rows
     ]
-    return pd.Series(found, index=frame.index, dtype=object)
 
 
-def _with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
-    verdicts = {method: _verdict(rows.set_index("quantity")) for method, rows in frame.groupby("method")}
-    of_gap = frame["quantity"] == "gap"
-    frame.loc[of_gap, "verdict"] = frame.loc[of_gap, "method"].map(verdicts)
-    return frame
+def _with_verdicts(columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the verdicts, those on the gap said of all rows of its method."""
+    names = ("method", "quantity", "group", "difference", "p", "better", "note")
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*map(columns.get, names), strict=True)]
+    own: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["group"] == "":
+            own.setdefault(row["method"], {})[row["quantity"]] = row
+    return [
+        _verdict(own[row["method"]]) if row["quantity"] == "gap" else verdict
+        for row, verdict in zip(rows, columns["verdict"], strict=True)
+    ]
 
 
-def _verdict(rows: pd.DataFrame) -> str:
+def _verdict(found: Mapping[str, Any]) -> str:
     """Say what became of the gap: levelling up, levelling down, both, or nothing beyond chance.
 
     A gap that closed is levelled down where the best group's loss is beyond chance and the larger part.
     """
-    found: dict[Any, Any] = rows[rows["group"] == ""].to_dict("index")
     gap = found["gap"]["better"]
     if found["gap"]["note"] == TOO_FEW:
         return TOO_FEW

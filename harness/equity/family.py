@@ -37,13 +37,19 @@ def over_views(
         else grouped_by_letter(beats | beats.T, np.arange(len(values)))
     )
     frame = pd.concat([told, told[["method", "views"]].assign(quantity="gap")], ignore_index=True)
-    above = noise[(noise["quantity"] == "gap") & (noise["group"] == "")]
-    for name, source in (("p_views", comparison), ("p_above_views", above)):
-        own = source[source["group"] == ""].set_index(["method", "quantity"])["p_adjusted"]
-        keys = pd.MultiIndex.from_frame(frame[["method", "quantity"]])
-        found = own.reindex(keys).to_numpy(float) if len(own) else np.full(len(frame), np.nan)
+    of_gap = {key: p for key, p in _adjusted(noise).items() if key[1] == "gap"}
+    for name, known in (("p_views", _adjusted(comparison)), ("p_above_views", of_gap)):
+        keys = zip(frame["method"], frame["quantity"], strict=True)
+        found = np.array([known.get(key, np.nan) for key in keys], float)
         frame[name] = np.minimum(found * views, 1)
     return frame[list(FAMILY)]
+
+
+def _adjusted(source: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return the p-value of each method and quantity of all groups."""
+    columns = (source[name].tolist() for name in ("method", "quantity", "group", "p_adjusted"))
+    rows = zip(*columns, strict=True)
+    return {(method, quantity): p for method, quantity, group, p in rows if group == ""}
 
 
 def of_pairs(tested: pd.DataFrame, methods: list[str]) -> np.ndarray:

@@ -63,7 +63,7 @@ def at_most(
 def extreme(estimates: np.ndarray, deviations: np.ndarray, *, lowest: bool, corrected: float) -> Interval:
     """Return the interval of the lowest (or highest) group's score, whichever group it is.
 
-    estimates: float [G]; deviations: float [R, G], estimate minus truth. The lowest score is above a bound
+    estimates: float [G]; deviations: float [G, R], estimate minus truth. The lowest score is above a bound
     only if all groups are, and below one if any is: so the far end takes each group's bound as it is, and the
     near end allows for the number of groups (an intersection-union test). The 5% are spent so that intervals
     cover 95% with one group clearly lowest and with all groups equal.
@@ -71,7 +71,9 @@ def extreme(estimates: np.ndarray, deviations: np.ndarray, *, lowest: bool, corr
     sign = 1 if lowest else -1
     near, far = extreme_levels(len(estimates))
     deviations = sign * deviations
-    bounds = [float((sign * estimates - np.quantile(deviations, q, axis=0)).min()) for q in (1 - far, near)]
+    bounds = [
+        float((sign * estimates - ends).min()) for ends in np.quantile(deviations, [1 - far, near], axis=1)
+    ]
     low, high = sorted(sign * bound for bound in bounds)
     estimate = float(sign * (sign * estimates).min())
     return Interval(estimate, low, high, min(max(corrected, low), high))
@@ -169,12 +171,16 @@ def _along(
     by_pattern: np.ndarray,
 ) -> np.ndarray:
     """Return the quantity at each step and draw: float32 [M, steps, R]."""
-    centre = (centres[..., None] + deviations[:, None]).astype(np.float32)
-    # Groups come first in memory and last in the index: reductions over them then run at full speed.
-    stretched = (pattern.T[..., None] * stretch).astype(np.float32)[..., None]
-    groups = stretched + np.moveaxis(by_pattern, 1, 0).astype(np.float32)[:, :, None]
-    groups += centre
-    return quantity(centre, np.moveaxis(groups, 0, -1))
+    found = np.empty((*centres.shape, deviations.shape[1]), np.float32)
+    # Method by method: what is made of one stays in a processor's cache.
+    for method, own in enumerate(pattern):
+        centre = (centres[method, :, None] + deviations[method]).astype(np.float32)
+        # Groups come first in memory and last in the index: reductions over them then run at full speed.
+        stretched = (own[:, None] * stretch[method]).astype(np.float32)[..., None]
+        groups = stretched + by_pattern[method].astype(np.float32)[:, None]
+        groups += centre
+        found[method] = quantity(centre, np.moveaxis(groups, 0, -1))
+    return found
 
 
 def _tails(simulated: np.ndarray, stretch: np.ndarray, bounded: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -172,16 +174,15 @@ def summarise(source: Errors) -> pd.DataFrame:
     for name, quantity in quantities(scores.higher_is_better).items():
         few = source.draws.n_groups < 2
         parts.append(_too_few(source, name) if few else _summary(source, name, "", quantity))
-    return pd.concat(parts, ignore_index=True)[list(SUMMARY)]
+    # A frame is made once: one a quantity takes longer than all that is computed.
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]).tolist() for name in SUMMARY})
 
 
 def noise_floor(source: Errors) -> pd.DataFrame:
     """Return the columns of `harness.equity.noise_floor` for the gap; `detectable` stays unknown."""
     draws = source.draws
-    frame = _frame(source, "gap", "").assign(
-        observed=np.nan, floor=np.nan, floor_95=np.nan, p=np.nan, low_adjusted=np.nan, p_adjusted=np.nan,
-        above=None, detectable=np.nan, note="too few",
-    )  # fmt: skip
+    columns = dict.fromkeys(NOISE, np.nan) | _labels(source, "gap", "")
+    frame = pd.DataFrame(columns | {"above": None, "note": "too few"})
     if draws.n_groups > 1:
         null = gap(np.array(0.0), relabelled(draws))
         observed = gap(np.array(0.0), draws.means[:, :-1])
@@ -281,12 +282,12 @@ def _first(source: Errors, linear: Linear) -> np.ndarray:
     return np.asarray((won / won.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
-def _frame(source: Errors, quantity: str, group: str) -> pd.DataFrame:
+def _labels(source: Errors, quantity: str, group: str) -> dict[str, Sequence[Any]]:
+    """Return what a table says of whom, a row a method."""
     samples, patients = source.draws.scores.counts[group]
     methods = source.draws.scores.methods
-    return pd.DataFrame({"method": methods}).assign(
-        quantity=quantity, group=group, patients=patients, samples=samples
-    )
+    same = {"quantity": quantity, "group": group, "patients": patients, "samples": samples}
+    return {"method": methods} | {name: [value] * len(methods) for name, value in same.items()}
 
 
 def _overall(overall: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -300,7 +301,7 @@ def _group(k: int) -> Quantity:
     return score
 
 
-def _summary(source: Errors, name: str, group: str, quantity: Quantity) -> pd.DataFrame:
+def _summary(source: Errors, name: str, group: str, quantity: Quantity) -> dict[str, Sequence[Any]]:
     linear = source.linear(quantity)
     corrected = np.full(len(source.seeds), np.nan)
     low, high = linear.estimates - linear.half, linear.estimates + linear.half
@@ -315,9 +316,8 @@ def _summary(source: Errors, name: str, group: str, quantity: Quantity) -> pd.Da
         low, high, corrected = at_most(low, high, corrected, ends)
     if name not in BOUNDED and source.draws.scores.higher_is_better:
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-    return _frame(source, name, group).assign(
-        estimate=linear.estimates, low=low, high=high, corrected=corrected, note=APPROXIMATE
-    )
+    numbers = {"estimate": linear.estimates, "low": low, "high": high, "corrected": corrected}
+    return _labels(source, name, group) | numbers | {"note": [APPROXIMATE] * len(linear.estimates)}
 
 
 def _inverted(
@@ -358,6 +358,7 @@ def _unbiased(source: Errors, linear: Linear, quantity: Quantity) -> np.ndarray:
     return np.asarray(2 * linear.estimates - middle)
 
 
-def _too_few(source: Errors, name: str, group: str = "") -> pd.DataFrame:
-    missing = dict.fromkeys(("estimate", "low", "high", "corrected"), np.nan)
-    return _frame(source, name, group).assign(**missing, note="too few")
+def _too_few(source: Errors, name: str, group: str = "") -> dict[str, Sequence[Any]]:
+    methods = len(source.seeds)
+    missing = dict.fromkeys(("estimate", "low", "high", "corrected"), [np.nan] * methods)
+    return _labels(source, name, group) | missing | {"note": ["too few"] * methods}

@@ -40,22 +40,20 @@ def noise_floor(draws: Draws) -> pd.DataFrame:
     they treat these groups differently, not whether another seed would.
     """
     made("draws", draws, Draws, "what `resample` returns")
+    each, rows = range(len(draws.scores.methods)), list[dict[str, object]]()
     if draws.n_groups < 2:
-        rows: Iterator[dict[str, object]] = (
-            _too_few(draws, method) for method in range(len(draws.scores.methods))
-        )
-        return pd.DataFrame(rows, columns=list(NOISE))
+        return pd.DataFrame([_too_few(draws, method) for method in each], columns=list(NOISE))
     dealt = relabelled(draws)
-    each = range(len(draws.scores.methods))
-    frame = pd.DataFrame(
-        [row for method in each for row in _rows(draws, method, dealt[:, method])], columns=list(NOISE)
-    )
-    whole = (frame["quantity"] == "gap") & (frame["group"] == "")
-    found = above_chance(draws.scores, frame.loc[whole, "p"].to_numpy(float))
-    for column in found:
-        frame[column] = frame[column].astype(found[column].dtype if column != "above" else object)
-        frame.loc[whole, column] = found[column].to_numpy()
-    return frame
+    for method in each:
+        # Group by group in memory, as the quantities go through it.
+        own = np.asfortranarray(dealt[:, method])
+        rows += list(_rows(draws, method, own, detectable(own)))
+    whole = [row for row in rows if row["quantity"] == "gap" and row["group"] == ""]
+    found = above_chance(draws.scores, np.array([row["p"] for row in whole], float))
+    for name in found:
+        for row, value in zip(whole, found[name].tolist(), strict=True):
+            row[str(name)] = value
+    return pd.DataFrame(rows, columns=list(NOISE))
 
 
 def above_chance(scores: Scores, p: np.ndarray) -> pd.DataFrame:
@@ -156,25 +154,27 @@ def detectable(dealt: np.ndarray) -> np.ndarray:
 
     dealt: float [R, G], groups' means under relabelling, in which there is no true gap.
     """
-    limit = np.quantile(dealt.max(axis=1) - dealt.min(axis=1), 0.95)
-    groups = range(dealt.shape[1])
-    others = [np.delete(dealt, group, axis=1) for group in groups]
-    highest, lowest = (np.stack([extreme(own, axis=1) for own in others]) for extreme in (np.max, np.min))
     mine = np.ascontiguousarray(dealt.T)
-    low, high = np.zeros(len(mine)), np.array([2 * limit + 8 * dealt[:, group].std() for group in groups])
+    limit = np.quantile(mine.max(axis=0) - mine.min(axis=0), 0.95)
+    others = [np.delete(mine, group, axis=0) for group in range(len(mine))]
+    highest, lowest = (np.stack([extreme(own, axis=0) for own in others]) for extreme in (np.max, np.min))
+    low, high = (
+        np.zeros(len(mine)),
+        np.array([2 * limit + 8 * dealt[:, group].std() for group in range(len(mine))]),
+    )
     for _ in range(20):
         middle = (low + high) / 2
         moved = mine - middle[:, None]
-        power = (np.maximum(highest, moved) - np.minimum(lowest, moved) > limit).mean(axis=1)
-        enough = power >= POWER
+        beyond = np.maximum(highest, moved) - np.minimum(lowest, moved) > limit
+        enough = np.count_nonzero(beyond, axis=1) / mine.shape[1] >= POWER
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
 
-def _rows(draws: Draws, method: int, dealt: np.ndarray) -> Iterator[dict[str, object]]:
+def _rows(draws: Draws, method: int, dealt: np.ndarray, seen: np.ndarray) -> Iterator[dict[str, object]]:
     scores = draws.scores
     overall = draws.means[method] @ draws.weights
-    by_group = dict(zip(scores.kept, detectable(dealt).tolist(), strict=True))
+    by_group = dict(zip(scores.kept, seen.tolist(), strict=True))
     named = {"gap": gap, "sum_gap": sum_gap, "es_penalty": es_penalty}
     for name in named if scores.higher_is_better else ("gap",):
         floor = named[name](np.full(len(dealt), overall), dealt)

@@ -80,7 +80,12 @@ class Family:
         patients = _student(level / max(self.tests, 1), freedom)
         if self.seeds < 2:
             return patients, 0.0
-        return patients, -float(stdtrit(self.seeds - 1, level / counted(self.seeds, self.methods, level) / 2))
+        return patients, _of_seeds(self.seeds, self.methods, level)
+
+
+@lru_cache(maxsize=4096)
+def _of_seeds(seeds: int, methods: int, level: float) -> float:
+    return -float(stdtrit(seeds - 1, level / counted(seeds, methods, level) / 2))
 
 
 def counted(seeds: int, methods: int, level: float = ALPHA) -> float:

@@ -113,21 +113,21 @@ def attribute_level(draws: Draws, method: int, name: str) -> Interval:
 
 def _inverted(draws: Draws, methods: Sequence[int], name: str) -> list[Interval]:
     quantity = quantities(draws.scores.higher_is_better)[name]
-    around, overall = [], []
+    around, deviations, overall = [], [], []
     for method in methods:
         slopes = slopes_of(quantity, draws.weights, draws.means[method])
         wide = tails(freedom(slopes, draws.parts[method]), draws.resamples, draws.random(2))
-        around.append(draws.around(method) * wide[:, None])
+        own = draws.around(method) * wide[:, None]
+        deviations.append(own @ draws.weights)
+        # Group by group in memory, as all that follows goes through them.
+        around.append(np.ascontiguousarray(own[:, :-1].T))
         overall.append(draws.means[method] @ draws.weights)
-    deviations = [one @ draws.weights for one in around]
-    patterns = [one[:, :-1] - mean[:, None] for one, mean in zip(around, deviations, strict=True)]
     ends = invert(
         quantity,
         np.array(overall),
         draws.means[methods, :-1] - np.array(overall)[:, None],
         np.stack(deviations),
-        # A method's draws in the order in which they were made, in which they are summed.
-        np.stack(patterns).transpose(0, 2, 1),
+        np.stack([one - mean for one, mean in zip(around, deviations, strict=True)]),
         bounded=name in BOUNDED,
     )
     found = []
@@ -138,7 +138,7 @@ def _inverted(draws: Draws, methods: Sequence[int], name: str) -> list[Interval]
             found.append(Interval(estimate, float(low), float(high), float(corrected)))
             continue
         lowest = (name == "worst_group") == draws.scores.higher_is_better
-        found.append(extreme(means, around[at][:, :-1], lowest=lowest, corrected=float(corrected)))
+        found.append(extreme(means, around[at], lowest=lowest, corrected=float(corrected)))
     return found
 
 

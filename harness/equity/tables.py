@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import take
 
 from harness.equity import many
 from harness.equity.comparison import COMPARISON, compare
@@ -68,20 +70,26 @@ class Tables:
     @property
     def tidy(self) -> pd.DataFrame:
         """All but the pairs as one: a row a method, quantity and group; of `TIDY` those that have rows."""
-        keys = list(_KEYS)
-        frame = self.summary.merge(self.noise[[*keys, *_FROM_NOISE]], on=keys, how="outer", sort=False)
-        if len(self.comparison):
-            names = {"low_adjusted": "difference_low", "high_adjusted": "difference_high"}
-            compared = self.comparison.drop(columns=["baseline", "low", "high", "p", "note"]).rename(
-                columns=names
-            )
-            frame = frame.merge(compared, on=keys, how="left", sort=False)
-        if len(self.ranking):
-            ranking = self.ranking.drop(columns=["estimate", "note"]).assign(group="")
-            frame = frame.merge(ranking, on=keys, how="left", sort=False)
-        if len(self.family):
-            frame = frame.merge(self.family.assign(group=""), on=keys, how="left", sort=False)
-        return frame
+        named = {"difference_low": "low_adjusted", "difference_high": "high_adjusted"}
+        numbers = [name for name in SUMMARY if name not in _KEYS]
+        sources = (
+            (self.summary, numbers), (self.noise, _FROM_NOISE), (self.comparison, _FROM_COMPARISON),
+            (self.ranking, _FROM_RANKING), (self.family, _FROM_FAMILY),
+        )  # fmt: skip
+        places = [_places(frame) for frame, _ in sources]
+        rows = sorted({*places[0], *places[1]})
+        columns: dict[str, Any] = {key: [row[i] for row in rows] for i, key in enumerate(_KEYS)}
+        for (frame, names), place in zip(sources, places, strict=True):
+            at = np.array([place.get(row, -1) for row in rows], int)
+            for name in names if place else ():
+                columns[name] = take(frame[named.get(name, name)].array, at, allow_fill=True)
+        return pd.DataFrame(columns)
+
+
+def _places(frame: pd.DataFrame) -> dict[tuple[str, ...], int]:
+    """Return the place of each method, quantity and group in a table; those of all groups have no group."""
+    keys = [frame[name].tolist() if name in frame else [""] * len(frame) for name in _KEYS]
+    return {row: i for i, row in enumerate(zip(*keys, strict=True))}
 
 
 def tables(
@@ -180,7 +188,7 @@ def _with_medians(summary: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     below, up_to = (np.clip(0.5 + np.array(side), 0, 1) for side in (off[::2], off[1::2]))
     low = [np.quantile(v, ends[0], method="lower") for v, ends in zip(ordered, below, strict=True)]
     high = [np.quantile(v, ends[1], method="higher") for v, ends in zip(ordered, up_to, strict=True)]
-    overall = summary.query("quantity == 'overall'")
+    overall = summary[summary["quantity"] == "overall"]
     medians = overall.assign(quantity="median", estimate=middle, low=low, high=high, corrected=np.nan)
     return pd.concat([summary, medians], ignore_index=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -27,6 +28,8 @@ Line = dict[str, Any]
 Lines = dict[str, list[Line]]
 """Method to its rows of a table of `harness.equity`."""
 SURE = 0.95
+_WORTH_AROUND = 2_000
+"""Trials from which on it takes less to put the rows of tables together on all cores than it does to fork."""
 MANY_PATIENTS = 150
 """Below this, a group's mean distance has no interval: where 2% of cases are missed and score the image's
 diagonal, intervals for 60 patients covered 68% and for 15 patients 29% of the time."""
@@ -96,14 +99,49 @@ def of_board(board: Board) -> list[Section]:
     """Return the board's sections, the ranking structure of each attribute first, and of each its tracks."""
     there = tracks.of_board(board)
     which = [(a, s, track) for a in board.attributes for s in board.structures for track in there]
-    return mapped(lambda i: one(board, *which[i]), len(which), len(board.scores))
+    trials = len(board.scores)
+    # A table at a time, as those of what is ranked take several times as long as the others.
+    each = [(*place, metric) for place in which for metric in METRICS]
+    made = mapped(lambda i: _one_table(board, *each[i]), len(each), trials)
+    parts = [made[i : i + len(METRICS)] for i in range(0, len(made), len(METRICS))]
+    found = mapped(lambda i: _around(board, *which[i], parts[i]), len(which), trials, _WORTH_AROUND)
+    return [replace(section, tables=_of_parts(own)) for section, own in zip(found, parts, strict=True)]
 
 
 def one(board: Board, attribute: str, structure: str, track: str = tracks.MAIN) -> Section:
     """Compute the table of one attribute and structure in a track; `why` says what of it could not be."""
-    groups, spared = board.record.groups[attribute], Spared()
-    names = tracks.methods(board, track)
-    tables = _by_metric(board, names, attribute, structure, spared)
+    parts = [_one_table(board, attribute, structure, track, metric) for metric in METRICS]
+    return replace(_around(board, attribute, structure, track, parts), tables=_of_parts(parts))
+
+
+def _one_table(
+    board: Board, attribute: str, structure: str, track: str, metric: Metric
+) -> tuple[Tables | None, dict[str, str]]:
+    """Return the tables of a metric, None for one without scores, and why they could not be computed."""
+    spared = Spared()
+    if not board.tested(structure)[attribute].notna().any():
+        return None, spared.why
+    made = partial(_tables, board, tracks.methods(board, track), attribute, structure, metric)
+    return spared.build(metric.name, made, None), spared.why
+
+
+def _of_parts(parts: Sequence[tuple[Tables | None, dict[str, str]]]) -> dict[str, Tables]:
+    made = zip(METRICS, parts, strict=True)
+    return {metric.key: tables for metric, (tables, _) in made if tables is not None}
+
+
+def _around(
+    board: Board,
+    attribute: str,
+    structure: str,
+    track: str,
+    parts: Sequence[tuple[Tables | None, dict[str, str]]],
+) -> Section:
+    """Return a section, whose `tables` are to be put in: a process hands on what it has made alone."""
+    groups, spared = board.record.groups[attribute], Spared({})
+    for _, why in parts:
+        spared.why |= why
+    names, tables = tracks.methods(board, track), _of_parts(parts)
     rows = spared.build("the table", lambda: _rows(board, names, attribute, structure, tables), None)
     if rows is None:
         tables, rows = {}, _rows(board, names, attribute, structure, {})
@@ -115,7 +153,7 @@ def one(board: Board, attribute: str, structure: str, track: str = tracks.MAIN) 
         groups,
         _counts(board, attribute, structure),
         rows,
-        tables,
+        {},
         baseline=BASELINE if BASELINE in names else None,
         margin=_margin(board),
         enough=spared.build("How much is enough", enough, []) if ranked else [],
@@ -123,17 +161,6 @@ def one(board: Board, attribute: str, structure: str, track: str = tracks.MAIN) 
         why=spared.why,
         track=track,
     )
-
-
-def _by_metric(
-    board: Board, names: list[str], attribute: str, structure: str, spared: Spared
-) -> dict[str, Tables]:
-    """Return the tables of each metric that has scores; one that has none costs itself only."""
-    if not board.tested(structure)[attribute].notna().any():
-        return {}
-    made = partial(_tables, board, names, attribute, structure)
-    found = {metric.key: spared.build(metric.name, partial(made, metric), None) for metric in METRICS}
-    return {key: tables for key, tables in found.items() if tables is not None}
 
 
 def _rows(

@@ -38,12 +38,13 @@ from leaderboard.read.boards import Entry, readable
 from leaderboard.spared import Spared
 from leaderboard.write import citations, explorer, grid, payload, rest
 from leaderboard.write.addresses import FIRST_ROWS, BoardPage, Link, slug, web_address
+from leaderboard.write.compiled import Compiled
 from leaderboard.write.overview import Overview
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 PAGES_AT_ONCE = 100
-"""Methods' pages that one process of a large site writes before it takes more."""
+"""Methods' pages that one process of a large site writes before it takes more; of a small one, a page."""
 
 
 def of_board(store: Store, folder: Path, result: Result, images: bool, url: str) -> BoardPage:
@@ -71,15 +72,16 @@ def tasks(
     packed: whether the site's data are. A page that cannot be made says so in its place.
     """
     env = environment(with_versions, packed)
+    # What takes longest comes first, so that no process is left with it when the others are done.
     parts: list[Callable[[], None]] = [
         *(partial(_write_tables, env, folder, page, links, unread, shown) for shown in page.parts),
-        partial(_write_board, env, folder, page),
+        *(partial(write, env, folder, page) for write in (_write_pictures, _write_cases)),
     ]
     entries = list(page.board.entries.values())
-    for first in range(0, len(entries), PAGES_AT_ONCE):
-        some = entries[first : first + PAGES_AT_ONCE]
-        parts.append(partial(_write_methods, env, store, folder, page, some))
-    return parts
+    at_once = PAGES_AT_ONCE if page.result.large else 1
+    for first in range(0, len(entries), at_once):
+        parts.append(partial(_write_methods, env, store, folder, page, entries[first : first + at_once]))
+    return [*parts, partial(_write_board, env, folder, page)]
 
 
 def write_overview(
@@ -97,7 +99,7 @@ def write_overview(
 
 @cache
 def environment(with_versions: bool = False, packed: bool = False) -> jinja2.Environment:
-    """Return the templates, compiled once a process; everything put into them is escaped.
+    """Return the templates, compiled once; everything put into them is escaped.
 
     with_versions: whether the pages link to those of versions; packed: whether the data are packed.
     """
@@ -108,6 +110,7 @@ def environment(with_versions: bool = False, packed: bool = False) -> jinja2.Env
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    env.bytecode_cache = Compiled(TEMPLATES, env)
     env.globals["w"] = words
     env.globals["v"] = verdicts
     env.globals["newest"] = facts.newest
@@ -134,8 +137,15 @@ def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None
         Spared().build("every test case", partial(explorer.write_board, folder, page), None)
     values = {"page": page, "cases": cases}
     _render(env, "samples.html.j2", folder / page.samples_url, "../", lambda: values)
+
+
+def _write_pictures(env: jinja2.Environment, folder: Path, page: BoardPage) -> None:
     if page.gallery:
         Spared().build("the pictures of single cases", page.gallery.write_explored, None)
+
+
+def _write_cases(env: jinja2.Environment, folder: Path, page: BoardPage) -> None:
+    if page.gallery:
         path = folder / page.cases_url
         _render(env, "cases.html.j2", path, "../", partial(_cases_values, page, page.gallery))
 

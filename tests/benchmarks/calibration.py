@@ -1,20 +1,28 @@
 """Measure whether the intervals cover and the tests reject as often as they say, on simulated cohorts.
 
-    python tests/benchmarks/calibration.py [--cohorts 1000] [--resamples 1000]
+    python tests/benchmarks/calibration.py [--cohorts 1000] [--resamples 1000] [--jobs 2]
         [--only null|gap|few|seeds]
 
-Prints the tables of docs/equity.md. A patient's error is gamma distributed (mean 0.15, deviation 0.08, a long
-tail of bad cases), times log-normal factors of mean 1: the method's way with the patient (13%), the seed
-(3%), the seed's way with a group (0 or 3%) and the single trial's noise (20%). The methods are alike; claims
-about their differences are measured by `claims.py`.
+Prints the tables of docs/equity.md, the same however many jobs there are, and what they cost. A patient's
+error is gamma distributed (mean 0.15, deviation 0.08, a long tail of bad cases), times log-normal factors of
+mean 1: the method's way with the patient (13%), the seed (3%), the seed's way with a group (0 or 3%) and the
+single trial's noise (20%). The methods are alike; claims about their differences are measured by `claims.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process is a core's; more threads would wait for each other
 
 import numpy as np
 import pandas as pd
@@ -62,6 +70,7 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", choices=("null", "gap", "few", "seeds"))
     asked = parser.parse_args()
     tables = {
@@ -70,19 +79,20 @@ def main() -> None:
         "few": few_table,
         "seeds": seeds_table,
     }
-    for name, table in tables.items():
-        if asked.only in (None, name):
-            print(
-                f"{table.__doc__}\n\n{markdown(table(asked.cohorts, asked.resamples, asked.seed))}\n",
-                flush=True,
-            )
+    start = time.perf_counter()
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        for name, table in tables.items():
+            if asked.only in (None, name):
+                made = table(pool, asked.cohorts, asked.resamples, asked.seed)
+                print(f"{table.__doc__}\n\n{markdown(made)}\n", flush=True)
+    used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(f"{used:.0f} seconds of CPU in {time.perf_counter() - start:.0f} by the clock.")
 
 
-def null_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
+def null_table(pool: Executor, cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     """Null cohorts: coverage of 95% intervals, then rejections at 0.05, in percent."""
     columns = {}
-    for setting in NULL:
-        found = simulate(setting, cohorts, resamples, seed)
+    for setting, found in zip(NULL, simulated(pool, NULL, cohorts, resamples, seed), strict=True):
         columns[setting.name] = {
             name: 100 * np.mean(hits)
             for name, hits in found.items()
@@ -91,11 +101,11 @@ def null_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(columns).round(1)
 
 
-def gap_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
+def gap_table(pool: Executor, cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     """Known gaps: the truth, plain and corrected estimates, coverage and power in percent."""
     rows = {}
-    for setting in GAP:
-        found, true = simulate(setting, cohorts, resamples, seed), truth(setting)
+    for setting, found in zip(GAP, simulated(pool, GAP, cohorts, resamples, seed), strict=True):
+        true = truth(setting)
         for name in ("gap", "sum_gap", "es_sum", "es_std", "worst_group"):
             plain, corrected = np.array(found[f"bias {name}"]).T
             rows[f"{setting.name}: {name}"] = {
@@ -113,7 +123,7 @@ def gap_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     )
 
 
-def few_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
+def few_table(pool: Executor, cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     """Small groups: coverage of a group's interval by number of patients and kind of errors, in percent."""
     shape, scale = (ERROR / DEVIATION) ** 2, DEVIATION**2 / ERROR
     kinds: dict[str, Errors] = {
@@ -133,7 +143,7 @@ def few_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     ).round(1)
 
 
-def seeds_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
+def seeds_table(pool: Executor, cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     """Few seeds: coverage of the t interval, in percent, by the seeds' variance over the patients'."""
     rng = np.random.default_rng(seed)
     rows: dict[str, dict[str, float]] = defaultdict(dict)
@@ -152,23 +162,27 @@ def seeds_table(cohorts: int, resamples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows).T.round(1)
 
 
+def simulated(
+    pool: Executor, settings: tuple[Setting, ...], cohorts: int, resamples: int, seed: int
+) -> list[dict[str, list[object]]]:
+    """Return `simulate` of each setting, a process a setting."""
+    return list(pool.map(partial(simulate, cohorts=cohorts, resamples=resamples, seed=seed), settings))
+
+
 def simulate(setting: Setting, cohorts: int, resamples: int, seed: int) -> dict[str, list[object]]:
     """Return, for each number of a table, its outcome in every cohort."""
     rng, true = np.random.default_rng(seed), truth(setting)
     found: dict[str, list[object]] = defaultdict(list)
     for cohort in range(cohorts):
         draws = resample(draw(setting, rng), resamples=resamples, seed=cohort)
-        for row in summarise(draws).query("method == 'erm'").itertuples():
+        for row in of_erm(summarise(draws)):
             name = "smallest group" if row.group == "g0" else row.quantity
             if row.group in ("", "g0"):
                 found[f"cover {name}"].append(row.low - 1e-9 <= true[name] <= row.high + 1e-9)
                 found[f"bias {name}"].append((row.estimate, row.corrected))
-        for row in (
-            noise_floor(draws)
-            .query("method == 'erm' and group == '' and quantity != 'es_penalty'")
-            .itertuples()
-        ):
-            found[f"reject floor {row.quantity}"].append(row.p <= 0.05)
+        for row in of_erm(noise_floor(draws)):
+            if row.group == "" and row.quantity != "es_penalty":
+                found[f"reject floor {row.quantity}"].append(row.p <= 0.05)
         for name, hit in closed_form(draws.scores, true):
             found[f"{name}, closed form"].append(hit)
     return dict(sorted(found.items()))
@@ -177,10 +191,16 @@ def simulate(setting: Setting, cohorts: int, resamples: int, seed: int) -> dict[
 def closed_form(scores: Scores, true: dict[str, float]) -> Iterator[tuple[str, bool]]:
     """Yield what holds of the tables for boards of very many methods."""
     source = many.errors(scores)
-    for row in many.summarise(source).query("method == 'erm' and group == ''").itertuples():
-        yield f"cover {row.quantity}", row.low - 1e-9 <= true[row.quantity] <= row.high + 1e-9
-    for row in many.noise_floor(source).query("method == 'erm'").itertuples():
+    for row in of_erm(many.summarise(source)):
+        if row.group == "":
+            yield f"cover {row.quantity}", row.low - 1e-9 <= true[row.quantity] <= row.high + 1e-9
+    for row in of_erm(many.noise_floor(source)):
         yield "reject floor gap", row.p <= 0.05
+
+
+def of_erm(table: pd.DataFrame) -> list[Any]:
+    """Return the rows of the first method."""
+    return [row for row in table.itertuples() if row.method == "erm"]
 
 
 def draw(setting: Setting, rng: np.random.Generator) -> Scores:

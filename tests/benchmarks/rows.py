@@ -1,9 +1,9 @@
 """What our own work costs, as ratios to a baseline of the same run: rows.py [ROW] [--out FILE].
 
 Each row is measured in pairs, ours and then the baseline, so that what else a machine does meets both; a
-ratio is told with its spread over the pairs. `--against FILE` sets what was written of another commit
-beside it, and the exit status is 1 where a row is slower than there beyond both spreads. Times are a
-processor's.
+ratio is told with its spread over the pairs. Times are of processors, those of children among them, but for
+rows that say "by the clock". `--against FILE` sets what was written of another commit
+beside it, and the exit status is 1 where a row is slower than there beyond both spreads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -27,6 +28,7 @@ import pandas as pd
 # Before the tests' own modules, some of which look for these in their own tree: PYTHONPATH may name another.
 import harness
 import leaderboard
+from harness.store import Store
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path += [str(TESTS), str(TESTS / "leaderboard")]
@@ -63,9 +65,28 @@ class Row:
 
 
 def _seconds(work: Work) -> float:
-    began = time.process_time()
+    return _both(work)[0]
+
+
+def _both(work: Work) -> tuple[float, float]:
+    """Return the seconds that something takes, of processors and by the clock."""
+    began, clock = os.times(), time.perf_counter()
     work()
-    return time.process_time() - began
+    return sum(os.times()[:4]) - sum(began[:4]), time.perf_counter() - clock
+
+
+def twice(
+    what: str, baseline: str, ours: Work, theirs: Work, pairs: int, before: Work = lambda: None
+) -> list[Row]:
+    """Return two rows of the same pairs, by processors and by the clock; `before` precedes each of ours."""
+    rows = [Row(what + how, baseline) for how in ("", ", by the clock")]
+    for counted in range(-1, pairs):
+        before()
+        for row, mine, other in zip(rows, _both(ours), _both(theirs), strict=True):
+            if counted >= 0:
+                row.ours.append(mine)
+                row.theirs.append(other)
+    return rows
 
 
 def step() -> Iterator[Row]:
@@ -249,32 +270,52 @@ def view() -> Iterator[Row]:
 
 
 def site() -> Iterator[Row]:
-    """The site of 33 records, and reading those records with json and pandas alone."""
+    """Sites of made-up records, and reading those records with json and pandas alone."""
     from make_records import GROUPS, World, make_store
 
     names = ("erm", *(f"m{i}" for i in range(10)))
+    plain = World(
+        methods=names, attributes=tuple(GROUPS)[:1], structures=("cup", "disc"), seeds=range(3), samples=300
+    )
+    pictured = World(
+        methods=names[:6], attributes=("race", "gender"), images=True, controls={"m1": ("groups shuffled",)}
+    )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        world = World(
-            methods=names,
-            attributes=tuple(GROUPS)[:1],
-            structures=("cup", "disc"),
-            seeds=range(3),
-            samples=300,
-        )
-        make_store(root / "runs", world)
-        records = sorted((root / "runs").rglob("record.json"))
+        few, many = (make_store(root / name, world) for name, world in (("few", plain), ("many", pictured)))
+        out, cache = root / "site", root / "cache"
+        new = next(one for one in many.records() if (one.method.name, one.seed) == ("m3", 2))
 
-        def ours() -> None:
-            leaderboard.build(root / "runs", root / f"site-{time.monotonic_ns()}")
+        def build(store: Store, kept: Path | None = None) -> Work:
+            return lambda: leaderboard.build(store.root, out, cache=kept)
 
-        def theirs() -> None:
-            for one in records:
-                json.loads(one.read_text())
-                for scores in one.parent.glob("*.parquet"):
-                    pd.read_parquet(scores)
+        def without_one() -> None:
+            shutil.rmtree(cache, ignore_errors=True)
+            away = many.path(new.id).rename(root / "away")
+            build(many, cache)()
+            away.rename(many.path(new.id))
 
-        yield Row("the site of 33 records", "json and pandas read them").measure(ours, theirs, 3)
+        yield from twice("the site of 33 records", READ, build(few), reading(few.root), 3)
+        what = f"the site of {len(many.ids())} records and their pictures"
+        yield from twice(f"{what}, from nothing", READ, build(many), reading(many.root), 3)
+        one_more = f"{what}, one of them new"
+        yield from twice(one_more, READ, build(many, cache), reading(many.root), 3, without_one)
+        yield from twice(f"{what}, nothing new", READ, build(many, cache), reading(many.root), 3)
+
+
+READ = "json and pandas read them"
+
+
+def reading(root: Path) -> Work:
+    """Return what reads all records below a folder with json and pandas alone."""
+
+    def read() -> None:
+        for one in sorted(root.rglob("record.json")):
+            json.loads(one.read_text())
+            for scores in one.parent.glob("*.parquet"):
+                pd.read_parquet(scores)
+
+    return read
 
 
 def larger() -> Iterator[Row]:

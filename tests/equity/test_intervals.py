@@ -123,7 +123,7 @@ def test_the_worst_groups_interval_covers_with_ties_and_without(n_groups):
     deviations = rng.standard_normal((4000, n_groups))
     for truth in (np.zeros(n_groups), np.r_[0, np.full(n_groups - 1, 9.0)]):
         found = [
-            extreme(truth + rng.standard_normal(n_groups), deviations, lowest=True, corrected=0.0)
+            extreme(truth + rng.standard_normal(n_groups), deviations.T, lowest=True, corrected=0.0)
             for _ in range(2000)
         ]
         covered = np.mean([each.low <= 0 <= each.high for each in found])
@@ -133,8 +133,8 @@ def test_the_worst_groups_interval_covers_with_ties_and_without(n_groups):
 def test_the_best_groups_interval_mirrors_the_worsts():
     rng = np.random.default_rng(0)
     estimates, deviations = rng.standard_normal(3), rng.standard_normal((500, 3))
-    worst = extreme(estimates, deviations, lowest=True, corrected=0.0)
-    best = extreme(-estimates, -deviations, lowest=False, corrected=0.0)
+    worst = extreme(estimates, deviations.T, lowest=True, corrected=0.0)
+    best = extreme(-estimates, -deviations.T, lowest=False, corrected=0.0)
     assert (best.low, best.high, best.estimate) == pytest.approx((-worst.high, -worst.low, -worst.estimate))
 
 

@@ -52,12 +52,13 @@ class Board:
     def __init__(self, folder: Path) -> None:
         self.store = make_store(folder / "runs", WORLD)
         self.folder, self.cache, self.images = folder, folder / "cache", True
+        self.workers: int | None = None
         self.whole = folder / "whole"
         shutil.copytree(self.store.root, self.whole)
 
     def built(self, cache: Path | None) -> dict[str, bytes]:
         out = self.folder / ("with" if cache else "without")
-        leaderboard.build(self.store.root, out, self.images, cache)
+        leaderboard.build(self.store.root, out, self.images, cache, self.workers)
         return content(out)
 
     def entries(self) -> list[Path]:
@@ -164,6 +165,7 @@ def test_after_random_edits_the_bytes_are_those_from_nothing(tmp_path, seed):
 
 def test_one_new_trial_is_all_that_is_computed_again(tmp_path, monkeypatch):
     board = Board(tmp_path)
+    board.workers = 1  # what is counted here is counted in this process alone
     new = next(
         one.id
         for one in board.store.records()
