@@ -82,7 +82,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(frozen, tmp_path):
     assert np.array_equal(resumed, whole)
 
 
-def test_whichever_shard_comes_first_lays_the_arrays_out(frozen, tmp_path):
+def test_whichever_shard_comes_first_lays_the_arrays_out(frozen, tmp_path, monkeypatch):
+    # Threads that draw weights at once draw from one generator; shards are processes.
+    encoder = untrained(frozen)
+    monkeypatch.setattr(embed, "_encoder", lambda protocol, cache: encoder)
     cohort = cohorts.load(frozen, None, tmp_path / "apart")
     errors: list[BaseException] = []
 
