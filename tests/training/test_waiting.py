@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+import needs
 import numpy as np
 import pytest
 import torch
@@ -174,7 +175,7 @@ def test_whatever_would_wait_is_noticed(ask):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs.unless(torch.cuda.is_available(), "no CUDA device", "`nvidia-smi` has to list a card")
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_gpu_says_so_too(monkeypatch, optimizer):
     monkeypatch.undo()
