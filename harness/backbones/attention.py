@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import Attention, get_rel_pos
+from segment_anything.modeling.image_encoder import Attention
 from torch import Tensor, nn
 
 # The fused kernels take heads whose width is a multiple of this.
@@ -48,8 +48,7 @@ class FusedAttention(nn.Module):
     def _positions(self, q: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Return q R_h, [B, heads, N, H], and q R_w, [B, heads, N, W]."""
         grid = q.unflatten(2, (height, width))
-        rows = get_rel_pos(height, height, self.rel_pos_h)
-        columns = get_rel_pos(width, width, self.rel_pos_w)
+        rows, columns = _relative(self.rel_pos_h, height), _relative(self.rel_pos_w, width)
         by_row = torch.einsum("bnhwc,hkc->bnhwk", grid, rows)
         by_column = torch.einsum("bnhwc,wkc->bnhwk", grid, columns)
         return by_row.flatten(2, 3), by_column.flatten(2, 3)
@@ -60,6 +59,15 @@ def fuse(encoder: nn.Module) -> None:
     blocks: Any = encoder.blocks
     for block in blocks:
         block.attn = FusedAttention(block.attn)
+
+
+def _relative(table: Tensor, side: int) -> Tensor:
+    """Return the row of a table, [2 side - 1, C], for each pair of query and key: [side, side, C].
+
+    By an index that is made where the table is: segment_anything's comes from the host, and a GPU waits.
+    """
+    at = torch.arange(side, device=table.device)
+    return table[at[:, None] - at + side - 1]
 
 
 def _padded(x: Tensor, width: int) -> Tensor:

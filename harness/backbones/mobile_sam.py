@@ -14,6 +14,7 @@ from timm.models import tiny_vit
 from timm.models.tiny_vit import Attention, TinyVit
 from torch import Tensor, nn
 
+from harness.backbones import tiny_vit_encoder
 from harness.backbones.lora import LoRAQKV
 from harness.backbones.prompt_free import WIDTH, PromptFreeSAM, check_size
 
@@ -52,6 +53,8 @@ class TinyViTEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return [B, 256, S / 16, S / 16] of normalised images [B, 3, S, S]."""
+        if tiny_vit_encoder.is_short(self.vit, self.neck, _Attention, images.device):
+            return tiny_vit_encoder.encode(self.vit, self.neck, images)
         features: Callable[[Tensor], Tensor] = self.vit.forward_features
         embedding: Tensor = self.neck(features(images))
         return embedding

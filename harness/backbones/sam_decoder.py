@@ -19,7 +19,7 @@ _KNOWN = (
 def is_short(transformer: Any, tokens: int, device: torch.device) -> bool:
     """Tell whether `transform` is `transformer` in fewer operations.
 
-    On a GPU, in bfloat16, for many tokens, and where a method has put modules of its own into it, it is not.
+    On a GPU, for many tokens, and where a method has put modules of its own into it, it is not.
     """
     layers = list(transformer.layers)
     found = [transformer.final_attn_token_to_image]
@@ -69,7 +69,7 @@ def weigh_upscaled(upscaling: nn.Module, pixels: Tensor, heads: Tensor, height: 
 
     A transposed convolution whose kernel is as wide as its stride makes of each pixel four, whatever lies
     beside it: it is a matrix product, and the pixels need to find their places only once they are logits.
-    None where the upscaling is not SAM's own, on a GPU, and in bfloat16.
+    None where the upscaling is not SAM's own, and on a GPU.
     """
     parts: list[Any] = list(upscaling.children())
     kinds = [nn.ConvTranspose2d, LayerNorm2d, nn.GELU, nn.ConvTranspose2d, nn.GELU]
@@ -96,7 +96,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         heads, pixels = ctx.saved_tensors
-        return gradient @ pixels, gradient.mT @ heads
+        # Under autocast the product was made in bfloat16, of whatever came.
+        made = gradient @ pixels.to(gradient.dtype), gradient.mT @ heads.to(gradient.dtype)
+        return made[0].to(heads.dtype), made[1].to(pixels.dtype)
 
 
 def _among_themselves(layer: Any, queries: Tensor, tokens: Tensor) -> Tensor:
@@ -181,7 +183,7 @@ def _four(upscale: nn.ConvTranspose2d, pixels: Tensor) -> Tensor:
 
 
 def _is_tried(device: torch.device) -> bool:
-    return device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return device.type == "cpu"
 
 
 def _is_plain(module: nn.Module) -> bool:

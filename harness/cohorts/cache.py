@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from harness import arrays, identity
 from harness.cohorts import grid, guard, labels
@@ -179,7 +180,11 @@ def _decoded(source: Source, protocol: Protocol) -> Iterator[_Read]:
     # seen a large block freed.
     np.empty(1 << 24, dtype=np.uint8)
     order = sorted(range(len(source.samples)), key=lambda row: source.samples[row])
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+    # Samples are read side by side: a product of a few hundred rows that takes all cores too waits for them.
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool,
+    ):
         for batch in (order[at : at + _READ_AHEAD] for at in range(0, len(order), _READ_AHEAD)):
             yield from pool.map(decode, batch)
 

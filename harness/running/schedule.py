@@ -60,7 +60,6 @@ def embed_cohort(
     with embed.locked(protocol, cohort, cache, device):
         if embed.are_cached(protocol, cohort, cache, device):
             return
-        embed.prepare(protocol, cohort, cache, device)
         count = embed.counter(protocol, cohort, cache, device)
         shards = {
             executor.submit(embed_shard, protocol, prepared.paths, shard, slots, device)
@@ -71,7 +70,8 @@ def embed_cohort(
                 ended, shards = wait(shards, SHOW_SECONDS, FIRST_EXCEPTION)
                 for shard in ended:
                     shard.result()
-                progress("Computing the frozen backbone's embeddings, batches", *count())
+                if (counted := count())[1]:
+                    progress("Computing the frozen backbone's embeddings, batches", *counted)
         except WorkerDied as error:
             raise HarnessError(f"The embeddings of the frozen backbone: {error}; run again.") from None
         embed.finish(protocol, cohort, cache, device)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.training.upload import upload
+
 VARIANTS = {"none": 1, "flip": 2, "dihedral": 8, "fairseg": 8}
 """Augmentation to the number of dihedral variants it draws from."""
 
@@ -44,7 +46,7 @@ class Augmentation:
         turned = self._rotate(_each(masks, self.variants)[:, None].float())
         if corners:
             rows, columns = (
-                _cornered(*sides).to(turned.device) for sides in zip(turned.shape[2:], size, strict=True)
+                upload(_cornered(*sides), turned.device) for sides in zip(turned.shape[2:], size, strict=True)
             )
             return turned[:, 0][:, rows][:, :, columns].long()
         # Exact, so that the centre of the pixel decides and a mask does not move by half of one.
@@ -55,10 +57,10 @@ class Augmentation:
         turned = np.flatnonzero(self.degrees)
         if len(turned) == 0:
             return maps
-        angles = torch.from_numpy(np.deg2rad(self.degrees[turned])).to(maps)
+        angles = upload(np.deg2rad(self.degrees[turned]), maps.device).to(maps.dtype)
         cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
         matrices = torch.stack([cos, -sin, zero, sin, cos, zero], 1).reshape(-1, 2, 3)
-        index = torch.from_numpy(turned).to(maps.device)
+        index = upload(turned, maps.device)
         grid = F.affine_grid(matrices, [len(turned), *maps.shape[1:]], align_corners=False)
         return maps.index_copy(
             0, index, F.grid_sample(maps[index], grid, mode="nearest", align_corners=False)
@@ -85,10 +87,11 @@ def draw(
     return Augmentation(variants, degrees)
 
 
-def _cornered(source: int, target: int) -> Tensor:
+def _cornered(source: int, target: int) -> np.ndarray:
     """Return the source pixel of each target pixel: int64 [target], the first and the last the ends."""
     places = np.arange(target) * ((source - 1) / max(target - 1, 1))
-    return torch.from_numpy(np.floor(places + 0.5).astype(np.int64))
+    nearest: np.ndarray = np.floor(places + 0.5).astype(np.int64)
+    return nearest
 
 
 def _each(maps: Tensor, variants: np.ndarray) -> Tensor:
@@ -97,6 +100,6 @@ def _each(maps: Tensor, variants: np.ndarray) -> Tensor:
         return maps
     turned = maps.clone()
     for variant in np.unique(variants):
-        rows = torch.from_numpy(np.flatnonzero(variants == variant)).to(maps.device)
+        rows = upload(np.flatnonzero(variants == variant), maps.device)
         turned[rows] = dihedral(maps[rows], int(variant))
     return turned

@@ -74,23 +74,32 @@ def locked(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device
 
 def prepare(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> None:
     """Lay out the empty arrays that the shards fill; those of an interrupted run are kept."""
+    _lay_out(protocol, cohort, cache, device, _encoder(protocol, cache))
+
+
+def _lay_out(
+    protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device, encoder: Backbone
+) -> None:
     part = _part(protocol, cohort, cache, device)
     if _done(part, protocol, cohort) is not None and _maps(part, protocol, cohort):
         return
     for damaged in (part, _folder(protocol, cohort, cache, device)):
         files.remove(damaged)
     files.make(part)
-    encode.lay_out(part, _encoder(protocol, cache), cohort.images, VARIANTS[protocol.recipe.augmentation])
+    encode.lay_out(part, encoder, cohort.images, VARIANTS[protocol.recipe.augmentation])
 
 
 def embed_shard(
     protocol: Protocol, cohort: Cohort, cache: Path, shard: int, shards: int, device: torch.device
 ) -> None:
-    """Fill every `shards`-th batch, those that are done left out."""
-    part = _part(protocol, cohort, cache, device)
-    encoder = _encoder(protocol, cache).to(device)
+    """Fill every `shards`-th batch, those that are done left out; lay them out where no shard has yet."""
+    folder, part = (place(protocol, cohort, cache, device) for place in (_folder, _part))
+    encoder = _encoder(protocol, cache)
+    # By a shard, which has the network at hand: whoever plans a run need not import one.
+    with claims.held(folder.with_suffix(".layout.lock")):
+        _lay_out(protocol, cohort, cache, device, encoder)
     bfloat16 = protocol.recipe.precision == "bfloat16"
-    encode.fill(part, encoder, cohort.images, shard, shards, bfloat16, device)
+    encode.fill(part, encoder.to(device), cohort.images, shard, shards, bfloat16, device)
 
 
 def finish(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.training.upload import upload
+
 # A split that takes more of the free GPU memory than this stays in the host's memory.
 _RESIDENT_SHARE = 0.4
 
@@ -59,7 +61,7 @@ class Feed:
 
     def codes(self, picks: np.ndarray) -> Tensor:
         """Return int64 [B], the codes of groups, -1 unknown."""
-        return torch.from_numpy(self._codes[picks].astype(np.int64)).to(self.device)
+        return upload(self._codes[picks].astype(np.int64), self.device)
 
     def maps(self, picks: np.ndarray, variants: np.ndarray) -> tuple[Tensor, ...]:
         """Return the cached encoder maps of each pick under its dihedral variant, float32."""
@@ -83,10 +85,8 @@ class _Rows:
 
     def take(self, picks: np.ndarray, variants: np.ndarray | None = None) -> Tensor:
         if self.resident is not None:
-            index = torch.from_numpy(picks).to(self.device)
-            if variants is None:
-                return self.resident[index]
-            return self.resident[torch.from_numpy(variants).to(self.device), index]
+            index = upload(picks, self.device)
+            return self.resident[index if variants is None else (upload(variants, self.device), index)]
         rows = self.rows[picks]
         chosen = self.array[rows] if variants is None else self.array[variants, rows]
-        return torch.from_numpy(np.ascontiguousarray(chosen)).to(self.device)
+        return upload(chosen, self.device)

@@ -223,7 +223,8 @@ def _batches(job: Job, state: _State, per_epoch: int) -> Iterator[np.ndarray]:
 
 def _check_finite(job: Job, taken: list[Taken], epoch: int, per_epoch: int) -> None:
     """Raise TrialError for the first step whose loss or gradient is not finite, once an epoch."""
-    losses, finite = torch.stack([one.loss for one in taken]).cpu(), [bool(one.finite) for one in taken]
+    losses = torch.stack([one.loss for one in taken]).cpu()
+    finite = torch.stack([one.finite for one in taken]).cpu()
     for i, loss in enumerate(losses):
         where = f"at step {i + epoch * per_epoch} (epoch {epoch}); "
         if not loss.isfinite():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import TrialError
+from harness.training.upload import upload
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Mix:
 
     def of(self, own: Tensor, others: Tensor, rows: np.ndarray | None = None) -> Tensor:
         """Return `share * own + (1 - share) * others`: float [k, ...]; rows: which of the batch these are."""
-        shares = torch.from_numpy(self.shares if rows is None else self.shares[rows]).to(own.device)
+        shares = upload(self.shares if rows is None else self.shares[rows], own.device)
         shares = shares.view(-1, *[1] * (own.ndim - 1))
         return shares * own + (1 - shares) * others
 

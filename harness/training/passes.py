@@ -18,6 +18,7 @@ from harness.training.augment import Augmentation
 from harness.training.feed import Feed
 from harness.training.mixing import Mix
 from harness.training.together import ALONE, Cards
+from harness.training.upload import upload
 
 Run = Callable[[np.ndarray], tuple[Tensor, Tensor]]
 """The logits and features, float32, of some rows of a batch: int64 [k], from 0."""
@@ -60,7 +61,7 @@ class Through:
         picks: int64 [B]; groups: int64 [B], of the picks.
         """
         images = cache(lambda: self._images(picks, drawn, mix))
-        codes = torch.from_numpy(groups).to(self.feed.device)
+        codes = upload(groups, self.feed.device)
         run = self._run(images, picks, drawn, codes, mix)
         rows = self.cards.rows(len(picks))
         sliced = 0 < self.most < len(rows)
@@ -77,9 +78,9 @@ class Through:
             {"images": images},
             masks=masks,
             groups=codes,
-            samples=torch.from_numpy(picks).to(self.feed.device),
-            other_masks=None if mix is None else masks[torch.from_numpy(mix.partners).to(masks.device)],
-            shares=None if mix is None else torch.from_numpy(mix.shares).to(masks.device),
+            samples=upload(picks, self.feed.device),
+            other_masks=None if mix is None else masks[upload(mix.partners, masks.device)],
+            shares=None if mix is None else upload(mix.shares, masks.device),
         )
         return Pass(batch, logits.contiguous(), features.contiguous(), back)
 
@@ -96,7 +97,7 @@ class Through:
         images = drawn.images(self.feed.images(picks))
         if mix is None:
             return images
-        return mix.of(images, images[torch.from_numpy(mix.partners).to(images.device)])
+        return mix.of(images, images[upload(mix.partners, images.device)])
 
     def _run(
         self,
@@ -107,7 +108,7 @@ class Through:
         mix: Mix | None,
     ) -> Run:
         def run(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-            index = slice(None) if len(rows) == len(picks) else torch.from_numpy(rows).to(self.feed.device)
+            index = slice(None) if len(rows) == len(picks) else upload(rows, self.feed.device)
             autocast = torch.autocast(self.feed.device.type, torch.bfloat16, enabled=self.bfloat16)
             with autocast, underway.samples_of(codes[index]):
                 maps = self.feed.maps(picks[rows], drawn.variants[rows])

@@ -17,6 +17,7 @@ from harness.training.mixing import Mix
 from harness.training.passes import Pass
 from harness.training.sharpness import climbed
 from harness.training.side import Answer
+from harness.training.upload import upload
 
 
 @dataclass(frozen=True)
@@ -100,5 +101,5 @@ def _mix(job: Job, picks: np.ndarray) -> Mix | None:
     """Ask a method that mixes what to mix."""
     if not job.asks.mixes:
         return None
-    groups, samples = (torch.from_numpy(one).to(job.feed.device) for one in (job.groups[picks], picks))
+    groups, samples = (upload(one, job.feed.device) for one in (job.groups[picks], picks))
     return job.side.mix(groups, samples)

@@ -87,11 +87,8 @@ def test_many_classes_are_computed_as_sam_does():
     assert_same(net)
 
 
-def test_a_gpu_and_bfloat16_are_left_as_they_are():
-    transformer = network().mask_decoder.transformer
-    assert not is_short(transformer, 4, torch.device("cuda"))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not is_short(transformer, 4, torch.device("cpu"))
+def test_a_gpu_is_left_as_it_is():
+    assert not is_short(network().mask_decoder.transformer, 4, torch.device("cuda"))
 
 
 class Twice(nn.Linear):
@@ -135,3 +132,42 @@ def test_whoever_listens_to_a_module_hears_what_it_makes(place):
     listened.mask_decoder.get_submodule(place).register_forward_hook(lambda *told: heard.append(told))
     torch.testing.assert_close(listened.decode((maps,))[0], before)
     assert heard
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])  # of a kept embedding, of an encoder's
+def test_in_bfloat16_it_is_as_near_to_the_numbers_as_sams_own(kind):
+    net = network().float()
+    maps = torch.randn(4, 256, 5, 5).to(kind)
+    exact, _, slopes = pulled(net, lambda maps: net.decode((maps,)), maps.float())
+    errors, steep = [], []
+    for forward in (lambda maps: net.decode((maps,)), lambda maps: sams(net, maps)):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert is_short(net.mask_decoder.transformer, 4, torch.device("cpu"))
+            logits, _, gradients = pulled(net, forward, maps)
+        assert logits.dtype == torch.bfloat16
+        errors.append((logits.float() - exact).norm().item())
+        apart = [(gradients[name] - one).square().sum().item() for name, one in slopes.items()]
+        steep.append(sum(apart) ** 0.5)
+    assert errors[0] < 1.2 * errors[1]
+    assert steep[0] < 1.2 * steep[1]
+
+
+def test_a_layer_that_keeps_float32_is_no_hindrance_in_bfloat16():
+    class Exact(nn.Module):
+        """A head that a method puts in place of one, which leaves autocast."""
+
+        def __init__(self, own):
+            super().__init__()
+            self.own = own
+
+        def forward(self, x):
+            with torch.autocast("cpu", enabled=False):
+                return self.own(x.float())
+
+    net = network().float()
+    heads = net.mask_decoder.output_hypernetworks_mlps
+    for i, own in enumerate(list(heads)):
+        heads[i] = Exact(own)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, _, gradients = pulled(net, lambda maps: net.decode((maps,)), torch.randn(1, 256, 5, 5))
+    assert all(one.isfinite().all() for one in gradients.values())

@@ -185,6 +185,29 @@ def decoder() -> Iterator[Row]:
         yield row.measure(steps(False, size, maps, masks), steps(True, size, maps, masks), 7)
 
 
+def encoder() -> Iterator[Row]:
+    """A batch of images through MobileSAM's encoder, and the same where somebody listens: as timm has it."""
+    import torch
+
+    from harness import backbones, protocol
+    from harness.training.device import prepare_torch
+    from harness.training.encode import BATCH, encode
+
+    prepare_torch(1)
+    for name in ("quick", "planted"):
+        chosen = protocol.load(name)
+        size, cpu = chosen.cohort.size, torch.device("cpu")
+        images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
+        plain, listened = (backbones.build(chosen.backbone, 3, size, None).eval() for _ in "ab")
+        listened.encoder.vit.patch_embed.register_forward_hook(lambda *_: None)
+
+        def through(network: backbones.Backbone, images: np.ndarray = images) -> Work:
+            return lambda: [encode(network, images, 0, False, cpu) for _ in range(4)]  # noqa: B023 - the CPU
+
+        row = Row(f"{BATCH} images of {size} px through MobileSAM's encoder", "as timm computes it")
+        yield row.measure(through(plain), through(listened), 7)
+
+
 def trial() -> Iterator[Row]:
     """A trial as long as one of `quick`, and its fit alone: beside it are start, predictions, scores."""
     import torch
@@ -352,7 +375,7 @@ def larger() -> Iterator[Row]:
 
 
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
-    one.__name__: one for one in (decoder, step, trial, scores, view, site, larger)
+    one.__name__: one for one in (encoder, decoder, step, trial, scores, view, site, larger)
 }
 
 

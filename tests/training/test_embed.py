@@ -82,6 +82,33 @@ def test_an_interrupted_run_goes_on_where_it_stopped(frozen, tmp_path):
     assert np.array_equal(resumed, whole)
 
 
+def test_whichever_shard_comes_first_lays_the_arrays_out(frozen, tmp_path, monkeypatch):
+    # Threads that draw weights at once draw from one generator; shards are processes.
+    encoder = untrained(frozen)
+    monkeypatch.setattr(embed, "_encoder", lambda protocol, cache: encoder)
+    cohort = cohorts.load(frozen, None, tmp_path / "apart")
+    errors: list[BaseException] = []
+
+    def shard(number):
+        try:
+            embed.embed_shard(frozen, cohort, tmp_path / "apart", number, 3, CPU)
+        except BaseException as error:  # noqa: BLE001 - a thread's is seen by nobody else
+            errors.append(error)
+
+    shard(2)
+    threads = [threading.Thread(target=shard, args=(number,)) for number in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not errors
+    embed.finish(frozen, cohort, tmp_path / "apart", CPU)
+    (apart,) = embed.open_embeddings(frozen, cohort, tmp_path / "apart", CPU)
+    _, (together,) = filled(frozen, tmp_path / "together", 1)
+    assert np.array_equal(apart, together)
+    assert not list((tmp_path / "apart" / "embeddings").glob("*.lock*"))
+
+
 def test_another_cohort_or_precision_has_other_embeddings(frozen, tmp_path):
     cohort, _ = filled(frozen, tmp_path, 1)
     assert embed.are_cached(frozen, cohort, tmp_path, CPU)
