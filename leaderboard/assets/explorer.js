@@ -89,7 +89,9 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
   /** @param {string} text */
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
   /** @param {number} value */
-  const signed = (value) => (Number.isNaN(value) ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`);
+  const signed = (value) => (Number.isNaN(value) ? "–" : `${signOf(value)}${Math.abs(value).toFixed(3)}`);
+  /** @param {number} value */
+  const signOf = (value) => (Math.abs(value) < 0.0005 ? "±" : value < 0 ? "−" : "+");
   /** @param {CaseTable} table @param {number} i */
   const groupOf = (table, i) => (table.codes[i] === UNKNOWN ? NO_GROUP : table.groups[table.codes[i]]);
   /** @param {CaseTable} table @param {number} i */

@@ -52,6 +52,8 @@ class Stability:
     def sentence(self, titles: dict[str, str]) -> str:
         """Say whether the first place holds."""
         total = len(self.choices)
+        if all(rank == 1 for choice in self.choices for rank in choice.ranks.values()):
+            return f"They are the same under all {total} other choices that were tried."
         if not self.moved:
             return f"The highest score stays with it under all {total} other choices that were tried."
         by_method: dict[str, list[str]] = {}
