@@ -8,6 +8,7 @@ from make_records import World, make_site
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 METHODS, FIRST = 220, 100
+TYPED = "(field, text) => { field.value = text; field.dispatchEvent(new Event('input', {bubbles: true})); }"
 LEFTS = "cells => cells.map(cell => Math.round(cell.getBoundingClientRect().left))"
 
 
@@ -56,10 +57,7 @@ def test_what_is_typed_is_what_is_shown_however_fast_it_is_typed(new_tab, large)
     named = [name for name in tab.methods("gender-cup") if "m1" in name]
     kept = page.locator(f"tr[data-method='{named[0]}']").element_handle()
     for text in ("m", "m1", "zzz", "m1"):  # none of them waits for the rows of the one before
-        field.evaluate(
-            "(field, text) => { field.value = text; field.dispatchEvent(new Event('input', {bubbles: true})); }",
-            text,
-        )
+        field.evaluate(TYPED, text)
     found = [name for name in large.world.methods if "m1" in name]
     page.locator(f"tr[data-method='{named[-1]}']").wait_for(state="attached")
     page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(() => setTimeout(done))))")

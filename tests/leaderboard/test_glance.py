@@ -111,7 +111,9 @@ ODD = {
     "one method": World(methods=("adv",), seeds=(0,)),
     "one finished, one seed": World(missing=frozenset({("erm", "race", 0), ("febs", "race", 0)}), seeds=(0,)),
     "too few patients": World(samples=8, seeds=(0,)),
-    "nothing but predictions": World(obtained={(m, 0): "predictions" for m in ("erm", "febs", "adv")}, seeds=(0,)),
+    "nothing but predictions": World(
+        obtained={(m, 0): "predictions" for m in ("erm", "febs", "adv")}, seeds=(0,)
+    ),
 }  # fmt: skip
 POOR = re.compile(
     r"\bnan\b|\binf\b|\bNone\b|[+−]0\.000\b|\b0\.000 or\b|  "
