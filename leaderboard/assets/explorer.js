@@ -409,7 +409,7 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
     const few = [];
     const all_ = board.methods.length + board.left;
     if (board.left) few.push(`the ${board.methods.length} first in rank have their single cases here`);
-    if (board.pictured < all_ && board.image) few.push(`the ${board.pictured} first their predictions drawn`);
+    if (board.pictured < all_ && board.image) few.push(`the ${board.pictured} first in rank have their predictions drawn`);
     if (few.length)
       find(root, ".left").textContent =
         `Of ${all_} methods ${few.join(", ")}: those of all would make this site too large. Every case is here.`;
