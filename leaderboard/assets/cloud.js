@@ -37,6 +37,14 @@ Board.cloud = (() => {
     return { low, high, ticks, label };
   }
 
+  /** A text that is no wider, cut where it has to be. @param {CanvasRenderingContext2D} pen @param {string} text @param {number} width */
+  function cut(pen, text, width) {
+    let short = text;
+    while (short && pen.measureText(short === text ? text : `${short}…`).width > width)
+      short = short.slice(0, -1).trimEnd();
+    return short === text ? text : `${short}…`;
+  }
+
   /** As the other figures have it: from the seventh group on a colour comes again with another shape. @param {number} code */
   const shapeOf = (code) => (code + Math.floor(code / 6)) % 6;
 
@@ -136,16 +144,12 @@ Board.cloud = (() => {
         pen.fillText(ay.label(tick), LEFT - 6, py(tick));
       }
       pen.textAlign = "center";
-      pen.fillText(
-        now?.isMethod ? `Dice, ${now.xTitle}` : (now?.xTitle ?? ""),
-        (LEFT + right) / 2,
-        bottom + 34,
-        right - LEFT,
-      );
+      const below = now?.isMethod ? `Dice, ${now.xTitle}` : (now?.xTitle ?? "");
+      pen.fillText(cut(pen, below, right - LEFT), (LEFT + right) / 2, bottom + 34);
       pen.save();
       pen.translate(10, (TOP + bottom) / 2);
       pen.rotate(-Math.PI / 2);
-      pen.fillText(`Dice, ${now?.yTitle}`, 0, 0, bottom - TOP);
+      pen.fillText(cut(pen, `Dice, ${now?.yTitle}`, bottom - TOP), 0, 0);
       pen.restore();
     }
 

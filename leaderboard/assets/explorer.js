@@ -33,7 +33,7 @@
  * @typedef {{what: string, table: CaseTable, y: Float64Array, x: Float64Array, yTitle: string, xTitle: string, isMethod: boolean, shown: number[], orders: Map<string, number[]>}} Shown
  */
 
-Board.explorer = (({ page: { find, all, element, files, datum, inflated, view }, cloud, samples }) => {
+Board.explorer = (({ page: { find, all, element, files, datum, inflated, isolated, view }, cloud, samples }) => {
   const NONE = 65535;
   const { UNKNOWN, shapeOf } = cloud;
   const ROWS = 25;
@@ -281,8 +281,9 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
       if (!now) return "";
       const { table, y, x, yTitle, xTitle, isMethod } = now;
       const size = table.sizes ? `, ${table.sizes[i].toLocaleString("en")} pixels` : "";
-      const other = isMethod ? `; ${xTitle} ${digits(x[i])}` : "";
-      return `${nameOf(table, i)}, ${groupOf(table, i)}${size}: ${yTitle} ${digits(y[i])}${other}`;
+      const other = isMethod ? `; ${isolated(xTitle)} ${digits(x[i])}` : "";
+      const group = isolated(groupOf(table, i));
+      return `${nameOf(table, i)}, ${group}${size}: ${isolated(yTitle)} ${digits(y[i])}${other}`;
     }
 
     /** The first rows of the table of what is shown. */
@@ -350,7 +351,7 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
       const dice = await Promise.all(chosen.map((name) => diceOf(name, table)));
       if (opened !== mine) return;
       const size = table.sizes ? `, ${table.sizes[i].toLocaleString("en")} pixels` : "";
-      const title = `${nameOf(table, i)}, ${groupOf(table, i)}${size}`;
+      const title = `${nameOf(table, i)}, ${isolated(groupOf(table, i))}${size}`;
       const lines = chosen.map((name, m) => {
         const link = element("a", {
           href: datum(root, "root") + (byName.get(name)?.page ?? ""),
@@ -409,7 +410,8 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, view },
     const few = [];
     const all_ = board.methods.length + board.left;
     if (board.left) few.push(`the ${board.methods.length} first in rank have their single cases here`);
-    if (board.pictured < all_ && board.image) few.push(`the ${board.pictured} first in rank have their predictions drawn`);
+    if (board.pictured < all_ && board.image)
+      few.push(`the ${board.pictured} first in rank have their predictions drawn`);
     if (few.length)
       find(root, ".left").textContent =
         `Of ${all_} methods ${few.join(", ")}: those of all would make this site too large. Every case is here.`;

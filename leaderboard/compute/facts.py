@@ -194,7 +194,7 @@ def limits(board: Board) -> list[str]:
             "another cohort would have taught them is in no interval (Bengio and Grandvalet, JMLR 2004)."
         )
     few = [
-        f"{group} ({attribute}, {words.counted(count, 'patient')})"
+        f"{words.isolated(group)} ({attribute}, {words.counted(count, 'patient')})"
         for attribute, rows in demographics(board).items()
         for group, counts in rows
         if group != "unknown" and (count := counts[splits(board).index("test")][1]) < equity.MIN_PATIENTS

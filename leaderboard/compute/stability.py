@@ -60,7 +60,8 @@ class Stability:
         for choice in self.moved:
             by_method.setdefault(choice.first, []).append(choice.name)
         whom = "; ".join(
-            f"{titles[first]} under {words.listed(names, 12)}" for first, names in by_method.items()
+            f"{words.isolated(titles[first])} under {words.listed(names, 12)}"
+            for first, names in by_method.items()
         )
         return (
             f"Under {len(self.moved)} of {total} other choices another method has the highest score: {whom}."

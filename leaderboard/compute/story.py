@@ -97,7 +97,7 @@ class Change:
     def said(self) -> str:
         """The change in a few words."""
         sure = {True: "gained", False: "lost", None: "within chance"}[self.better]
-        return f"{self.group} {words.signed(self.difference)} ({sure})"
+        return f"{words.isolated(self.group)} {words.signed(self.difference)} ({sure})"
 
 
 def changes(section: Section, row: Row) -> list[Change]:

@@ -139,7 +139,10 @@ def _about(board: Board, row: Row) -> tuple[str, ...]:
 
 def _called(row: Row) -> str:
     """Return a title cut between words, so that a stranger's long one leaves room for the verdict."""
-    title = row.title if len(row.title) <= _LONGEST else row.title[:_LONGEST].rpartition(" ")[0] + " …"
-    title = " ".join(title.split()[:5]) if len(title.split()) > 5 else title
-    named = title if title.strip(" …") else row.method[:_LONGEST]
+    whole = " ".join(row.title.split())
+    title = whole if len(whole) <= _LONGEST else whole[:_LONGEST].rpartition(" ")[0]
+    title = " ".join(title.split()[:5])
+    if title != whole:
+        title = title.rstrip(" ,;:.-–—(") + "…"
+    named = words.isolated(title if title.strip(" …") else row.method[:_LONGEST])
     return f"{named} (self-reported)" if row.obtained == "reported" else named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -19,6 +20,9 @@ from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
 
 MISSING = "–"
+_FROM_THE_RIGHT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
 _TINY = 1e-6
 """Apart by less are two numbers that were reckoned from the same scores."""
 TOLERANCE = ScoringSpec().tolerance
@@ -54,6 +58,11 @@ def signed(value: float, digits: int = 3) -> str:
         return MISSING
     said = f"{value:+.{digits}f}".replace("-", "−")
     return said if said.strip("+−0.") else f"±{said[1:]}"
+
+
+def isolated(text: str) -> str:
+    """Return a name for a sentence: one in Arabic or Hebrew letters must not turn the numbers beside it."""
+    return f"\u2068{text}\u2069" if _FROM_THE_RIGHT.search(text) else text
 
 
 def shows(value: float, digits: int = 3) -> bool:
@@ -152,7 +161,7 @@ def headline(section: Section) -> str:
             gap = f" {wider}: higher Dice makes it best, not more equal Dice."
         of = "" if section.track == tracks.MAIN else f" of those that read {section.attribute} at test time"
         others = "better than every other method in paired tests"
-        return f"{top.title} is best{of}: {score}, {sure}, and {others}.{gap}"
+        return f"{isolated(top.title)} is best{of}: {score}, {sure}, and {others}.{gap}"
     alone = ""
     if top.versus is not None and not top.versus.number.there:
         alone = f" What its further epochs are worth is not known: {top.versus.than} has not run here."
@@ -176,7 +185,8 @@ def _whose(versus: Difference) -> str:
 
 
 def _named(row: Row) -> str:
-    return f"{row.title} (self-reported)" if row.obtained == "reported" else row.title
+    title = isolated(row.title)
+    return f"{title} (self-reported)" if row.obtained == "reported" else title
 
 
 def identical(section: Section) -> bool:
@@ -207,7 +217,7 @@ def nothing(section: Section) -> str:
     if not any(row.ranks for row in done):
         return f"Predictions alone, of fewer than {LEAST_SEEDS} trainings, are shown and not ranked."
     large = [group for group in section.groups if section.counts[group][1] >= MIN_PATIENTS]
-    there = f"only {large[0]} has" if len(large) == 1 else "none has"
+    there = f"only {isolated(large[0])} has" if len(large) == 1 else "none has"
     return f"It takes {MIN_PATIENTS} test patients in each of two groups; {there} that many."
 
 

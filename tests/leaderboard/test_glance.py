@@ -252,3 +252,18 @@ def test_a_strangers_title_and_group_are_text_in_a_drawing():
     text = str(drawn.cell("gap", one)) + str(drawn.legend)
     assert "<script" not in text
     assert "&lt;script" in text
+
+
+def test_a_name_that_is_read_from_the_right_turns_no_number_beside_it():
+    change = story.Change("\u05d0\u05e4\u05e8\u05d5", 0.107, 0.05, 0.16, True)
+    assert change.said == "\u2068\u05d0\u05e4\u05e8\u05d5\u2069 +0.107 (gained)"
+    arabic = row(1, "a", title="\u0637\u0631\u064a\u0642\u0629", best=True)
+    assert (
+        verdicts.verdict(table(arabic, row(2, "b"))) == "\u2068\u0637\u0631\u064a\u0642\u0629\u2069 is best"
+    )
+    assert words.isolated("Black") == "Black"
+
+
+def test_a_title_that_is_cut_says_so():
+    long = row(1, "a", title="A method with a very, very long title that goes on", best=True)
+    assert verdicts.verdict(table(long, row(2, "b"))) == "A method with a very\u2026 is best"
