@@ -218,7 +218,8 @@ def nothing(section: Section) -> str:
         return f"Predictions alone, of fewer than {LEAST_SEEDS} trainings, are shown and not ranked."
     large = [group for group in section.groups if section.counts[group][1] >= MIN_PATIENTS]
     there = f"only {isolated(large[0])} has" if len(large) == 1 else "none has"
-    return f"It takes {MIN_PATIENTS} test patients in each of two groups; {there} that many."
+    takes = f"it takes {MIN_PATIENTS} test patients in each of two groups, and {there} that many"
+    return f"Too few patients to rank anything: {takes}."
 
 
 def better_than_erm(section: Section) -> list[Row]:

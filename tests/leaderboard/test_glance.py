@@ -157,7 +157,8 @@ def test_an_odd_board_is_told_in_whole_sentences_that_are_true(tmp_path, name):
         assert "There is none: less than 0.001 between any two groups." in rest
     if name == "too few patients":
         assert verdict == "Nothing can be ranked here"
-        assert change.startswith("It takes 10 test patients in each of two groups; none has that many.")
+        takes = "it takes 10 test patients in each of two groups, and none has that many"
+        assert change == f"Too few patients to rank anything: {takes}."
         assert "Not known: too few patients in the groups to rank it." in rest
     if name == "nothing but predictions":
         assert change == "Predictions alone, of fewer than 3 trainings, are shown and not ranked."
