@@ -73,7 +73,7 @@ def publish(
 def _changes(out: Path, aside: Path, before: History | None) -> str:
     """Return what moved since the newest version, "" where it is the same board."""
     if before is None:
-        return f"The first version: {_counted(moved.read(aside))}."
+        return f"{versions.FIRST}{_counted(moved.read(aside))}."
     newest = before.newest
     if _digest(exports.content(aside)) == newest.digest:
         return ""

@@ -57,8 +57,13 @@
     return sign * (a.value < b.value ? -1 : a.value > b.value ? 1 : 0) || a.at - b.at;
   }
 
+  /** By what a section's rows are in order, and how many they are. @type {WeakMap<HTMLElement, string>} */
+  const sorted = new WeakMap();
+
   /** @param {HTMLElement} section @param {string} key @param {string} [order] */
   function sort(section, key, order) {
+    const now = `${key} ${order ?? ""} ${rowsOf(section).length}`;
+    if (sorted.get(section) === now) return;
     const heads = headsOf(section);
     const column = heads.findIndex((header) => header.dataset.key === key);
     // A column that this table lacks, as the groups of another attribute.
@@ -66,6 +71,7 @@
       if (key !== "rank") sort(section, "rank");
       return;
     }
+    sorted.set(section, now);
     const up = (order || usual(key)) === "up";
     heads.forEach((header, i) => {
       if (i === column) header.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -78,25 +84,31 @@
     else find(section, "table.scores tbody").append(...rows);
   }
 
-  // What a table says once for all its rows is found in every one of them.
-  /** @type {WeakMap<HTMLElement, string>} */
-  const texts = new WeakMap();
+  /** What a row is found by: read once, since a thousand are asked at every letter. @typedef {{method: string, text: string}} Said */
+  /** @type {WeakMap<HTMLElement, Said>} */
+  const known = new WeakMap();
   /** @param {HTMLElement} row */
-  function textOf(row) {
-    const known = texts.get(row);
-    if (known !== undefined) return known;
-    const said = [row.querySelector("th")?.textContent, datum(row, "status"), datum(row, "obtained")];
-    const text = said.join(" ").toLowerCase();
-    texts.set(row, text);
-    return text;
+  function saidOf(row) {
+    const before = known.get(row);
+    if (before) return before;
+    // What a table says once for all its rows is found in every one of them.
+    const texts = [row.querySelector("th")?.textContent, datum(row, "status"), datum(row, "obtained")];
+    const said = { method: datum(row, "method"), text: texts.join(" ").toLowerCase() };
+    known.set(row, said);
+    return said;
   }
 
-  // Show the methods that have the text in their cell, and return them.
-  /** @param {HTMLElement} section @param {string} text */
-  function findMethods(section, text) {
+  // Show the methods that have the text in their cell; a method may have a row in two tracks, and counts once.
+  /** @param {HTMLElement} section @param {string} text @param {{found: Set<string>, there: Set<string>}} counted */
+  function findMethods(section, text, { found, there }) {
     const wanted = text.trim().toLowerCase();
-    for (const row of rowsOf(section)) row.hidden = wanted !== "" && !textOf(row).includes(wanted);
-    return rowsOf(section).filter((row) => !row.hidden);
+    for (const row of rowsOf(section)) {
+      const said = saidOf(row);
+      const fits = said.text.includes(wanted);
+      there.add(said.method);
+      if (fits) found.add(said.method);
+      if (row.hidden === fits) row.hidden = !fits;
+    }
   }
 
   /** @typedef {{hide: Set<string>, show: Set<string>, score: string}} Asked of columns; score: shown alone, or "" */
@@ -135,6 +147,10 @@
     return preset[name];
   }
 
+  // Which columns all tables show, as the address has it: who types a name does not change them.
+  /** @type {string | null} */
+  let shownColumns = null;
+
   /** @param {View} asked */
   function show(asked) {
     /** @type {string[]} */
@@ -147,23 +163,23 @@
     score.value = offers(score, asked.score ?? "") ? (asked.score ?? "") : "";
     if (asked.score && !score.value) unknown.push(`There is no score “${asked.score}” here.`);
     const columns = { hide: new Set(words(asked.hide)), show: new Set(words(asked.show)), score: score.value };
-    // A method may have a row in two tracks, and counts once.
-    /** @type {Set<string>} */
-    const found = new Set();
-    /** @type {Set<string>} */
-    const there = new Set();
+    const chosenColumns = [asked.hide, asked.show, score.value].join("\n");
+    const others = chosenColumns !== shownColumns;
+    shownColumns = chosenColumns;
+    /** @type {{found: Set<string>, there: Set<string>}} */
+    const counted = { found: new Set(), there: new Set() };
+    for (const section of sections) large.measure(section);
     for (const section of sections) {
       /** @param {Filter} name */
       const fits = (name) =>
         elsewhere || wanted[name] === "all" || !wanted[name] || wanted[name] === section.dataset[name];
       section.hidden = !NAMES.every(fits);
-      showColumns(section, columns);
+      if (others) showColumns(section, columns);
       // On paper there are no tabs: what the reader did not choose between is all there.
       section.dataset.aside = asked.attribute || asked.structure ? "" : "yes";
       if (section.hidden) continue;
       sort(section, asked.sort || "rank", asked.order);
-      for (const row of findMethods(section, text)) found.add(datum(row, "method"));
-      for (const row of rowsOf(section)) there.add(datum(row, "method"));
+      findMethods(section, text, counted);
       if (large.whole(section)) large.draw(section);
       else large.lay(section);
       large.load(section);
@@ -174,7 +190,9 @@
     for (const box of boxes)
       box.checked = !columns.hide.has(box.value) && (!isMore(box) || every.checked || columns.show.has(box.value));
     place();
-    status.textContent = [...unknown, ...(text ? [`${found.size} of ${there.size} methods`] : [])].join(" ");
+    status.textContent = [...unknown, ...(text ? [`${counted.found.size} of ${counted.there.size} methods`] : [])].join(
+      " ",
+    );
   }
 
   /** Where each section has a page of its own, that page; else the section on this one. @param {Filter} name */

@@ -16,8 +16,15 @@
   /** @param {HTMLTableRowElement} row */
   const title = (row) => find(row, "th a").textContent ?? "";
 
-  function addBoxes() {
-    for (const row of sections.flatMap(rowsOf)) {
+  /** Of how many rows a section has had its boxes. @type {WeakMap<HTMLElement, number>} */
+  const boxed = new WeakMap();
+
+  /** @param {HTMLElement} section */
+  function addBoxes(section) {
+    const rows = rowsOf(section);
+    if (boxed.get(section) === rows.length) return;
+    boxed.set(section, rows.length);
+    for (const row of rows) {
       if (own.has(row)) continue;
       const box = element("input", {
         type: "checkbox",
@@ -103,7 +110,8 @@
 
   /** @param {View} asked */
   function show(asked) {
-    addBoxes();
+    for (const section of sections) addBoxes(section);
+    if (!asked.compare && !dialog.open) return;
     const shown = sections.filter((section) => !section.hidden);
     const there = new Set(shown.flatMap(rowsOf).map((row) => row.dataset.method));
     const known = words(asked.compare).flatMap((word) => {

@@ -11,6 +11,8 @@
 Board.large = (({ page: { find, all, element, inflated, datum, headsOf, rowsOf, setRows, view } }) => {
   const MANY = 200;
   const AT_ONCE = 100;
+  /** Pixels that a row is high, or more. */
+  const LEAST = 54;
   /** @type {Record<string, string>} */
   const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
 
@@ -50,22 +52,73 @@ Board.large = (({ page: { find, all, element, inflated, datum, headsOf, rowsOf, 
   /** @type {Citation[]} */
   const citations = [];
 
+  /** How many rows reach the lower edge of the screen, of a section that is about to change. @type {WeakMap<HTMLElement, number>} */
+  const reaching = new WeakMap();
+
+  /** Ahead of a change, while the page is laid out: its rows below the screen are then put in when the others are seen. @param {HTMLElement} section */
+  function measure(section) {
+    if (!whole(section) || section.hidden) return;
+    const room = window.innerHeight - bodyOf(section).getBoundingClientRect().top;
+    reaching.set(section, Math.max(1, Math.ceil(room / LEAST)));
+  }
+
+  /** The drawing of a section that was begun last: an earlier one puts nothing in any more. @type {WeakMap<HTMLElement, number>} */
+  const turns = new WeakMap();
+
   /** Put the first rows that are not hidden into the table. @param {HTMLElement} section @param {number} [limit] */
   function draw(section, limit = limits.get(section) ?? AT_ONCE) {
     limits.set(section, limit);
+    const turn = (turns.get(section) ?? 0) + 1;
+    turns.set(section, turn);
     const shown = rowsOf(section).filter((row) => !row.hidden);
     const first = shown.slice(0, limit);
-    const off = headsOf(section).map((header) => header.hidden);
-    for (const row of first)
-      off.forEach((hidden, i) => {
-        const cell = row.cells[i];
-        if (cell.hidden !== hidden) cell.hidden = hidden;
-      });
-    const table = find(section, "table.scores");
-    if (table.dataset.laid) for (const row of first) if (!row.hasAttribute("role")) nameRow(row);
-    bodyOf(section).replaceChildren(...first);
+    const seen = first.slice(0, reaching.get(section) ?? first.length);
+    reaching.delete(section);
+    fill(section, seen);
     lay(section);
     tell(section, first.length, shown.length);
+    if (seen.length < first.length)
+      requestAnimationFrame(() =>
+        setTimeout(() => {
+          if (turns.get(section) === turn) fill(section, first);
+        }),
+      );
+  }
+
+  /** @param {HTMLElement} section @param {HTMLTableRowElement[]} rows */
+  function fill(section, rows) {
+    const off = headsOf(section).map((header) => Boolean(header.hidden));
+    const { laid } = find(section, "table.scores").dataset;
+    for (const row of rows) {
+      showCells(row, off);
+      if (laid && !row.hasAttribute("role")) nameRow(row);
+    }
+    put(bodyOf(section), rows);
+  }
+
+  /** Which of a row's cells are hidden, as it was told last. @type {WeakMap<HTMLTableRowElement, string>} */
+  const cellsOff = new WeakMap();
+
+  /** @param {HTMLTableRowElement} row @param {boolean[]} off */
+  function showCells(row, off) {
+    const told = off.join();
+    if (cellsOff.get(row) === told) return;
+    cellsOff.set(row, told);
+    const { cells } = row;
+    off.forEach((hidden, i) => {
+      if (cells[i].hidden !== hidden) cells[i].hidden = hidden;
+    });
+  }
+
+  /** Have these rows in the table and no others; one that stays is not laid out again. @param {HTMLElement} body @param {HTMLTableRowElement[]} rows */
+  function put(body, rows) {
+    /** @type {Set<Element>} */
+    const staying = new Set(rows);
+    for (const row of [...body.children]) if (!staying.has(row)) row.remove();
+    let at = body.firstElementChild;
+    for (const row of rows)
+      if (row === at) at = at.nextElementSibling;
+      else body.insertBefore(row, at);
   }
 
   /** @param {HTMLTableRowElement} row */
@@ -151,5 +204,5 @@ Board.large = (({ page: { find, all, element, inflated, datum, headsOf, rowsOf, 
     for (const section of large) if (section.dataset.before) draw(section, Number(section.dataset.before));
   });
 
-  return { lay, load, whole, draw, receive, citations };
+  return { lay, load, whole, measure, draw, receive, citations };
 })(Board);

@@ -80,26 +80,44 @@ Board.samples = (({ page: { all, element, files, inflated, datum }, equity, scor
     await image.decode();
     /** @type {(() => void)[]} */
     const draws = [];
+    /** @type {HTMLElement[]} */
     const figures = [];
-    for (const { name, title } of methods) {
-      const own = await labelMaps.get(`${name} ${attribute}`, root + maps[name]).catch(() => null);
-      if (!own) continue;
-      const canvas = element("canvas", {
-        width: 256,
-        height: 256,
-        attributes: { role: "img", "aria-label": `Outlines of the truth and of what ${title} predicted` },
-      });
+    /** @param {string} label @param {string} title @param {(pen: CanvasRenderingContext2D) => void} lines */
+    function picture(label, title, lines) {
+      const canvas = element("canvas", { width: 256, height: 256, attributes: { role: "img", "aria-label": label } });
       const pen = canvas.getContext("2d");
-      if (!pen) continue;
+      if (!pen) return;
       draws.push(() => {
         pen.drawImage(image, 0, 0, canvas.width, canvas.height);
-        outline(pen, truth, place, TRUTH, [0, share / 100]);
-        outline(pen, own, place, PREDICTION, [share / 100, 1]);
-        pen.fillStyle = "#fff";
-        pen.fillRect((canvas.width * share) / 100 - 0.5, 0, 1, canvas.height);
+        lines(pen);
       });
       figures.push(element("li", {}, canvas, element("span", { textContent: title })));
     }
+    const without = [];
+    for (const { name, title } of methods) {
+      if (!maps[name]) {
+        without.push(title);
+        continue;
+      }
+      const own = await labelMaps.get(`${name} ${attribute}`, root + maps[name]).catch(() => null);
+      if (!own) continue;
+      picture(`Outlines of the truth and of what ${title} predicted`, title, (pen) => {
+        outline(pen, truth, place, TRUTH, [0, share / 100]);
+        outline(pen, own, place, PREDICTION, [share / 100, 1]);
+        pen.fillStyle = "#fff";
+        pen.fillRect((pen.canvas.width * share) / 100 - 0.5, 0, 1, pen.canvas.height);
+      });
+    }
+    if (without.length)
+      picture("The outline of the truth", "truth", (pen) => outline(pen, truth, place, TRUTH, [0, 1]));
+    const lacking = without.length
+      ? [
+          element("p", {
+            className: "sub",
+            textContent: `Not drawn here, for the size of this site: ${without.join(", ")}.`,
+          }),
+        ]
+      : [];
     const slider = element("input", { type: "range", min: "0", max: "100", value: String(share) });
     const redraw = () => {
       for (const draw of draws) draw();
@@ -109,6 +127,7 @@ Board.samples = (({ page: { all, element, files, inflated, datum }, equity, scor
       redraw();
     });
     redraw();
+    if (without.length === methods.length) return [element("ul", { className: "cases" }, ...figures), ...lacking];
     const key = element(
       "p",
       { className: "key" },
@@ -121,6 +140,7 @@ Board.samples = (({ page: { all, element, files, inflated, datum }, equity, scor
       element("ul", { className: "cases" }, ...figures),
       element("label", { className: "slide" }, "Line ", slider),
       key,
+      ...lacking,
     ];
   }
 

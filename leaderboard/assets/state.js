@@ -105,6 +105,9 @@ Board.page = (() => {
   /** Say which rows a large table has. @param {HTMLElement} section @param {HTMLTableRowElement[]} rows */
   const setRows = (section, rows) => orders.set(section, rows);
 
+  /** A name for a sentence: one in Arabic or Hebrew letters must not turn the numbers beside it. @param {string} text */
+  const isolated = (text) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(text) ? `\u2068${text}\u2069` : text);
+
   /** The words of a list in the address. @param {string | undefined} text */
   const words = (text) => (text ?? "").split(" ").filter(Boolean);
 
@@ -204,6 +207,7 @@ Board.page = (() => {
     rowsOf,
     setRows,
     words,
+    isolated,
     decoded,
     view: { read, set, tell, onChange, told },
   };

@@ -176,13 +176,14 @@
     Σ: "$\\Sigma$",
     σ: "$\\sigma$",
     "×": "$\\times$",
+    "±": "$\\pm$",
   };
   /** @param {string} text */
   function tex(text) {
     return text
       .replace(/[\u202a-\u202e\u2066-\u2069\u200e\u200f]/g, "")
       .replace(/[\\~^]|[&%$#_{}]/g, (c) => SPECIAL[c] ?? `\\${c}`)
-      .replace(/[–−<>|≥αΣσ×]/g, (c) => SIGNS[c]);
+      .replace(/[–−<>|≥αΣσ×±]/g, (c) => SIGNS[c]);
   }
 
   /** @param {Row} row */

@@ -11,6 +11,7 @@ from harness import equity
 from harness.identity import data_digest
 from harness.store import MethodInfo
 from harness.store.names import PREDICTIONS
+from leaderboard.compute import words
 from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board, Entry, readable
 
@@ -179,7 +180,9 @@ def identity(board: Board) -> list[tuple[str, str]]:
 def limits(board: Board) -> list[str]:
     """Return what the board cannot say."""
     found = []
-    if len(board.seeds) < 5:
+    if len(board.seeds) == 1:
+        found.append("One seed: intervals speak of these trainings alone, and another may differ.")
+    elif len(board.seeds) < 5:
         found.append(
             f"{len(board.seeds)} seeds: the variance between trainings is estimated from few values, and the "
             "intervals are widened for it."
@@ -191,7 +194,7 @@ def limits(board: Board) -> list[str]:
             "another cohort would have taught them is in no interval (Bengio and Grandvalet, JMLR 2004)."
         )
     few = [
-        f"{group} ({attribute}, {count} patients)"
+        f"{words.isolated(group)} ({attribute}, {words.counted(count, 'patient')})"
         for attribute, rows in demographics(board).items()
         for group, counts in rows
         if group != "unknown" and (count := counts[splits(board).index("test")][1]) < equity.MIN_PATIENTS
@@ -204,7 +207,8 @@ def limits(board: Board) -> list[str]:
     ):
         found.append("The cohort is synthetic: it tests the methods' mechanics and says nothing of patients.")
     found += [
-        f"{count} patients are in more than one group by {attribute}; each counts as one in each."
+        f"{words.counted(count, 'patient')} {'is' if count == 1 else 'are'} in more than one group by "
+        f"{attribute}, and count{'s' if count == 1 else ''} as one in each."
         for attribute in board.attributes
         if (count := int((board.test.groupby("patient")[attribute].nunique() > 1).sum()))
     ]

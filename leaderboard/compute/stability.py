@@ -52,13 +52,16 @@ class Stability:
     def sentence(self, titles: dict[str, str]) -> str:
         """Say whether the first place holds."""
         total = len(self.choices)
+        if all(rank == 1 for choice in self.choices for rank in choice.ranks.values()):
+            return f"They are the same under all {total} other choices that were tried."
         if not self.moved:
             return f"The highest score stays with it under all {total} other choices that were tried."
         by_method: dict[str, list[str]] = {}
         for choice in self.moved:
             by_method.setdefault(choice.first, []).append(choice.name)
         whom = "; ".join(
-            f"{titles[first]} under {words.listed(names, 12)}" for first, names in by_method.items()
+            f"{words.isolated(titles[first])} under {words.listed(names, 12)}"
+            for first, names in by_method.items()
         )
         return (
             f"Under {len(self.moved)} of {total} other choices another method has the highest score: {whom}."

@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.equity import MIN_PATIENTS
 from harness.equity.comparison import ALPHA
+from harness.protocol import BASELINE
 from harness.store import MethodInfo
 from leaderboard.compute import words
 from leaderboard.compute.controls import Twin
@@ -58,21 +59,21 @@ def is_its_gap_real(row: Row) -> str:
     gap = row.number("dice", "gap")
     if not words.gap_finding(row):
         return ""
-    floor = words.number(row.noise["dice"].floor_95)
-    return f"Gap {words.number(gap.value)}, {words.gap_finding(row)}; chance alone makes up to {floor}."
+    if not words.shows(gap.value):
+        return "There is none: less than 0.001 between any two groups."
+    floor = row.noise["dice"].floor_95
+    chance = f"up to {words.number(floor)}" if words.shows(floor) else "less than 0.001"
+    return f"Gap {words.number(gap.value)}, {words.gap_finding(row)}; chance alone makes {chance}."
 
 
 def is_it_better(row: Row) -> str:
     """Say whether a method is better than its yardstick."""
+    if row.method == BASELINE:
+        return "It is the yardstick that others are held against."
     if row.rank is None:
-        return f"Not known: {words.status(row)}."
+        return f"Not known: {words.unranked(row)}."
     if row.versus is None:
-        found = words.difference_finding(row)
-        return (
-            "It is the yardstick that others are held against."
-            if found
-            else "There is no ERM to compare it with."
-        )
+        return "There is no ERM to compare it with."
     n = row.versus.number
     if not row.versus.tested:
         by = f" ({words.signed(n.value)})" if n.there else ""
@@ -96,7 +97,7 @@ class Change:
     def said(self) -> str:
         """The change in a few words."""
         sure = {True: "gained", False: "lost", None: "within chance"}[self.better]
-        return f"{self.group} {words.signed(self.difference)} ({sure})"
+        return f"{words.isolated(self.group)} {words.signed(self.difference)} ({sure})"
 
 
 def changes(section: Section, row: Row) -> list[Change]:
@@ -146,7 +147,8 @@ def what_it_costs(section: Section, row: Row) -> str:
     base = section.row(section.baseline) if section.baseline else None
     if base is None or base is row or base.cost is None or not base.cost.fit_seconds:
         return f"{said}."
-    return f"{said}: {row.cost.fit_seconds / base.cost.fit_seconds:.1f} times ERM’s time."
+    times = row.cost.fit_seconds / base.cost.fit_seconds
+    return f"{said}: {f'{times:.1f}' if words.shows(times, 1) else 'under 0.1'} times ERM’s time."
 
 
 def what_is_left(found: Sequence[Twin]) -> str:

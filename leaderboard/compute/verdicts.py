@@ -21,7 +21,7 @@ def verdict(section: Section) -> str:
     """Say in at most twelve words what the table shows."""
     ranked = section.ranked
     if not ranked:
-        return "Nothing can be ranked yet"
+        return f"Nothing can be ranked {'here' if any(row.done for row in section.rows) else 'yet'}"
     if ranked[0].best:
         told = "" if section.track == tracks.MAIN else " of its track"
         return f"{_called(ranked[0])} is best{told}"
@@ -32,6 +32,8 @@ def verdict(section: Section) -> str:
             f"{_called(better[0])} is" if len(better) == 1 else f"{len(better)} of {len(ranked)} methods are"
         )
         return f"{who} better than ERM, none shown best"
+    if words.identical(section):
+        return f"{'Both' if len(ranked) == 2 else 'All'} methods score the same"
     if not told_apart(section):
         return "No difference can be told yet"
     worse = sum(row.versus is not None and row.versus.told == "worse" for row in ranked)
@@ -48,7 +50,7 @@ def what_would_change_it(section: Section) -> str:
     """Say in one line what the verdict rests on, and what it would take to see more."""
     ranked = section.ranked
     if not ranked:
-        return "No trial has finished." if not any(row.done for row in section.rows) else ""
+        return words.nothing(section)
     if len(ranked) == 1:
         return "A second method is needed to compare it with."
     top = ranked[0]
@@ -59,16 +61,19 @@ def what_would_change_it(section: Section) -> str:
         return f"In paired tests against {others}; first in {words.percent(top.p_best)} of resamples.{but}"
     if sum(row.done >= LEAST_SEEDS for row in ranked) < 2:
         most = max(row.done for row in ranked if row.done < LEAST_SEEDS)
-        seeds = f"{most} seed{'s' if most > 1 else ''}"
-        return f"{seeds}: no two methods are told apart on fewer than three."
+        return f"{words.counted(most, 'seed')}: no two methods are told apart on fewer than three."
     return _sees(section)
 
 
 def _sees(section: Section) -> str:
     if not section.enough:
         return ""
+    if words.identical(section):
+        return f"ES-Dice is {words.number(section.ranked[0].number('dice', 'es_sum').value)} for every one."
     now = section.enough[0]
-    size = f"{now['seeds']:.0f} seeds and {now['patients']:.0f} patients"
+    size = f"{words.counted(int(now['seeds']), 'seed')} and {words.counted(int(now['patients']), 'patient')}"
+    if not words.shows(now["detectable"]):
+        return f"{size} see less than 0.001."
     seen = f"{size} see {words.number(now['detectable'])} or more"
     for line in section.enough:
         if line["difference"] < now["detectable"] and not math.isnan(line["seeds_needed"]):
@@ -89,11 +94,13 @@ def gaps(section: Section) -> str:
     if len(tested) == 1:
         return f"The gap by {section.attribute} is {'' if real else 'not '}more than chance makes."
     if real == len(tested):
-        return f"By {section.attribute} all {real} gaps are more than chance makes."
+        every = "both" if real == 2 else f"all {real}"
+        return f"By {section.attribute} {every} gaps are more than chance makes."
     if real:
-        return f"By {section.attribute} {real} of {len(tested)} gaps are more than chance makes."
+        are = "is" if real == 1 else "are"
+        return f"By {section.attribute} {real} of {len(tested)} gaps {are} more than chance makes."
     hidden = max(row.noise["dice"].detectable for row in section.ranked if words.gap_finding(row))
-    seen = "" if math.isnan(hidden) else f"; one of {words.number(hidden)} would likely be seen"
+    seen = f"; one of {words.number(hidden)} would likely be seen" if words.shows(hidden) else ""
     return f"By {section.attribute} no gap is more than chance makes{seen}."
 
 
@@ -106,6 +113,8 @@ def mini(section: Section) -> str:
     real = f"{sum(tested)} of {len(tested)} gaps real" if tested else "gaps not known"
     if ranked[0].best:
         return f"a best method · {real}"
+    if words.identical(section):
+        return f"all the same · {real}"
     if better := words.better_than_erm(section):
         return f"{len(better)} beat{'s' if len(better) == 1 else ''} ERM · {real}"
     return f"{'no best method' if told_apart(section) else 'none told apart'} · {real}"
@@ -130,7 +139,10 @@ def _about(board: Board, row: Row) -> tuple[str, ...]:
 
 def _called(row: Row) -> str:
     """Return a title cut between words, so that a stranger's long one leaves room for the verdict."""
-    title = row.title if len(row.title) <= _LONGEST else row.title[:_LONGEST].rpartition(" ")[0] + " …"
-    title = " ".join(title.split()[:5]) if len(title.split()) > 5 else title
-    named = title if title.strip(" …") else row.method[:_LONGEST]
+    whole = " ".join(row.title.split())
+    title = whole if len(whole) <= _LONGEST else whole[:_LONGEST].rpartition(" ")[0]
+    title = " ".join(title.split()[:5])
+    if title != whole:
+        title = title.rstrip(" ,;:.-–—(") + "…"
+    named = words.isolated(title if title.strip(" …") else row.method[:_LONGEST])
     return f"{named} (self-reported)" if row.obtained == "reported" else named

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from harness.equity import LEAST_SEEDS
+from harness.equity import LEAST_SEEDS, MIN_PATIENTS
 from harness.equity.comparison import ALPHA
 from harness.protocol import BASELINE, ScoringSpec
 from harness.store import twins
@@ -19,6 +20,11 @@ from leaderboard.compute.sections import Section
 from leaderboard.read.boards import Board
 
 MISSING = "–"
+_FROM_THE_RIGHT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+_TINY = 1e-6
+"""Apart by less are two numbers that were reckoned from the same scores."""
 TOLERANCE = ScoringSpec().tolerance
 """Of NSD where a protocol says nothing else."""
 
@@ -47,8 +53,26 @@ def data(value: float, low: float = math.nan, high: float = math.nan) -> Markup:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Return a difference with its sign, a true minus among them."""
-    return MISSING if math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+    """Return a difference with its sign, a true minus among them; ±0.000 where its digits are all zero."""
+    if math.isnan(value):
+        return MISSING
+    said = f"{value:+.{digits}f}".replace("-", "−")
+    return said if said.strip("+−0.") else f"±{said[1:]}"
+
+
+def isolated(text: str) -> str:
+    """Return a name for a sentence: one in Arabic or Hebrew letters must not turn the numbers beside it."""
+    return f"\u2068{text}\u2069" if _FROM_THE_RIGHT.search(text) else text
+
+
+def shows(value: float, digits: int = 3) -> bool:
+    """Return whether a fraction above 0 is more than 0 in its digits."""
+    return round(value, digits) > 0
+
+
+def counted(count: int, what: str) -> str:
+    """Return "1 seed", or "2 seeds"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def interval(n: Number, digits: int = 3) -> str:
@@ -88,13 +112,17 @@ def rank(row: Row | Line | Family) -> str:
 
 def duration(seconds: float) -> str:
     """Return seconds, minutes or hours."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if shows(seconds, 1) else "under 0.1 s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def size(n_bytes: float) -> str:
-    """Return bytes as MB or GB."""
+    """Return bytes as MB or GB; a dash for none, which nobody measured."""
+    if not n_bytes:
+        return MISSING
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
@@ -108,14 +136,17 @@ def headline(section: Section) -> str:
     """Say which method is fairest and how sure we are."""
     ranked = section.ranked
     if not ranked:
-        return _nothing(section)
+        return nothing(section)
     top = ranked[0]
     es = top.number("dice", "es_sum")
     score = f"ES-Dice {number(es.value)} (95% interval {interval(es)})"
+    if identical(section):
+        return f"{_all(len(ranked))} methods have the same {score}: there is nothing to tell apart."
     if len(ranked) == 1:
         return f"Only {_named(top)} has finished: {score}. There is nothing to compare it with yet."
     twin = top.versus.baseline if top.versus is not None else ""
-    alike = [row for row in ranked[1:] if set(row.letters) & set(top.letters)]
+    level = [row for row in ranked[1:] if _same(row, top)]
+    alike = [row for row in ranked[1:] if set(row.letters) & set(top.letters) and row not in level]
     # Its twin first: what the further epochs are worth is what a reader has to know of the lead.
     tied = [_named(row) for row in sorted(alike, key=lambda row: row.method != twin)]
     sure = f"first in {percent(top.p_best)} of resamples of patients and seeds"
@@ -130,12 +161,16 @@ def headline(section: Section) -> str:
             gap = f" {wider}: higher Dice makes it best, not more equal Dice."
         of = "" if section.track == tracks.MAIN else f" of those that read {section.attribute} at test time"
         others = "better than every other method in paired tests"
-        return f"{top.title} is best{of}: {score}, {sure}, and {others}.{gap}"
+        return f"{isolated(top.title)} is best{of}: {score}, {sure}, and {others}.{gap}"
     alone = ""
     if top.versus is not None and not top.versus.number.there:
         alone = f" What its further epochs are worth is not known: {top.versus.than} has not run here."
+    few = " on fewer than three seeds" if top.done < LEAST_SEEDS else ""
+    if level:
+        share = f"{listed([_named(row) for row in (top, *level)])} share the highest {score}, each {sure}"
+        others = f": paired tests do not tell them apart from {listed(tied)}{few}" if tied else ""
+        return f"{share}; none is shown to be best{others}.{alone}"
     if tied:
-        few = " on fewer than three seeds" if top.done < LEAST_SEEDS else ""
         return (
             f"{_named(top)} has the highest {score} and is {sure}, but is not shown to be best: "
             f"paired tests do not tell it apart from {listed(tied)}{few}.{alone}"
@@ -150,16 +185,41 @@ def _whose(versus: Difference) -> str:
 
 
 def _named(row: Row) -> str:
-    return f"{row.title} (self-reported)" if row.obtained == "reported" else row.title
+    title = isolated(row.title)
+    return f"{title} (self-reported)" if row.obtained == "reported" else title
 
 
-def _nothing(section: Section) -> str:
-    if any(row.done for row in section.rows):
-        for part in ("the table", DICE.name):
-            if part in section.why:
-                return f"Nothing can be ranked here: {section.why[part]}"
-        return "Too few patients in the groups of this test set to rank anything."
-    return "No trial has finished yet."
+def identical(section: Section) -> bool:
+    """Whether all methods scored the same: not one more than another, and no pair that varies."""
+    ranked = section.ranked
+    if len(ranked) < 2 or not section.enough or section.enough[0]["detectable"] > _TINY:
+        return False
+    return all(_same(row, ranked[0]) for row in ranked)
+
+
+def _same(row: Row, other: Row) -> bool:
+    own, theirs = (one.number("dice", "es_sum").value for one in (row, other))
+    return math.isclose(own, theirs, rel_tol=0, abs_tol=_TINY)
+
+
+def _all(count: int) -> str:
+    return "Both" if count == 2 else f"All {count}"
+
+
+def nothing(section: Section) -> str:
+    """Say why a section ranks nothing."""
+    done = [row for row in section.rows if row.done]
+    if not done:
+        return "No trial has finished yet."
+    for part in ("the table", DICE.name):
+        if part in section.why:
+            return f"Nothing can be ranked here: {section.why[part]}"
+    if not any(row.ranks for row in done):
+        return f"Predictions alone, of fewer than {LEAST_SEEDS} trainings, are shown and not ranked."
+    large = [group for group in section.groups if section.counts[group][1] >= MIN_PATIENTS]
+    there = f"only {isolated(large[0])} has" if len(large) == 1 else "none has"
+    takes = f"it takes {MIN_PATIENTS} test patients in each of two groups, and {there} that many"
+    return f"Too few patients to rank anything: {takes}."
 
 
 def better_than_erm(section: Section) -> list[Row]:
@@ -253,13 +313,13 @@ def status(row: Row) -> str:
     if row.status == "done" and not row.ranks:
         return "not ranked: one training" if row.done == 1 else f"not ranked: {row.done} trainings"
     if row.status == "done":
-        return f"{row.done} seeds" if row.done != 1 else "1 seed"
+        return counted(row.done, "seed")
     if row.status == "not run yet":
         return "not run yet"
     failed = f", {len(row.errors)} failed" if row.errors else ""
     waiting = row.planned - row.done - len(row.errors)
     more = f", {waiting} not run yet" if waiting else ""
-    return f"{row.done} of {row.planned} seeds{failed}{more}"
+    return f"{row.done} of {counted(row.planned, 'seed')}{failed}{more}"
 
 
 def obtained(row: Row) -> str:
@@ -306,11 +366,15 @@ def maybe(value: float | None) -> str:
     return MISSING if value is None else number(value)
 
 
+def unranked(row: Row) -> str:
+    """Say why a method has no rank."""
+    return "too few patients in the groups to rank it" if row.done and row.ranks else status(row)
+
+
 def standing(row: Row, section: Section) -> str:
     """Say where a method stands in a section, in one sentence."""
     if row.rank is None:
-        few = "too few patients in the groups to rank it."
-        return f"{status(row)}." if not (row.done and row.ranks) else few
+        return f"{unranked(row)}."
     es = row.number("dice", "es_sum")
     place = f"rank {rank(row)} of {len(section.ranked)}"
     said = f"{place}, ES-Dice {number(es.value)} (95% interval {interval(es)}), {status(row)}"

@@ -146,9 +146,9 @@ class Gallery:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    def across_methods(self, attribute: str) -> dict[str, list[Strip]]:
-        """Return group -> the cases worst, median and best on average, each as every method did it."""
-        found = {name: self._first(entry.done(attribute)) for name, entry in self.board.entries.items()}
+    def across_methods(self, attribute: str, methods: Sequence[str]) -> dict[str, list[Strip]]:
+        """Return group -> the cases worst, median and best on average, each as some methods did it."""
+        found = {name: self._first(self.board.entries[name].done(attribute)) for name in methods}
         first = {name: record for name, record in found.items() if record is not None}
         if not first:
             return {}

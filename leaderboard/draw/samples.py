@@ -102,7 +102,7 @@ def groups(board: Board, section: Section) -> np.ndarray:
 
 def _said(section: Section, case: int, group: int, dice: float, size: float | None = None) -> str:
     pixels = "" if size is None else f", {size:.0f} pixels"
-    return f"case {case + 1}, {section.groups[group]}{pixels}: Dice {words.number(dice)}"
+    return f"case {case + 1}, {words.isolated(section.groups[group])}{pixels}: Dice {words.number(dice)}"
 
 
 def _figure(

@@ -19,6 +19,10 @@ MOST_BYTES = 12 << 20
 """Of a board's single cases. What is above it leaves methods of the last ranks out, and no case."""
 
 
+MOST_PICTURED = 20
+"""Methods of a large board whose predictions are drawn: of each they take some 100 to 300 kB of the site."""
+
+
 def tables(page: BoardPage) -> list[Section]:
     """Return the sections in which something is ranked."""
     return [section for section in page.sections if section.ranked]
@@ -31,6 +35,13 @@ def methods(page: BoardPage) -> list[str]:
     names += [row.method for section in there for row in section.ranked]
     ranked = {row.method for section in there for row in section.ranked}
     return [name for name in dict.fromkeys(names) if name in ranked][: _most(page)]
+
+
+def pictured(page: BoardPage) -> list[str]:
+    """Return whose predictions are drawn: all methods', of a large board the first's and ERM's."""
+    if page.gallery is None:
+        return []
+    return methods(page)[:MOST_PICTURED] if page.result.large else list(page.board.entries)
 
 
 def _most(page: BoardPage) -> int:
@@ -56,7 +67,8 @@ def write_board(folder: Path, page: BoardPage) -> None:
         ],
         "left": len({row.method for section in there for row in section.ranked}) - len(names),
         "tables": [_table(page, section, place) for section in there],
-        "maps": _maps(page, names),
+        "maps": _maps(page),
+        "pictured": len(set(pictured(page)) & set(names)),
         "image": page.gallery.image_url("CASE") if page.gallery else "",
     }
     _put(folder / page.samples_data_url, "board", told)
@@ -96,10 +108,10 @@ def _table(page: BoardPage, section: Section, place: dict[str, int]) -> dict[str
     }
 
 
-def _maps(page: BoardPage, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return attribute to method to where its predictions lie, "" to the truth; a large board has none."""
-    gallery = page.gallery
-    if gallery is None or page.result.large:
+def _maps(page: BoardPage) -> dict[str, dict[str, str]]:
+    """Return attribute to method to where its predictions lie, "" to the truth."""
+    gallery, names = page.gallery, pictured(page)
+    if gallery is None:
         return {}
     truth = {"": gallery.maps_url("truth")}
     return {

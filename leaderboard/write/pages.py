@@ -151,23 +151,24 @@ def _write_cases(env: jinja2.Environment, folder: Path, page: BoardPage) -> None
 
 
 def _cases_values(page: BoardPage, gallery: Gallery) -> dict[str, Any]:
-    spared = Spared()
+    spared, shown = Spared(), explorer.pictured(page)
     cases: dict[str, Any] = {
-        a: spared.build(a, partial(gallery.across_methods, a), {}) for a in page.board.attributes
+        a: spared.build(a, partial(gallery.across_methods, a, shown), {}) for a in page.board.attributes
     }
-    return {"page": page, "cases": cases, "why": spared.why}
+    return {"page": page, "cases": cases, "pictured": shown, "why": spared.why}
 
 
 def _write_methods(
     env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, entries: Sequence[Entry]
 ) -> None:
-    cases, shown = explorer.tables(page), set(explorer.methods(page))
+    cases, shown, pictured = explorer.tables(page), set(explorer.methods(page)), explorer.pictured(page)
     for entry in entries:
         if entry.name in shown:
             write = partial(explorer.write_method, folder, page, entry.name, cases)
             Spared().build(f"the cases of {entry.name}", write, None)
         path = folder / page.method_url(entry.name)
-        _render(env, "method.html.j2", path, "../", partial(_method_values, env, store, folder, page, entry))
+        values = partial(_method_values, env, store, folder, page, entry, pictured)
+        _render(env, "method.html.j2", path, "../", values)
 
 
 def _badges(env: jinja2.Environment, folder: Path, page: BoardPage, entry: Entry) -> list[str]:
@@ -337,7 +338,12 @@ def _protocol_values(page: BoardPage) -> dict[str, Any]:
 
 
 def _method_values(
-    env: jinja2.Environment, store: Store, folder: Path, page: BoardPage, entry: Entry
+    env: jinja2.Environment,
+    store: Store,
+    folder: Path,
+    page: BoardPage,
+    entry: Entry,
+    pictured: Sequence[str],
 ) -> dict[str, Any]:
     board, spared = page.board, Spared()
     track = tracks.of_method(board, entry.name)
@@ -352,16 +358,21 @@ def _method_values(
         "command": facts.command(board, entry.name),
         "origins": facts.origins(board, entry),
         "standings": [(section, section.row(entry.name)) for section in ranking],
-        "attributes": [_by_attribute(store, page, entry, section) for section in ranking],
+        "attributes": [
+            _by_attribute(store, page, entry, section, entry.name in pictured) for section in ranking
+        ],
+        "pictured": pictured,
         "badges": spared.build("Badges", partial(_badges, env, folder, page, entry), []),
         "why": spared.why,
     }
 
 
-def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -> dict[str, Any]:
+def _by_attribute(
+    store: Store, page: BoardPage, entry: Entry, first: Section, pictured: bool
+) -> dict[str, Any]:
     board, name, attribute = page.board, entry.name, first.attribute
-    own = [one for one in page.sections if (one.attribute, one.track) == (attribute, first.track)]
     drawn = not page.result.large and first.row(name).rank is not None
+    own = [one for one in page.sections if (one.attribute, one.track) == (attribute, first.track)]
     spared = Spared({key: why for key, why in page.result.why.items() if key == f"{CROSSINGS} {attribute}"})
     for section in own:
         spared.why |= {f"{section.structure}, {part}": why for part, why in section.why.items()}
@@ -374,7 +385,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         f"“Dice along {attribute}”": lambda: draw.ages.of_method(board, name, attribute),
     }
     figures = [spared.build(title, make, None) for title, make in makers.items()] if drawn else []
-    gallery = page.gallery
+    gallery, ranked = page.gallery if pictured else None, first.row(name).rank is not None
     twins = spared.build("Controls", lambda: controls.of_method(board, name, attribute), [])
     fails = partial(story.whom_it_fails, board, first, name)
     return {
@@ -384,7 +395,7 @@ def _by_attribute(store: Store, page: BoardPage, entry: Entry, first: Section) -
         if drawn
         else [],
         "fails": spared.build("Whom it fails", fails, {}),
-        "maps": _maps(page, name, attribute) if drawn else {},
+        "maps": _maps(page, name, attribute) if gallery is not None and ranked else {},
         "sections": own,
         "columns": columns.of_method(first),
         "rows": [section.row(name) for section in own],

@@ -35,6 +35,9 @@ NAMES = frozenset({published.FILE, published.VERSIONS, FEED, PAGE, EMBEDS})
 MOST_PLAIN = 2 << 20
 """Bytes of a leaderboard.json up to which a version keeps it as it is; a larger one is kept packed."""
 
+FIRST = "The first version: "
+"""Begins what is told of the first version, before what it holds."""
+
 MISSING = "–"
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -103,8 +106,16 @@ def write_around(folder: Path, history: History, export: Export) -> None:
     embeds = [(board, table, embed_of(board, table)) for board, table in framed]
     newest_first = list(reversed(history.versions))
     _put(folder / PAGE, "versions.html.j2", history=history, versions=newest_first, embeds=embeds)
-    feed = _environment().get_template("feed.xml.j2").render(history=history, versions=newest_first)
+    values = {"history": history, "versions": newest_first, "title": _feed_title(export), "first": FIRST}
+    feed = _environment().get_template("feed.xml.j2").render(values)
     (folder / FEED).write_text(_NO_XML.sub(" ", feed), encoding="utf-8")
+
+
+def _feed_title(export: Export) -> str:
+    """Return what a reader of many feeds knows this one by."""
+    titles = [board.title for board in export.protocols]
+    told = titles[0] if len(titles) == 1 else f"{len(titles)} boards"
+    return f"{told} – equity leaderboard"
 
 
 def kept(folder: Path, version: Version) -> Path:

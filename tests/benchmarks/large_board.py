@@ -43,6 +43,16 @@ CLICKED = """click => new Promise(done => {
 """Milliseconds from a click until what it changed is drawn."""
 
 
+TYPED = {"m": "nearly all", "m09": "a tenth", "m099": "a hundredth", "": "cleared"}
+"""What is typed into the field that finds a method, to how many it finds."""
+
+TYPE = """() => {
+    const field = document.querySelector(".tools [name=search]");
+    field.value = "TEXT";
+    field.dispatchEvent(new Event("input", {bubbles: true}));
+}"""
+
+
 def simulate(runs: Path, methods: int) -> None:
     """Write the records, nothing of them brought to the disk."""
     sys.path.insert(0, str(TESTS))
@@ -141,12 +151,9 @@ def _loaded(browser: Any, site: Path) -> Iterator[tuple[str, float]]:
     )
     page.evaluate(CLICKED, button)
     yield "sort", page.evaluate(CLICKED, button)
-    typed = (
-        "() => { const field = [...document.querySelectorAll('input')].find(i => /find/i.test("
-        "i.labels?.[0]?.textContent ?? i.getAttribute('aria-label') ?? i.placeholder)); "
-        "field.value = 'm09'; field.dispatchEvent(new Event('input', {bubbles: true})); }"
-    )
-    yield "filter", page.evaluate(CLICKED, typed)
+    for text, what in TYPED.items():
+        page.wait_for_timeout(200)
+        yield f"filter, {what}", page.evaluate(CLICKED, TYPE.replace("TEXT", text))
     page.close()
 
 

@@ -8,6 +8,7 @@ from make_records import World, make_site
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 METHODS, FIRST = 220, 100
+TYPED = "(field, text) => { field.value = text; field.dispatchEvent(new Event('input', {bubbles: true})); }"
 LEFTS = "cells => cells.map(cell => Math.round(cell.getBoundingClientRect().left))"
 
 
@@ -39,12 +40,34 @@ def test_every_method_is_there_and_sorts(new_tab, large):
     assert len(tab.methods("gender-cup")) == FIRST
     page.get_by_role("button", name="Method", exact=True).first.click()
     in_order = sorted(large.world.methods, key=str)
+    # The rows below the screen are put in when those on it have been drawn.
+    page.locator(f"tr[data-method='{in_order[FIRST - 1]}']").wait_for(state="attached")
     assert tab.methods("gender-cup") == in_order[:FIRST]
     page.get_by_role("button", name="Show 100 more").click()
     assert tab.methods("gender-cup") == in_order[: 2 * FIRST]
     page.get_by_role("button", name="Show all").click()
     assert tab.methods("gender-cup") == in_order
     assert not page.get_by_role("button", name="Show all").is_visible()
+
+
+def test_what_is_typed_is_what_is_shown_however_fast_it_is_typed(new_tab, large):
+    tab = new_tab(large.out.as_uri())
+    page = opened(tab)
+    field = page.get_by_label("Find a method")
+    named = [name for name in tab.methods("gender-cup") if "m1" in name]
+    kept = page.locator(f"tr[data-method='{named[0]}']").element_handle()
+    for text in ("m", "m1", "zzz", "m1"):  # none of them waits for the rows of the one before
+        field.evaluate(TYPED, text)
+    found = [name for name in large.world.methods if "m1" in name]
+    page.locator(f"tr[data-method='{named[-1]}']").wait_for(state="attached")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(() => setTimeout(done))))")
+    assert sorted(tab.methods("gender-cup")) == sorted(found[:FIRST])
+    assert page.locator(".tools .status").inner_text() == f"{len(found)} of {METHODS} methods"
+    # A row that was there is the same one, with whatever a reader ticked in it.
+    assert kept.evaluate("row => row.isConnected")
+    field.fill("")
+    page.locator("tbody tr").nth(FIRST - 1).wait_for(state="attached")
+    assert len(tab.methods("gender-cup")) == FIRST
 
 
 def test_a_method_that_the_page_lacks_is_found_compared_and_taken_away(new_tab, large):

@@ -202,7 +202,7 @@ def test_a_method_that_the_board_does_not_rank_is_named_with_the_reason(new_tab,
     )  # fmt: skip
     page = new_tab(make_site(tmp_path, world).out.as_uri()).open("index.html#whatif=race-cup")
     told = page.locator(".whatif p", has_text="Not ranked: ")
-    assert "Adversarial representation (not ranked above either: 0 of 1 seeds, 1 failed)" in told.inner_text()
+    assert "Adversarial representation (not ranked above either: 0 of 1 seed, 1 failed)" in told.inner_text()
 
 
 def test_fewer_than_two_groups_leave_nothing_to_compare_and_say_so(new_tab, close):

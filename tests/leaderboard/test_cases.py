@@ -1,3 +1,5 @@
+import json
+import re
 import weakref
 
 import numpy as np
@@ -6,7 +8,10 @@ from PIL import Image
 
 import leaderboard
 from harness.store import Store
-from leaderboard.draw.cases import PREDICTION, SIDE, TRUTH, outline, picture
+from leaderboard.compute import results, sections
+from leaderboard.draw.cases import PREDICTION, SIDE, TRUTH, Gallery, outline, picture
+from leaderboard.read import boards
+from leaderboard.write import explorer
 
 
 def test_outline_runs_along_the_border_of_a_square():
@@ -75,3 +80,32 @@ def test_the_label_maps_of_one_trial_are_held_at_a_time_however_many_methods_the
     assert len(held) > 8
     # The one that is drawn, the one that is read, and what a concatenation copies from.
     assert max(most) <= 3
+
+
+def test_a_large_board_draws_what_its_first_methods_predicted_and_every_case(tmp_path, small, monkeypatch):
+    monkeypatch.setattr(results, "LARGE", 2)
+    monkeypatch.setattr(explorer, "MOST_PICTURED", 2)
+    leaderboard.build(small.runs.root, tmp_path / "site")
+    (board,) = boards.of_store(small.runs)
+    first = [row.method for row in sections.one(board, "race", "cup").ranked]
+    drawn = ["erm", next(name for name in first if name != "erm")]
+    folder = tmp_path / "site" / "quick"
+    gallery = Gallery(board, small.runs, tmp_path, "quick/images")
+    urls = {name: gallery.maps_url(f"{name} race") for name in board.entries}
+    there = [name for name, url in urls.items() if (tmp_path / "site" / url).exists()]
+    assert sorted(there) == sorted(drawn)
+    told = json.loads((folder / "samples.js").read_text("utf-8").partition("(...")[2].rpartition(")")[0])[1]
+    assert told["maps"]["race"] == {"": gallery.maps_url("truth")} | {name: urls[name] for name in drawn}
+    assert told["pictured"] == 2
+    # Each case has its image, and a page shows none that it lacks.
+    assert len(list((folder / "images").glob("case-*.webp"))) == len(board.test)
+    for path in tmp_path.glob("site/**/*.html"):
+        for url in re.findall(r'<img src="([^"]+)"', path.read_text("utf-8")):
+            assert (path.parent / url).exists()
+    left = next(name for name in first if name not in drawn)
+    said = (folder / f"{left}.html").read_text("utf-8")
+    assert "what a method predicted only of the 2 first in rank" in said
+    assert "no image of it may be shown" not in said
+    assert "averaged over the 2 of 4 methods that are first in rank" in (folder / "cases.html").read_text(
+        "utf-8"
+    )

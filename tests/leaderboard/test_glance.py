@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_records import World, make_store
 
-from leaderboard.compute import sections, verdicts
+from leaderboard.compute import facts, sections, stability, story, verdicts, words
 from leaderboard.compute.row import Difference, Noise, Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.draw import inside
@@ -76,8 +76,8 @@ def test_a_gap_is_real_only_where_chance_and_the_interval_agree():
     real, chance, wide = row(1, "a"), row(2, "a"), row(3, "a")
     chance = replace(chance, noise={"dice": Noise(0.02, 0.03, 0.2, 0.04, 0.2)})
     wide = replace(wide, metrics={"dice": {"gap": Number(0.05, 0.0, 0.09)}})
-    assert verdicts.gaps(table(real, chance, wide)) == "By race 1 of 3 gaps are more than chance makes."
-    assert verdicts.gaps(table(real, real)) == "By race all 2 gaps are more than chance makes."
+    assert verdicts.gaps(table(real, chance, wide)) == "By race 1 of 3 gaps is more than chance makes."
+    assert verdicts.gaps(table(real, real)) == "By race both gaps are more than chance makes."
     said = "By race no gap is more than chance makes; one of 0.040 would likely be seen."
     assert verdicts.gaps(table(chance, wide)) == said
 
@@ -102,6 +102,76 @@ def test_what_would_change_the_verdict_is_what_equity_reckons():
     # One with a failed seed takes nothing from what the others show.
     one = [few[0], *(replace(row(place, "a"), done=3) for place in (2, 3))]
     assert "fewer than three" not in verdicts.what_would_change_it(replace(tied, rows=one))
+
+
+ODD = {
+    "all the same, to the last digit": World(same_as={"febs": "erm", "adv": "erm"}, seeds=(0, 1, 2)),
+    "two the same, one seed": World(same_as={"febs": "erm"}, quality={"adv": -0.2}, seeds=(0,)),
+    "no gap at all": World(gaps={"erm": 0.0, "febs": 0.0, "adv": 0.0}, noise=0.0, seeds=(0, 1)),
+    "one method": World(methods=("adv",), seeds=(0,)),
+    "one finished, one seed": World(missing=frozenset({("erm", "race", 0), ("febs", "race", 0)}), seeds=(0,)),
+    "too few patients": World(samples=8, seeds=(0,)),
+    "nothing but predictions": World(
+        obtained={(m, 0): "predictions" for m in ("erm", "febs", "adv")}, seeds=(0,)
+    ),
+}  # fmt: skip
+POOR = re.compile(
+    r"\bnan\b|\binf\b|\bNone\b|[+−]0\.000\b|\b0\.000 or\b|  "
+    r"|\b1 (seeds|patients|samples|methods|others|gaps are|trainings)\b"
+)
+
+
+def sentences(board, section) -> list[str]:
+    choices = stability.of_section(board, section)
+    return [
+        *(say(section) for say in (verdicts.verdict, verdicts.what_would_change_it, verdicts.gaps)),
+        verdicts.mini(section),
+        words.headline(section),
+        *([choices.sentence(section.titles)] if choices is not None else []),
+        *facts.limits(board),
+        *(words.standing(row, section) for row in section.rows),
+        *(answer for row in section.rows for _, answer in story.told(section, row, [])),
+    ]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_board_is_told_in_whole_sentences_that_are_true(tmp_path, name):
+    world = replace(ODD[name], attributes=("race",), structures=("cup",), samples=min(ODD[name].samples, 100))
+    if world.methods == World().methods:
+        world = replace(world, methods=("erm", "febs", "adv"))
+    (board,) = boards.of_store(make_store(tmp_path, world))
+    found = sections.one(board, "race", "cup")
+    said = sentences(board, found)
+    assert [one for one in said if POOR.search(one)] == []
+    verdict, change, _, mini, headline, *rest = said
+    if name.startswith("all the same"):
+        assert verdict == "All methods score the same"
+        assert mini.startswith("all the same")
+        es = f"{found.ranked[0].number('dice', 'es_sum').value:.3f}"
+        assert change == f"ES-Dice is {es} for every one."
+        assert "All 3 methods have the same ES-Dice" in headline
+    if name.startswith("two the same"):
+        assert "Fair error-bound scaling share the highest ES-Dice" in headline
+        assert "none is shown to be best" in headline
+    if name == "no gap at all":
+        assert "There is none: less than 0.001 between any two groups." in rest
+    if name == "too few patients":
+        assert verdict == "Nothing can be ranked here"
+        takes = "it takes 10 test patients in each of two groups, and none has that many"
+        assert change == f"Too few patients to rank anything: {takes}."
+        assert "Not known: too few patients in the groups to rank it." in rest
+    if name == "nothing but predictions":
+        assert change == "Predictions alone, of fewer than 3 trainings, are shown and not ranked."
+    if len(world.seeds) == 1:
+        assert any(one.startswith("One seed: ") for one in rest)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "±0.000"), (-0.0004, "±0.000"), (0.0004, "±0.000"), (0.0006, "+0.001"), (-0.02, "−0.020")],
+)
+def test_a_difference_of_no_digit_has_no_side(value, said):
+    assert words.signed(value) == said
 
 
 def test_what_all_rows_share_is_said_once_and_what_sets_one_apart_beside_it(tmp_path):
@@ -183,3 +253,18 @@ def test_a_strangers_title_and_group_are_text_in_a_drawing():
     text = str(drawn.cell("gap", one)) + str(drawn.legend)
     assert "<script" not in text
     assert "&lt;script" in text
+
+
+def test_a_name_that_is_read_from_the_right_turns_no_number_beside_it():
+    change = story.Change("\u05d0\u05e4\u05e8\u05d5", 0.107, 0.05, 0.16, True)
+    assert change.said == "\u2068\u05d0\u05e4\u05e8\u05d5\u2069 +0.107 (gained)"
+    arabic = row(1, "a", title="\u0637\u0631\u064a\u0642\u0629", best=True)
+    assert (
+        verdicts.verdict(table(arabic, row(2, "b"))) == "\u2068\u0637\u0631\u064a\u0642\u0629\u2069 is best"
+    )
+    assert words.isolated("Black") == "Black"
+
+
+def test_a_title_that_is_cut_says_so():
+    long = row(1, "a", title="A method with a very, very long title that goes on", best=True)
+    assert verdicts.verdict(table(long, row(2, "b"))) == "A method with a very\u2026 is best"

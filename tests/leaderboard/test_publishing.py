@@ -325,8 +325,15 @@ def test_the_feed_keeps_the_rules_of_atom(board, address):
     ids = [part.find(f"{ATOM}id").text for part in (feed, *entries)]
     assert len(set(ids)) == len(ids)
     assert feed.find(f"{ATOM}updated").text == max(one.find(f"{ATOM}updated").text for one in entries)
-    # Content of type text holds no elements.
-    assert all(len(entry.find(f"{ATOM}content")) == 0 for entry in entries)
+    # Content of type html is text that is HTML (4.1.3.3): a line of the version in each of its lines.
+    for entry, version in zip(entries, reversed(published.read(board.out).versions), strict=True):
+        content = entry.find(f"{ATOM}content")
+        assert content.get("type") == "html"
+        assert len(content) == 0
+        shown = ET.fromstring(f"<div>{content.text}</div>")
+        assert [one.text for one in shown.iter("li")] == list(version.changed)
+        assert {one.tag for one in shown.iter()} == {"div", "ul", "li"}
+    assert entries[-1].find(f"{ATOM}title").text == "Version 1: 1 board, 3 methods"
     hrefs = [link.get("href") for link in feed.iter(f"{ATOM}link")]
     assert all(href.startswith("https://example.org/board/") for href in hrefs if address)
     assert all((board.out / href.removeprefix("https://example.org/board/")).is_file() for href in hrefs)

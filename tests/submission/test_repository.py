@@ -211,6 +211,17 @@ def test_the_script_publishes_what_moved_pushes_it_and_leaves_what_did_not(hoste
     assert git(bare, "show", "--name-only", "--format=", "main").split() == ["public/index.html"]
 
 
+def test_a_version_whose_push_failed_is_pushed_the_next_time(hosted):
+    bare = hosted.parent / "bare.git"
+    bare.rename(hosted.parent / "away.git")
+    assert publish(hosted, "main").returncode != 0
+    (hosted.parent / "away.git").rename(bare)
+    again = publish(hosted, "main")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == "public/ is as it was."
+    assert git(bare, "show", "main:public/index.html") == "one"
+
+
 def test_a_board_that_cannot_be_built_ends_the_job_and_pushes_nothing(hosted):
     (hosted / "runs" / "broken").touch()
     assert publish(hosted, "main").returncode == 2
