@@ -219,9 +219,7 @@
     });
   }
   every.addEventListener("change", () => view.set({ hide: "", show: every.checked ? "all" : "" }));
-  find(tools, "[name=reset]").addEventListener("click", () => {
-    location.hash = "";
-  });
+  find(tools, "[name=reset]").addEventListener("click", view.reset);
 
   // The tools stand between the verdict and the table of the first section that is shown.
   function place() {
@@ -251,11 +249,9 @@
       structure: structure === preset.structure ? "" : structure,
     });
     const again = `section.board:not([hidden]) nav.strip a[data-attribute="${CSS.escape(attribute)}"]`;
-    view.told(() => {
-      /** @type {HTMLElement | null} */ (
-        document.querySelector(`${again}[data-structure="${CSS.escape(structure)}"][aria-current]`)
-      )?.focus({ preventScroll: true });
-    });
+    /** @type {HTMLElement | null} */ (
+      document.querySelector(`${again}[data-structure="${CSS.escape(structure)}"][aria-current]`)
+    )?.focus({ preventScroll: true });
   }
   find(document, "#main").addEventListener("click", follow);
 

@@ -405,7 +405,7 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, isolate
       input(name).addEventListener("input", () => view.set({ [name]: input(name).value }, true));
     find(root, "[name=reset]").addEventListener("click", () => {
       for (const name of ["low", "high", "find"]) input(name).value = "";
-      location.hash = "";
+      view.reset();
     });
     const few = [];
     const all_ = board.methods.length + board.left;

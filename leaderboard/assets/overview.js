@@ -61,7 +61,7 @@
   for (const input of words) input.addEventListener("input", () => view.set({ find: input.value }, true));
   find(tools, "[name=reset]").addEventListener("click", () => {
     for (const input of words) input.value = "";
-    location.hash = "";
+    view.reset();
   });
   tools.hidden = false;
   view.onChange(show);

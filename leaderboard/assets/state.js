@@ -142,20 +142,24 @@ Board.page = (() => {
   }
 
   /**
-   * Change the view. `typing` replaces the entry in the history, so that the back button does not undo letter
-   * by letter.
+   * Change the view, at once. `typing` replaces the entry in the history, so that the back button does not undo
+   * letter by letter.
    * @param {View} changes
    * @param {boolean} [typing]
    */
   function set(changes, typing = false) {
-    const next = address({ ...read(), ...changes });
+    go(address({ ...read(), ...changes }), typing);
+  }
+
+  /** As the page was when it came. */
+  const reset = () => go("#", false);
+
+  /** @param {string} next @param {boolean} typing */
+  function go(next, typing) {
     if (next === location.hash || (next === "#" && !location.hash)) return;
-    if (typing) {
-      history.replaceState(null, "", next);
-      tell();
-    } else {
-      location.hash = next;
-    }
+    if (typing) history.replaceState(null, "", next);
+    else history.pushState(null, "", next);
+    tell();
   }
 
   function tell() {
@@ -170,9 +174,7 @@ Board.page = (() => {
     listeners.push(listener);
   }
 
-  /** Once, after the view has been told. @param {() => void} then */
-  const told = (then) => window.addEventListener("hashchange", then, { once: true });
-
+  // The back button, and whoever follows a link or types.
   window.addEventListener("hashchange", tell);
 
   // As an address of its own "#main" would be a view: the default one.
@@ -209,6 +211,6 @@ Board.page = (() => {
     words,
     isolated,
     decoded,
-    view: { read, set, tell, onChange, told },
+    view: { read, set, reset, tell, onChange },
   };
 })();
