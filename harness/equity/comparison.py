@@ -145,7 +145,8 @@ def _note(draws: Draws, method: int, base: int, least_seeds: int) -> str:
         return "no seed in common"
     parts = []
     if common < max(len(seeds[method]), len(seeds[base])):
-        parts.append(f"on the {common} seeds that both have")
+        shared = "the one seed" if common == 1 else f"the {common} seeds"
+        parts.append(f"on {shared} that both have")
     if common < 2:
         parts.append("one seed: says nothing about another training")
     elif common < least_seeds:

@@ -98,12 +98,14 @@ def test_all_columns_of_the_first_view_are_seen_without_scrolling_sideways(new_t
     assert names == ["Rank", "Method", "ES-Dice (sum)", "Gap", "Dice", "Against ERM", "Training"]
 
 
-def test_a_phone_shows_rank_method_and_bar_first(new_tab, six):
-    page = new_tab(six.out.as_uri(), viewport={"width": 400, "height": 860}).open()
+@pytest.mark.parametrize("width", [360, 400])
+def test_a_phone_shows_rank_method_score_and_bar_first(new_tab, six, width):
+    page = new_tab(six.out.as_uri(), viewport={"width": width, "height": 860}).open()
+    seen = page.locator("#race-cup .scroll").first.bounding_box()
     row = page.locator("#race-cup table.scores tbody tr").first
-    for cell in (row.locator("td.rank").first, row.locator("th.method"), row.locator("td.es svg.es circle")):
-        box = cell.bounding_box()
-        assert 0 <= box["x"] < box["x"] + box["width"] <= 400
+    for cell in ("td.rank", "th.method", "td.es b", "td.es .ci", "td.es svg.es circle"):
+        box = row.locator(cell).first.bounding_box()
+        assert seen["x"] <= box["x"] < box["x"] + box["width"] <= seen["x"] + seen["width"], cell
 
 
 PLACES = """() => [...document.querySelectorAll("#race-cup table.scores tbody tr")].map(row => {
