@@ -270,13 +270,18 @@ def machine() -> str:
 
 def lives(process: int, began: str) -> bool:
     """Tell whether a process of this machine is there, and not another that got its number."""
+    return is_there(process) and _began(process) in (began, "")
+
+
+def is_there(process: int) -> bool:
+    """Tell whether a process of this machine has this number, one that died and is not yet gone left out."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True
-    return _began(process) in (began, "")
+    return _began(process) is not None
 
 
 def _began(process: int) -> str | None:

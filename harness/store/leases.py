@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.store import files
+from harness.store import claims, files
 
 LOCK = "lease"
 """In each folder: locked by its process, and let go by the system however that ends."""
@@ -41,7 +41,7 @@ def leased(kind: str) -> Iterator[Path]:
 def is_dead(folder: Path) -> bool:
     """Tell whether nobody holds a folder any more: the process that made it is gone."""
     found = _NAME.fullmatch(folder.name)
-    alive = found is not None and _is_alive(int(found[1]))
+    alive = found is not None and claims.is_there(int(found[1]))
     if not (folder / LOCK).is_file():
         # Its process died between two system calls, or has not come to the second.
         return not folder.is_dir() or (found is not None and not alive)
@@ -73,13 +73,3 @@ def _is_ours(path: Path) -> bool:
         about = path.lstat()
         return path.is_dir() and not path.is_symlink() and (os.name == "nt" or about.st_uid == os.getuid())
     return False
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

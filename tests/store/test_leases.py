@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,15 @@ def test_a_folder_is_there_while_the_block_lasts(place):
 def test_a_folder_of_a_process_that_lives_stays(place, holder):
     assert leases.reap() == []
     assert len(list(place.iterdir())) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="this system has no process that is dead and there")
+def test_a_process_that_died_and_is_not_yet_gone_holds_nothing(place, holder):
+    holder.kill()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    (folder,) = place.iterdir()
+    assert leases.reap() == [folder]
+    assert list(place.iterdir()) == []
 
 
 def test_a_folder_of_a_killed_process_is_removed_after_what_it_started_was_ended(place, holder):

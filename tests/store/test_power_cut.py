@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import time
 import urllib.request
 import zipfile
@@ -18,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import jinja2
 import numpy as np
 import pytest
 from filelock import BaseFileLock
@@ -57,7 +59,7 @@ from harness.submission.submit import submit
 from harness.submission.verify import verify
 from harness.training import embed, fit
 from leaderboard import kept, publishing, site
-from leaderboard.write import versions
+from leaderboard.write import compiled, versions
 
 ROOT = Path(files.__file__).parents[2]
 HERE = Path(__file__).parent
@@ -591,6 +593,35 @@ def what_a_site_keeps(ran: Ran) -> Scenario:
     return Scenario(act, look, before)
 
 
+def what_a_template_becomes(ran: Ran) -> Scenario:
+    """Bytecode in place of a damaged one: what is half there is never run."""
+
+    def environment(folder: Path) -> jinja2.Environment:
+        env = jinja2.Environment(loader=jinja2.DictLoader({"page.j2": "<p>{{ said }}</p>"}), autoescape=True)
+        env.bytecode_cache = compiled.Compiled(folder, env)
+        return env
+
+    def kept_in(folder: Path) -> list[Path]:
+        return list(folder.glob("__pycache__/template-*.bin"))
+
+    def act(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "dont_write_bytecode", False)
+            patched.setattr(sys, "pycache_prefix", None)
+            assert environment(folder).get_template("page.j2").render(said="<") == "<p>&lt;</p>"
+
+    def before(folder: Path) -> None:
+        act(folder)
+        (file,) = kept_in(folder)
+        file.write_bytes(file.read_bytes()[:-1])
+
+    def look(folder: Path) -> Parts:
+        datas = [file.read_bytes() for file in kept_in(folder)]
+        return {"whole": [data[:32] == hashlib.sha256(data[32:]).digest() for data in datas].count(True)}
+
+    return Scenario(act, look, before)
+
+
 def a_published_version(ran: Ran) -> Scenario:
     """Beside an earlier one and somebody else's file: the versions that there are, and what each holds."""
 
@@ -766,6 +797,7 @@ SCENARIOS = {
         a_page_of_predictions,
         a_site,
         what_a_site_keeps,
+        what_a_template_becomes,
         a_published_version,
         a_board_for_a_doi,
         a_fetched_data_set,
