@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 
+import needs
 import pytest
 
 from harness.store import leases
@@ -51,7 +52,9 @@ def test_a_folder_of_a_process_that_lives_stays(place, holder):
     assert len(list(place.iterdir())) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="this system has no process that is dead and there")
+@needs.unless(
+    hasattr(os, "waitid"), "no process here is dead and still there", "a system that has `waitid`, as Linux"
+)
 def test_a_process_that_died_and_is_not_yet_gone_holds_nothing(place, holder):
     holder.kill()
     os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
