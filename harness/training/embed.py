@@ -72,14 +72,10 @@ def locked(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device
         yield
 
 
-def prepare(protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device) -> None:
-    """Lay out the empty arrays that the shards fill; those of an interrupted run are kept."""
-    _lay_out(protocol, cohort, cache, device, _encoder(protocol, cache))
-
-
 def _lay_out(
     protocol: Protocol, cohort: Cohort, cache: Path, device: torch.device, encoder: Backbone
 ) -> None:
+    """Lay out the empty arrays that the shards fill; those of an interrupted run are kept."""
     part = _part(protocol, cohort, cache, device)
     if _done(part, protocol, cohort) is not None and _maps(part, protocol, cohort):
         return

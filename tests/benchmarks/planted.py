@@ -100,7 +100,6 @@ def _judged(draw: Draw) -> tuple[list[dict[str, Any]], list[str], float]:
     if chosen.backbone.adapt == "frozen" and not embed.are_cached(
         chosen, prepared.cohort, paths.cache, device
     ):
-        embed.prepare(chosen, prepared.cohort, paths.cache, device)
         embed.embed_shard(chosen, prepared.cohort, paths.cache, 0, 1, device)
         embed.finish(chosen, prepared.cohort, paths.cache, device)
     embedded = time.time()
