@@ -18,7 +18,7 @@ class Compiled(jinja2.BytecodeCache):
     """Bytecode beside the templates, where Python would put that of modules in their folder.
 
     What is damaged, of another text, another syntax or another Python is compiled anew; where nothing can be
-    written, each process compiles for itself. jinja2's own cache in files runs what is damaged and fails there.
+    written, each process compiles for itself. jinja2's own cache of files runs damage and fails there.
     """
 
     def __init__(self, templates: Path, env: jinja2.Environment) -> None:
