@@ -98,7 +98,7 @@ def test_all_columns_of_the_first_view_are_seen_without_scrolling_sideways(new_t
     assert names == ["Rank", "Method", "ES-Dice (sum)", "Gap", "Dice", "Against ERM", "Training"]
 
 
-@pytest.mark.parametrize("width", [360, 400])
+@pytest.mark.parametrize("width", [360, 390, 400])
 def test_a_phone_shows_rank_method_score_and_bar_first(new_tab, six, width):
     page = new_tab(six.out.as_uri(), viewport={"width": width, "height": 860}).open()
     seen = page.locator("#race-cup .scroll").first.bounding_box()
