@@ -394,7 +394,7 @@ def test_damaged_embeddings_are_computed_anew(ran, tmp_path):
     for name in ("map0.npy", "done.npy"):
         for content in (b"", b"\x93NUMPY", *OTHER[".npy"]):
             shutil.rmtree(path.parent)
-            embed.prepare(protocol, cohort, tmp_path, CPU)
+            embed.embed_shard(protocol, cohort, tmp_path, 0, 2, CPU)
             (part,) = (tmp_path / "embeddings").glob("*.part")
             (part / name).write_bytes(content)
             assert np.array_equal(maps(), whole)
