@@ -158,6 +158,7 @@ def _epoch_that_fits(
         full = room.Full(error.whose, error.in_loss)  # its traceback holds what is to be freed
     device = job.feed.device
     optimizer.zero_grad(set_to_none=True)
+    job.decode = None  # a recording holds the memory of a whole batch
     room.free(device)
     if start is None or start.epoch != state.epoch:
         raise room.refuse(full, job)

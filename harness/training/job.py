@@ -13,7 +13,7 @@ from harness.plugin.asks import PLAIN, Asks
 from harness.plugin.method import Sampler
 from harness.training.checkpoint import Checkpoint
 from harness.training.feed import Feed
-from harness.training.passes import Through
+from harness.training.passes import Decode, Through
 from harness.training.side import LossSide
 from harness.training.together import ALONE, Cards
 
@@ -65,7 +65,7 @@ class Job:
     codes: groups and codes of every attribute, for the curve; checkpoint: what to resume from;
     validate: gives the validation score of the weights as they are, where there is a validation split;
     asks: what it does beside asking for losses; teacher: whose logits a method that is taught is given;
-    cards: those that share the training.
+    cards: those that share the training; decode: the backbone's, of maps that the feed has, by other means.
     """
 
     side: LossSide
@@ -85,6 +85,7 @@ class Job:
     asks: Asks = PLAIN
     teacher: Backbone | None = None
     cards: Cards = ALONE
+    decode: Decode | None = None
 
     @property
     def batch(self) -> int:
@@ -105,4 +106,5 @@ class Job:
             most=self.most or 0,
             corners=self.recipe.label_resize == "corner",
             cards=self.cards,
+            decode=self.decode if backbone is self.backbone else None,
         )

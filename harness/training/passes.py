@@ -23,6 +23,9 @@ from harness.training.upload import upload
 Run = Callable[[np.ndarray], tuple[Tensor, Tensor]]
 """The logits and features, float32, of some rows of a batch: int64 [k], from 0."""
 
+Decode = Callable[[tuple[Tensor, ...]], tuple[Tensor, Tensor]]
+"""The logits and features of an encoder's maps, as `Backbone.decode` returns them."""
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -43,7 +46,8 @@ class Through:
     """How a batch goes through a backbone.
 
     most: samples at a time whose graph is held, 0 for all; corners: how masks come to the logits' size, see
-    `Augmentation.masks`; cards: those whose rows make up a batch.
+    `Augmentation.masks`; cards: those whose rows make up a batch; decode: the backbone's, of maps that the
+    feed has, by other means.
     """
 
     backbone: Backbone
@@ -52,6 +56,7 @@ class Through:
     most: int = 0
     corners: bool = False
     cards: Cards = ALONE
+    decode: Decode | None = None
 
     def forward(
         self, picks: np.ndarray, drawn: Augmentation, groups: np.ndarray, mix: Mix | None = None
@@ -116,7 +121,8 @@ class Through:
                     others = mix.partners[rows]
                     theirs = self.feed.maps(picks[others], drawn.variants[others])
                     maps = tuple(mix.of(own, other, rows) for own, other in zip(maps, theirs, strict=True))
-                logits, features = self.backbone.decode(maps or self.backbone.encode(images()[index]))
+                decode = (maps and self.decode) or self.backbone.decode
+                logits, features = decode(maps or self.backbone.encode(images()[index]))
             return logits.float(), features.float()
 
         return run

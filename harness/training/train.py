@@ -25,6 +25,7 @@ from harness.training.feed import Feed
 from harness.training.fit import fit, load_trained, trained_state
 from harness.training.job import CurveRow, Job, Progress, Schedule
 from harness.training.predict import predict
+from harness.training.recorded import decoder_of
 from harness.training.sampling import shuffled
 from harness.training.side import Assignment, MakeSide
 from harness.training.together import ALONE, Cards
@@ -238,10 +239,11 @@ def job_of(
         device=device,
     )
     method = cards.sharing(make)(told)
+    network = method.adapt(backbone)
     return Job(
         side=method,
         sampler=setting.sampler,
-        backbone=method.adapt(backbone),
+        backbone=network,
         feed=Feed(cohort.images, cohort.masks, inputs.maps, rows, device),
         recipe=recipe,
         schedule=schedule,
@@ -256,6 +258,7 @@ def job_of(
         asks=setting.asks,
         teacher=_teacher(setting, inputs, device),
         cards=cards,
+        decode=decoder_of(network, device, method.own_layers),
     )
 
 

@@ -113,6 +113,14 @@ def test_what_was_tried_leaves_nothing_behind(tmp_path):
     assert all(torch.equal(weights(one)[key], weights(other)[key]) for key in weights(one))
 
 
+@pytest.mark.parametrize("holds", [8, 7])
+def test_what_decodes_by_a_recording_of_a_whole_batch_is_let_go_with_it(holds, tmp_path):
+    one = job(net(holds=holds), tmp_path)
+    one.decode = decode = one.backbone.decode
+    fit.fit(one)
+    assert one.decode == (decode if holds == 8 else None)
+
+
 def test_a_step_in_the_middle_of_the_first_epoch_may_be_the_one_that_does_not_fit(tmp_path):
     hungry, other = net(), job(net(), tmp_path / "b", most=4)
     hungry.fails_at = 2
