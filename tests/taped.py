@@ -1,4 +1,4 @@
-"""CUDA graphs without a GPU: torch's own `make_graphed_callables` over a recorder of operations on a CPU."""
+"""CUDA graphs without a GPU: torch's own `make_graphed_callables` over a recorder of operations on CPUs."""
 
 from __future__ import annotations
 
