@@ -1,7 +1,7 @@
 """A small decoder on a GPU: its kernels are recorded once and started together, step after step.
 
-Where a frozen encoder's maps are at hand, what is left of a step are some 1,000 short operations, and starting
-them one by one takes the host longer than they run. A CUDA graph starts all of them at once.
+Where a frozen encoder's maps are at hand, what is left of a step are some 1,000 short operations, and
+starting them one by one takes the host longer than they run. A CUDA graph starts all of them at once.
 """
 
 from __future__ import annotations
