@@ -19,7 +19,7 @@ PLANTED = {
     "a cohort that uses a statistic": ("harness/cohorts/audit.py", "from harness.equity import resample"),
     "the store using a metric": ("harness/store/store.py", "from harness.metrics.score import score"),
     "a training that uses a plan": ("harness/training/fit.py", "from harness.running.plan import Trial"),
-    "the identity using a protocol": ("harness/identity.py", "from harness.protocol import Protocol"),
+    "the identity using a protocol": ("harness/identity/digests.py", "from harness.protocol import Protocol"),
     "the sandbox using a submission": ("harness/sandbox/runs.py", "from harness.submission import pack"),
     "predictions that use a sandbox": ("harness/predictions/make.py", "from harness.sandbox import runs"),
     "a training that uses predictions": ("harness/training/fit.py", "from harness.predictions import ids"),
