@@ -4,7 +4,7 @@ import pytest
 from tiny import parse
 
 from harness import identity
-from harness.running import plan
+from harness.running import basis
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_local_imports_are_followed_and_nothing_else(folder):
 
 def test_no_room_above_the_training_is_part_of_what_a_trial_is():
     # What plans, schedules, scores, compares or prints may change without anything training again.
-    files = identity.reached(plan._entries(parse()), Path("methods/erm.py").resolve())
+    files = identity.reached(basis._entries(parse()), Path("methods/erm.py").resolve())
     rooms = {file.parent.name for file in files if "harness" in file.parts}
     assert rooms == {"harness", "backbones", "plugin", "training"}
 
@@ -61,7 +61,7 @@ def test_a_digest_does_not_depend_on_where_the_files_lie():
 
 
 def test_the_engine_is_what_a_trial_runs_and_not_what_shows_it():
-    code = plan.code_identity(parse(backbone={"name": "unet", "adapt": "full"}), None)["code"]
+    code = basis.code_identity(parse(backbone={"name": "unet", "adapt": "full"}), None)["code"]
     names = {name.removeprefix("harness/") for name in code}
     assert {"training/fit.py", "training/predict.py", "plugin/losses.py", "seeds.py"} <= names
     assert {"__init__.py", "training/__init__.py", "backbones/__init__.py", "backbones/unet.py"} <= names

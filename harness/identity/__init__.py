@@ -5,7 +5,7 @@
   module that is reached by import from what fits and predicts.
 - *Values* enter as they are: recipe, hyper-parameters, seed, kind of device, versions of libraries.
 
-This package knows how to say each of the three; `harness.running.plan` puts them together.
+This package knows how to say each of the three; `harness.running.basis` puts them together.
 """
 
 from __future__ import annotations

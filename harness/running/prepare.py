@@ -14,8 +14,9 @@ from harness.errors import HarnessError, did_you_mean
 from harness.plugin import declared, discovery
 from harness.protocol import BASELINE, ORACLE, Protocol
 from harness.running import plan
+from harness.running.basis import Basis
 from harness.running.paths import Paths
-from harness.running.plan import Basis, Plan
+from harness.running.plan import Plan
 from harness.store import Store, Tuned
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.metrics import score as scorer
 from harness.protocol import Protocol
 from harness.running import provenance
-from harness.running.plan import Basis, scored_as
+from harness.running.basis import Basis, scored_as
 from harness.store import Record, Store, files, formats, names
 
 

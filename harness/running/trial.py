@@ -24,9 +24,10 @@ from harness.errors import HarnessError, TrialError, refused
 from harness.plugin import asks, declared, discovery
 from harness.protocol import Protocol
 from harness.running import cards, log, provenance, scoring
+from harness.running.basis import Basis
 from harness.running.executors.process import TAKEN_OVER, WorkerDied
 from harness.running.paths import Paths as Paths
-from harness.running.plan import Basis, Trial
+from harness.running.plan import Trial
 from harness.store import Cost, HowTrained, Record, Store, files, formats, names
 from harness.training import embed, origins, room, side
 from harness.training.checkpoint import ReadOnly

@@ -21,8 +21,9 @@ from harness.cohorts.cohort import Cohort
 from harness.errors import HarnessError
 from harness.protocol import Protocol
 from harness.running import plan
+from harness.running.basis import Basis
 from harness.running.paths import Paths
-from harness.running.plan import Basis, Candidate, Plan, Trial
+from harness.running.plan import Candidate, Plan, Trial
 from harness.running.prepare import Prepared, find_methods, kind_of, weights_digest
 from harness.store import Damaged, Store, Try, Tuned, claims, files
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness import identity
-from harness.running.plan import Basis, Plan, Trial
+from harness.running.basis import Basis
+from harness.running.plan import Plan, Trial
 from harness.store import Record, Store
 
 _SHOWN = 3

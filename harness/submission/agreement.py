@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness import identity
-from harness.running import plan
+from harness.running.basis import code_identity, identity_of
 from harness.running.scoring import score
 from harness.store import SCORES, PlanRow, Record
 from harness.submission.findings import Case, Finding
@@ -86,11 +86,11 @@ def stated_identity(case: Case) -> Iterator[Finding]:
             "identity", "could not confirm", "without the cohort only the board's own copy was used"
         )
         return
-    code = plan.code_identity(case.yardstick.protocol, None)
+    code = code_identity(case.yardstick.protocol, None)
     basis = case.yardstick.basis("cpu")
     for trial, parsed in case.parsed.items():
         record = parsed.record
-        made = plan.identity_of(
+        made = identity_of(
             basis,
             case.yardstick.protocol,
             record.identity["method"],

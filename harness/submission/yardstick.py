@@ -12,8 +12,8 @@ from harness.cohorts.source import Progress, silent
 from harness.errors import HarnessError
 from harness.protocol import Protocol
 from harness.running import scoring
+from harness.running.basis import Basis
 from harness.running.board import protocol_digest
-from harness.running.plan import Basis
 from harness.store import Store
 
 

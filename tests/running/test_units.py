@@ -12,7 +12,7 @@ from harness.cohorts import Cohort
 from harness.errors import HarnessError
 from harness.protocol import Protocol, ScoringSpec
 from harness.running import scoring
-from harness.running.plan import scored_as
+from harness.running.basis import scored_as
 
 
 def made(folder: Path, groups: str = "ffmm", **options: Any) -> tuple[Protocol, Cohort]:

@@ -12,8 +12,9 @@ from tiny import CPU, prepare
 from harness.plugin import discovery
 from harness.plugin.new import write_method
 from harness.running import scoring, trial
+from harness.running.basis import Basis
 from harness.running.paths import Paths
-from harness.running.plan import Basis, Trial
+from harness.running.plan import Trial
 from harness.running.prepare import Prepared
 from harness.store import Store
 from harness.submission import archive, pack
