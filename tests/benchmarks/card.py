@@ -26,6 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import energy  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
@@ -57,6 +58,7 @@ class Row:
     precision: str = ""
     step: float = 0.0
     memory: float = 0.0
+    joules: float = 0.0
     compiling: float = 0.0
     note: str = ""
 
@@ -118,12 +120,12 @@ class Bench:
             f"{device_name(self.device)}, torch {torch.__version__}, {STEPS} steps a row, the median of the "
             f"last {STEPS - 3}; SAM and TransUNet with random weights",
             "",
-            "| what | batch | slice | precision | s a step | peak GiB | compiling s | |",
-            "| --- | ---: | ---: | --- | ---: | ---: | ---: | --- |",
+            "| what | batch | slice | precision | s a step | peak GiB | J a step | compiling s | |",
+            "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |",
         ]
         for row in self.rows:
             held = "whole" if row.batch and not row.slice else str(row.slice or "")
-            step, memory = (f"{one:.3g}" if one else "" for one in (row.step, row.memory))
+            step, memory, joules = (f"{one:.3g}" if one else "" for one in (row.step, row.memory, row.joules))
             cells = (
                 row.what,
                 row.batch or "",
@@ -131,6 +133,7 @@ class Bench:
                 row.precision,
                 step,
                 memory,
+                joules,
                 row.compiling or "",
                 row.note,
             )
@@ -171,14 +174,17 @@ class Study:
         fit.load_trained(self.network, self.start)
         recipe = self.recipe.model_copy(update={"precision": precision} if precision else {})
         job = self.job(method, recipe, most)
-        losses, marks = watch(job, self.bench.device)
+        losses, marks, drawn = watch(job, self.bench.device)
         with tempfile.TemporaryDirectory() as folder:
             fitted = fit.fit(replace(job, checkpoint=Checkpoint(Path(folder) / "x.pt")))
-        per_step = [
-            later - before for before, later in zip(marks[-STEPS:], marks[-STEPS + 1 :], strict=False)
-        ]
+        per_step, energies = (
+            [later - before for before, later in zip(told[-STEPS:], told[-STEPS + 1 :], strict=False)]
+            for told in (marks, drawn)
+        )
         row.batch, row.slice, row.precision = job.batch, fitted.most, recipe.precision
         row.step, row.memory = statistics.median(per_step[2:]), self.bench.peak()
+        # Of a counter that moves in steps of a tenth of a second a mean says more than a median.
+        row.joules = statistics.mean(energies[2:])
         row.note = f"not compiled: {self.why[:60]}" if self.why else row.note
         return losses[-STEPS:]
 
@@ -238,10 +244,15 @@ def made_up(samples: int, size: int) -> Cohort:
     return Cohort("made up", "", "", False, images, masks, subjects, {"race": groups}, "")
 
 
-def watch(job: Job, device: torch.device) -> tuple[list[float], list[float]]:
-    """Return the lists that fill with the losses of a job's steps, and with when each ended."""
+def watch(job: Job, device: torch.device) -> tuple[list[float], list[float], list[float]]:
+    """Return the lists that fill with the losses of a job's steps, when each ended, and the joules by then.
+
+    These are of all that the machine's devices have taken, 0 where none tells.
+    """
     losses: list[float] = []
     marks: list[float] = []
+    drawn: list[float] = []
+    meters = energy.counters()
     own = job.side.answer
 
     def answer(*given: Any) -> Any:
@@ -253,9 +264,10 @@ def watch(job: Job, device: torch.device) -> tuple[list[float], list[float]]:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         marks.append(time.monotonic())
+        drawn.append(sum(one.read() for one in meters))
 
     job.side.answer, job.progress = answer, progress
-    return losses, marks
+    return losses, marks, drawn
 
 
 @contextmanager

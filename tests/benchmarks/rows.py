@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+import energy
 import numpy as np
 import pandas as pd
 
@@ -41,13 +42,17 @@ Work = Callable[[], object]
 
 @dataclass
 class Row:
-    """One line: the seconds of each pair; same: how many times the baseline's work ours is."""
+    """One line: the seconds of each pair; same: how many times the baseline's work ours is.
+
+    joules: of ours once, of each device that tells.
+    """
 
     what: str
     baseline: str
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
     same: float = 1.0
+    joules: dict[str, float] = field(default_factory=dict)
 
     @property
     def ratios(self) -> list[float]:
@@ -246,9 +251,10 @@ def trial() -> Iterator[Row]:
             kept = Checkpoint(Path(folder) / "none.pt")
             fit.fit(train.job_of(setting, make, inputs, network, cpu, kept, quiet, None))
 
-    yield Row("a trial of quick in its process: network, fit, predictions, scores", "its fit alone").measure(
-        ours, theirs, 3
-    )
+    row = Row("a trial of quick in its process: network, fit, predictions, scores", "its fit alone")
+    row.measure(ours, theirs, 3)
+    _, row.joules = energy.spent(ours, energy.counters())
+    yield row
 
 
 def scores() -> Iterator[Row]:
@@ -381,7 +387,9 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
 
 def shown(rows: list[Row], before: dict[str, list[float]]) -> tuple[str, int]:
     """Return the table, and how many rows are slower than before beyond both spreads."""
-    heads = ["row", "baseline", "ratio", "spread", "ours, s", *(["there", "change"] if before else [])]
+    told = any(row.joules for row in rows)
+    heads = ["row", "baseline", "ratio", "spread", "ours, s", *(["ours, J"] if told else [])]
+    heads += ["there", "change"] if before else []
     lines, slower = [heads, ["---"] * len(heads)], 0
     for row in rows:
         now = row.ratios
@@ -392,6 +400,8 @@ def shown(rows: list[Row], before: dict[str, list[float]]) -> tuple[str, int]:
             f"{now[0]:.3g} to {now[-1]:.3g}",
             f"{statistics.median(row.ours):.3g}",
         ]
+        if told:
+            cells.append(", ".join(f"{name} {joules:.3g}" for name, joules in row.joules.items()))
         if before:
             then = before.get(row.what, [])
             cells += [f"{statistics.median(then):.3g}", changed(now, then)] if then else ["", "not there"]

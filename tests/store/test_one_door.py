@@ -57,7 +57,7 @@ ALLOWED = {
     "harness/cohorts/papila.py": ({"save"}, MEMORY),
     "harness/commands/audit_page.py": ({"save"}, MEMORY),
     "harness/predictions/overlays.py": ({"save"}, MEMORY),
-    "harness/running/plan.py": ({"to_csv"}, MEMORY),
+    "harness/running/basis.py": ({"to_csv"}, MEMORY),
     "harness/store/leases.py": (
         {"mkdtemp", "rmtree"},
         "temporary folders of one process, gone with it or with the next",
