@@ -58,11 +58,11 @@ class ADV(Method):
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """Return the segmentation loss plus the adversary's, reversed towards the backbone."""
         segmentation = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
-        known = batch.groups >= 0
-        if not known.any():
+        present = batch.by_group()
+        if not present:
             return segmentation
-        guesses = self.adversary(reverse_gradient(output.features[known], self.strength))
-        return segmentation + balanced_cross_entropy(guesses, batch.groups[known])
+        guesses = self.adversary(reverse_gradient(output.features, self.strength))
+        return segmentation + balanced_cross_entropy(guesses, batch.groups, list(present.values()))
 
 
 def reverse_gradient(features: Tensor, strength: float) -> Tensor:
@@ -70,10 +70,11 @@ def reverse_gradient(features: Tensor, strength: float) -> Tensor:
     return (1 + strength) * features.detach() - strength * features
 
 
-def balanced_cross_entropy(logits: Tensor, groups: Tensor) -> Tensor:
+def balanced_cross_entropy(logits: Tensor, groups: Tensor, rows: list[Tensor]) -> Tensor:
     """Return the mean over the groups present of each group's mean cross-entropy.
 
-    logits: float [B, G]; groups: int64 [B] in 0..G-1.
+    logits: float [B, G]; groups: int64 [B] in 0..G-1, or -1 for who is not looked at; rows: of the samples of
+    each group, int64 [K].
     """
-    losses = F.cross_entropy(logits, groups, reduction="none")
-    return torch.stack([losses[groups == group].mean() for group in groups.unique()]).mean()
+    losses = F.cross_entropy(logits, groups, ignore_index=-1, reduction="none")
+    return torch.stack([losses[own].mean() for own in rows]).mean()

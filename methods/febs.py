@@ -47,26 +47,31 @@ class FEBS(Method):
 
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """Return cross-entropy over the batch and the group-weighted Dice term."""
-        groups, counts = batch.groups.unique(return_counts=True)
+        groups = batch.by_group(unknown=True)
         probabilities = output.logits.softmax(1)
         errors = torch.stack(
-            [soft_dice_loss(probabilities[batch.groups == g], batch.masks[batch.groups == g]) for g in groups]
+            [soft_dice_loss(probabilities[rows], batch.masks[rows]) for rows in groups.values()]
         )
-        weights = counts * group_weights(errors.detach(), groups >= 0, self.gamma)
+        scales = group_weights(errors.detach(), [group >= 0 for group in groups], self.gamma)
+        weights = torch.stack(
+            [len(rows) * scale for rows, scale in zip(groups.values(), scales, strict=True)]
+        )
         dice: Tensor = (weights * errors).sum() / weights.sum()
         share = self.task.dice_weight
         return (1 - share) * cross_entropy(output.logits, batch.masks).mean() + share * dice
 
 
-def group_weights(errors: Tensor, known: Tensor, gamma: float) -> Tensor:
+def group_weights(errors: Tensor, known: list[bool], gamma: float) -> Tensor:
     """Return `tanh(1) / tanh((min_k D_k / D_a)^gamma)`, at least 1; 1 where not known.
 
-    errors: float [G], the soft Dice error of each group present; known: bool [G].
+    errors: float [G], the soft Dice error of each group present; known: of each, whether it is a group.
     """
-    weights = torch.ones_like(errors)
-    if known.any():
-        bounds = errors[known].clamp(min=1e-6)
+    weights, places = torch.ones_like(errors), [i for i, flag in enumerate(known) if flag]
+    if places:
+        bounds = torch.stack([errors[i] for i in places]).clamp(min=1e-6)
         one = torch.ones((), device=errors.device, dtype=errors.dtype)
         # The easiest group's ratio is 1, so its weight is 1 exactly; the others' are above it.
-        weights[known] = one.tanh() / (bounds.min() / bounds).pow(gamma).tanh()
+        found = one.tanh() / (bounds.min() / bounds).pow(gamma).tanh()
+        for place, weight in zip(places, found, strict=True):
+            weights[place] = weight
     return weights

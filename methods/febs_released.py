@@ -55,7 +55,7 @@ class ReleasedFEBS(Method):
     def sample_weights(self, probabilities: Tensor, batch: Batch) -> Tensor:
         """Return the weight of each sample's group: float [B], at most tanh(1)."""
         ratios = torch.ones(len(batch.groups), device=probabilities.device, dtype=probabilities.dtype)
-        rows = [batch.groups == group for group in batch.groups.unique() if group >= 0]
+        rows = list(batch.by_group().values())
         if rows:
             errors = torch.stack([soft_dice_loss(probabilities[row], batch.masks[row]) for row in rows])
             errors = errors.clamp(min=1e-6)

@@ -61,9 +61,9 @@ class FIS(Method):
         """Return the scaled sum of the batch's losses, after noting them."""
         losses = output.losses
         self.last[batch.samples], self.group[batch.samples] = losses.detach(), batch.groups
-        distances = torch.zeros_like(losses.detach())
-        known = batch.groups >= 0
-        distances[known] = group_distances(self.last, self.group, self.task.n_groups)[batch.groups[known]]
+        distances = group_distances(self.last, self.group, self.task.n_groups)
+        # A code of -1 finds the last one, 0.
+        distances = torch.cat([distances, distances.new_zeros(1)])[batch.groups]
         return scaled(losses, distances, self.coefficient, self.temperature)
 
 
@@ -84,11 +84,7 @@ def group_distances(losses: Tensor, groups: Tensor, n_groups: int) -> Tensor:
     float [n], NaN where not known; groups: int64 [n], -1 is unknown.
     """
     levels = (torch.arange(LEVELS, device=losses.device, dtype=losses.dtype) + 0.5) / LEVELS
-    own = [losses[(groups == group) & ~losses.isnan()] for group in range(n_groups)]
-    found = losses.new_zeros(n_groups)
-    quantiles = {group: part.quantile(levels) for group, part in enumerate(own) if len(part)}
-    if quantiles:
-        together = torch.cat(list(quantiles.values())).quantile(levels)
-        for group, part in quantiles.items():
-            found[group] = (part - together).square().mean() / 2
-    return found
+    own = groups == torch.arange(n_groups, device=groups.device)[:, None]
+    quantiles = torch.where(own, losses, torch.nan).nanquantile(levels, 1).T
+    found = (quantiles - quantiles.flatten().nanquantile(levels)).square().mean(1) / 2
+    return torch.where(found.isnan(), 0.0, found)

@@ -55,19 +55,23 @@ class GroupDRO(Method):
 
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """Return the weighted sum of the group losses, after moving the weights."""
-        present = batch.groups[batch.groups >= 0].unique()
-        if len(present) == 0:
+        present = batch.by_group()
+        if not present:
             return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
-        losses = torch.stack([self._group_loss(batch, output, group) for group in present])
-        self._ascend(present, losses.detach())
-        return (self.q[present] * losses).sum()
+        losses = torch.stack([self._loss(batch, output, rows) for rows in present.values()])
+        return (self._ascend(list(present), losses.detach()) * losses).sum()
 
-    def _group_loss(self, batch: Batch, output: Output, group: Tensor) -> Tensor:
-        rows = batch.groups == group
+    def _loss(self, batch: Batch, output: Output, rows: Tensor) -> Tensor:
         return segmentation_loss(output.logits[rows], batch.masks[rows], self.task.dice_weight)
 
     @torch.no_grad()
-    def _ascend(self, present: Tensor, losses: Tensor) -> None:
-        before = self.q[present]
-        raised = before * torch.exp(self.step_size * (losses + self.get_buffer("margin")[present]))
-        self.q[present] = raised * (before.sum() / raised.sum())
+    def _ascend(self, present: list[int], losses: Tensor) -> Tensor:
+        """Move the weights of the groups present; return what they are then."""
+        before, margin = (
+            torch.stack([one[g] for g in present]) for one in (self.q, self.get_buffer("margin"))
+        )
+        raised = before * torch.exp(self.step_size * (losses + margin))
+        after = raised * (before.sum() / raised.sum())
+        for group, weight in zip(present, after, strict=True):
+            self.q[group] = weight
+        return after

@@ -57,7 +57,7 @@ class LISA(Method):
             return None
         # numpy's generator: torch's Beta draws other numbers on other devices.
         share = np.random.beta(self.alpha, self.alpha)  # noqa: NPY002 - the harness seeds this one
-        partners = partners_of(groups.cpu())
+        partners = partners_of(groups)
         shares = torch.full((len(partners),), float(share))
         shares[partners == torch.arange(len(partners))] = 1.0
         return partners, shares

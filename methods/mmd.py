@@ -50,12 +50,11 @@ class MMD(Method):
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """Return the segmentation loss and the weighted discrepancy of the groups."""
         segmentation = segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
-        present = batch.groups[batch.groups >= 0].unique()
+        present = batch.by_group().values()
         if len(present) < 2:
             return segmentation
         kernel = kernels(output.features)
-        rows = [batch.groups == group for group in present]
-        pairs = [discrepancy(kernel, one, other) for one, other in combinations(rows, 2)]
+        pairs = [discrepancy(kernel, one, other) for one, other in combinations(present, 2)]
         return segmentation + self.weight * torch.stack(pairs).mean()
 
 
@@ -66,5 +65,5 @@ def kernels(features: Tensor) -> Tensor:
 
 
 def discrepancy(kernel: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Return the squared discrepancy of two sets of samples: scalar. one, other: bool [B]."""
+    """Return the squared discrepancy of two sets of samples: scalar. one, other: int64 [K], rows."""
     return kernel[one][:, one].mean() + kernel[other][:, other].mean() - 2 * kernel[one][:, other].mean()

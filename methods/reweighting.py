@@ -45,15 +45,15 @@ class Reweighting(Method):
 
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """Return the mean of the groups' losses under their weights."""
-        groups, counts = batch.groups.unique(return_counts=True)
-        losses = torch.stack([self._group_loss(batch, output, group) for group in groups])
+        groups = batch.by_group(unknown=True)
+        losses = torch.stack([self._loss(batch, output, rows) for rows in groups.values()])
         # The last weight, which a code of -1 finds, is that of the unknown.
-        weights = counts * self.get_buffer("weights")[groups]
+        each = self.get_buffer("weights")
+        weights = torch.stack([len(rows) * each[group] for group, rows in groups.items()])
         mean: Tensor = (weights * losses).sum() / weights.sum()
         return mean
 
-    def _group_loss(self, batch: Batch, output: Output, group: Tensor) -> Tensor:
-        rows = batch.groups == group
+    def _loss(self, batch: Batch, output: Output, rows: Tensor) -> Tensor:
         return segmentation_loss(output.logits[rows], batch.masks[rows], self.task.dice_weight)
 
 

@@ -55,12 +55,11 @@ class VREx(Method):
         """Return the mean of the group losses and their weighted variance."""
         penalty = torch.where(self.taken >= self.anneal * self.task.steps, self.penalty, 1.0)
         self.taken += 1
-        present = batch.groups[batch.groups >= 0].unique()
-        if len(present) == 0:
+        present = batch.by_group()
+        if not present:
             return segmentation_loss(output.logits, batch.masks, self.task.dice_weight)
-        losses = torch.stack([self._group_loss(batch, output, group) for group in present])
+        losses = torch.stack([self._loss(batch, output, rows) for rows in present.values()])
         return losses.mean() + penalty * losses.var(correction=0)
 
-    def _group_loss(self, batch: Batch, output: Output, group: Tensor) -> Tensor:
-        rows = batch.groups == group
+    def _loss(self, batch: Batch, output: Output, rows: Tensor) -> Tensor:
         return segmentation_loss(output.logits[rows], batch.masks[rows], self.task.dice_weight)

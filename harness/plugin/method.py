@@ -103,6 +103,18 @@ class Batch(_Rows):
     other_masks: Tensor | None = None
     shares: Tensor | None = None
 
+    def by_group(self, unknown: bool = False) -> dict[int, Tensor]:
+        """Return the rows of each group that is in the batch, int64 [K], by its code, in ascending order.
+
+        unknown: with those of unknown group, under -1. While a method is trained no GPU is waited for, as it
+        is by `unique()` and by an index of bools, whose sizes it has to tell: who is in a batch is known
+        before the batch is there.
+        """
+        codes = self.groups.cpu()
+        found = codes.unique().tolist()
+        rows = {code: (codes == code).nonzero()[:, 0].to(self.groups.device) for code in found}
+        return {code: one for code, one in rows.items() if unknown or code >= 0}
+
 
 @dataclass(frozen=True)
 class Output(_Rows):
@@ -209,6 +221,7 @@ class Method(nn.Module, ABC):
 
         Called before each step where a method has it; None leaves the batch as it is. The harness makes each
         image `share * own + (1 - share) * partner's`, or the maps of a frozen encoder in its place. groups:
-        int64 [B], -1 is unknown; samples: int64 [B], row of the training table.
+        int64 [B], -1 is unknown; samples: int64 [B], row of the training table; both are on the CPU, where
+        the answer is needed before the batch is put together.
         """
         return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from harness.plugin.method import Batch, Output
+from harness.training.upload import upload
 
 Parts = Mapping[str, Callable[[], Tensor]]
 
@@ -31,16 +33,27 @@ class _Late:
 
 
 class _LateBatch(_Late, Batch):
-    pass
+    def by_group(self, unknown: bool = False) -> dict[int, Tensor]:
+        """Return the rows of each group, of the codes that the host has."""
+        codes = vars(self).get("_codes")
+        if codes is None:  # of some samples, which the method has chosen
+            return super().by_group(unknown)
+        found = [int(code) for code in np.unique(codes) if unknown or code >= 0]
+        return {code: upload(np.flatnonzero(codes == code), self.groups.device) for code in found}
 
 
 class _LateOutput(_Late, Output):
     pass
 
 
-def batch(parts: Parts, **known: Any) -> Batch:
-    """Return a batch of known parts and of others, each computed when it is first read, and once."""
-    return _with(_LateBatch(**known, **_none(parts)), parts)
+def batch(parts: Parts, codes: np.ndarray, **known: Any) -> Batch:
+    """Return a batch of known parts and of others, each computed when it is first read, and once.
+
+    codes: int64 [B], its groups once more, on the host.
+    """
+    made = _with(_LateBatch(**known, **_none(parts)), parts)
+    vars(made)["_codes"] = codes
+    return made
 
 
 def output(parts: Parts, **known: Any) -> Output:

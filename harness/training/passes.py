@@ -81,6 +81,7 @@ class Through:
         # Of a frozen encoder whose maps are kept, few methods look at an image.
         batch = late.batch(
             {"images": images},
+            groups,
             masks=masks,
             groups=codes,
             samples=upload(picks, self.feed.device),

@@ -17,7 +17,6 @@ from harness.training.mixing import Mix
 from harness.training.passes import Pass
 from harness.training.sharpness import climbed
 from harness.training.side import Answer
-from harness.training.upload import upload
 
 
 @dataclass(frozen=True)
@@ -101,5 +100,4 @@ def _mix(job: Job, picks: np.ndarray) -> Mix | None:
     """Ask a method that mixes what to mix."""
     if not job.asks.mixes:
         return None
-    groups, samples = (upload(one, job.feed.device) for one in (job.groups[picks], picks))
-    return job.side.mix(groups, samples)
+    return job.side.mix(torch.from_numpy(job.groups[picks]), torch.from_numpy(picks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_batch
@@ -50,6 +51,7 @@ def test_it_is_made_in_full_precision_wherever_it_is_read():
     weight = torch.ones(4, 4)
     lazily = late.batch(
         {"images": lambda: weight @ weight},
+        np.array([0, 1]),
         masks=batch.masks,
         groups=batch.groups,
         samples=batch.samples,
@@ -57,6 +59,22 @@ def test_it_is_made_in_full_precision_wherever_it_is_read():
     assert isinstance(lazily, Batch)
     with torch.autocast("cpu", torch.bfloat16):
         assert lazily.images.dtype == torch.float32
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 2], [2, -1, 0, 2, -1], [-1, -1], [1]])
+@pytest.mark.parametrize("unknown", [True, False])
+def test_who_is_in_a_batch_is_told_alike_by_the_host_and_by_the_batch(groups, unknown):
+    plain, _ = make_batch(groups)
+    parts = {"masks": plain.masks, "groups": plain.groups, "samples": plain.samples}
+    codes = np.array(groups)
+    for one in (plain, late.batch({"images": lambda: plain.images}, codes, **parts)):
+        found = one.by_group(unknown)
+        assert list(found) == sorted({code for code in groups if unknown or code >= 0})
+        assert all(found[code].dtype == torch.int64 for code in found)
+        assert all(found[code].tolist() == np.flatnonzero(codes == code).tolist() for code in found)
+        few = one.select(torch.tensor([0]))
+        assert list(few.by_group(True)) == groups[:1]
+        assert few.by_group(True)[groups[0]].tolist() == [0]
 
 
 def test_rows_are_selected_as_of_any_other(made):

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness import backbones
-from harness.plugin import discovery
+from harness.plugin import declared, discovery
 from harness.plugin.asks import PLAIN, Asks
 from harness.training import optimiser, side
 from harness.training.checkpoint import Checkpoint
@@ -52,13 +52,14 @@ class NoWaiting(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.name() == "aten::_pin_memory":
             return args[0]  # this machine need have no GPU to pin for
-        if func.name() in WAITS:
+        there = any(one.device == DEVICE for one in args if isinstance(one, torch.Tensor))
+        if func.name() in WAITS and there:
             raise Waited(func.name())
         if func.name() == "aten::_to_copy":
             self._moved(args[0].device, kwargs.get("device"), kwargs.get("non_blocking"))
         if func.name() == "aten::copy_":
             self._moved(args[1].device, args[0].device, args[2] if len(args) > 2 else False)
-        if func.name().startswith(("aten::index", "aten::_index_put", "aten::_unsafe_index")):
+        if there and func.name().startswith(("aten::index", "aten::_index_put", "aten::_unsafe_index")):
             for one in (at for part in args for at in (part if isinstance(part, (list, tuple)) else [part])):
                 if isinstance(one, torch.Tensor) and one.ndim and one.device != DEVICE:
                     raise Waited(f"{func.name()} by an index that the host has")
@@ -136,6 +137,23 @@ def test_neither_do_slices_a_probe_and_a_teacher():
     step(sliced)
     step(made(sam(), asks=replace(PLAIN, radius=0.05)))
     step(made(sam(), asks=Asks(taught=True), teacher=sam().eval()))
+
+
+def losses():
+    """The shipped methods that are a loss, by name."""
+    found = {name: declared.of(discovery.load(one), one) for name, one in discovery.discover().items()}
+    return sorted(name for name, about in found.items() if not about.trains_own_model)
+
+
+@pytest.mark.parametrize("method", losses())
+def test_neither_does_a_shipped_method(method):
+    job = made(sam(), method=method)
+    if method == "lisa":
+        job.asks = Asks(mixes=True)
+        job.side.method.chance = 1.0
+    if method == "distillation":
+        job.asks, job.teacher = Asks(taught=True), sam().eval()
+    assert step(job) > 0
 
 
 class Asked(nn.Module):
