@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 import os
@@ -14,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.cohorts import grid, labels, pixels, scaling, volumes
+from harness.cohorts import grid, manifests, pixels, scaling, volumes
 from harness.cohorts.cohort import RESERVED, Remark
 from harness.cohorts.groups import known
 from harness.cohorts.scaling import Look, Scale, ScaleOptions
@@ -24,15 +23,13 @@ from harness.cohorts.source import (
     Sample,
     Source,
     existing_folder,
-    fingerprint,
-    regular,
 )
-from harness.cohorts.volumes import Volume
-from harness.errors import HarnessError, did_you_mean
+from harness.cohorts.volume import Volume
+from harness.errors import HarnessError
 
-_REQUIRED = ("id", "patient", "image", "mask")
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_CODE = (__file__, grid.__file__, labels.__file__, pixels.__file__, scaling.__file__, volumes.__file__)
+_PARTS = ("folder", "dicom", "grid", "labels", "manifests", "pixels", "scaling", "volume", "volumes")
+_CODE = tuple(Path(__file__).with_name(f"{one}.py") for one in _PARTS)
+_NO_ATTRIBUTES = (*manifests.REQUIRED, *RESERVED)
 Millimetres = Annotated[float, Field(gt=0)]
 
 
@@ -80,7 +77,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
     folder = existing_folder(options, data, "folder")
     read = _Folder(folder / options.manifest, options)
     return Source(
-        code=tuple(map(Path, _CODE)),
+        code=_CODE,
         title=options.title or folder.resolve().name,
         licence=options.licence,
         citation=options.citation,
@@ -95,7 +92,7 @@ def open_source(options: Options, size: int, data: Path | None) -> Source:
             "files": [
                 fingerprint
                 for line, row in read.rows
-                for fingerprint in _fingerprints(read.manifest, line, row)
+                for fingerprint in manifests.fingerprints(read.manifest, line, row)
             ],
         },
         place=lambda row: read.place(read.samples[row][1]),
@@ -110,9 +107,9 @@ class _Folder:
     def __init__(self, manifest: Path, options: Options) -> None:
         self.manifest = manifest
         self.options = options
-        self.rows = _read_manifest(manifest)
+        self.rows = manifests.read(manifest)
         for line, row in self.rows:
-            _check_inside(manifest, line, row)
+            manifests.check_inside(manifest, line, row)
         self.scales: dict[str, Scale] = {}
         self.samples = [sample for row in range(len(self.rows)) for sample in self._samples(row)]
         twice = [name for name, count in Counter(name for name, _, _ in self.samples).items() if count > 1]
@@ -129,7 +126,7 @@ class _Folder:
     def before(self, progress: Progress) -> list[Remark]:
         """Find the scale of the pixels, where the protocol does not give it."""
         options = self.options
-        remarks = _named_twice(self.rows)
+        remarks = manifests.named_twice(self.rows)
         given = scaling.declared(options)
         if given is not None:
             self.scales[""] = given
@@ -167,7 +164,11 @@ class _Folder:
             image=self._scale(row, image, where["image"]).apply(image, where["image"]),
             mask=mask,
             mask_file=where["mask"],
-            columns={key: value or None for key, value in row.items() if key not in (*_REQUIRED, *RESERVED)},
+            columns={
+                key: value or None
+                for key, value in row.items()
+                if key not in (*manifests.REQUIRED, *RESERVED)
+            },
             split=known(row.get("split")),
             mask_kind=kind,
             fit=self.options.fit,
@@ -183,7 +184,7 @@ class _Folder:
         if slices is None or not volumes.is_stack(path):
             return [(cells["id"], row, 0)]
         if not path.exists():
-            raise _missing(self.manifest, *self.rows[row], "image", "No such file or directory")
+            raise manifests.missing(self.manifest, *self.rows[row], "image", "No such file or directory")
         count = volumes.count_of(path, slices.axis, self._where(row, "image"))
         return [(f"{cells['id']}_{i:03d}", row, i) for i in range(0, count, slices.every)]
 
@@ -281,124 +282,6 @@ class _Folder:
                 looks.append(found)
                 progress("Looking at the pixels", len(looks), len(self.rows))
         return looks
-
-
-def _read_manifest(manifest: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return line number and cells of every row, checked."""
-    try:
-        with regular(manifest).open(encoding="utf-8-sig", newline="") as file:
-            _check_separator(manifest, file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, strict=True)
-            _check_header(manifest, list(reader.fieldnames or []))
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise HarnessError(
-            f"{manifest}: there is no such file; the source 'folder' needs a manifest."
-        ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise HarnessError(f"{manifest}: not a CSV file in UTF-8 ({error}); save it as one.") from None
-    seen: dict[str, int] = {}
-    for line, row in rows:
-        _check_row(f"{manifest}, line {line}", row, seen, line)
-    return rows
-
-
-def _check_separator(manifest: Path, header: str) -> None:
-    """Raise HarnessError for a table with something else than commas between its cells."""
-    for separator, name in _SEPARATORS.items():
-        apart = {cell.strip(' "\r\n') for cell in header.split(separator)}
-        if set(_REQUIRED) <= apart:
-            raise HarnessError(
-                f"{manifest}: its cells have {name} between them; save it with commas (in a spreadsheet: "
-                "CSV, comma delimited)."
-            )
-
-
-def _check_header(manifest: Path, header: list[str]) -> None:
-    for column in _REQUIRED:
-        if column not in header:
-            raise HarnessError(
-                f"{manifest}: the column '{column}' is missing.{did_you_mean(column, header)} "
-                f"A manifest has {', '.join(_REQUIRED)} and a column per attribute."
-            )
-    twice = [column for column, count in Counter(header).items() if count > 1]
-    if twice:
-        raise HarnessError(f"{manifest}: the column '{twice[0]}' stands twice; name each column once.")
-
-
-def _check_row(where: str, row: dict[str, str], seen: dict[str, int], line: int) -> None:
-    if None in row or None in row.values():
-        raise HarnessError(
-            f"{where}: has more or fewer cells than the header; quote cells that hold a comma.{_id(row)}"
-        )
-    for column in _REQUIRED:
-        row[column] = row[column].strip()
-        if not row[column]:
-            raise HarnessError(f"{where}: '{column}' is empty; every sample needs one.{_id(row)}")
-    if row["id"] in seen:
-        raise HarnessError(
-            f"{where}: the id '{row['id']}' is already in line {seen[row['id']]}; ids are unique."
-        )
-    seen[row["id"]] = line
-
-
-def _id(row: dict[str, str]) -> str:
-    return f" The row's id is '{row['id']}'." if row.get("id") else ""
-
-
-def _fingerprints(manifest: Path, line: int, row: dict[str, str]) -> list[list[object]]:
-    found: list[list[object]] = []
-    for part in ("image", "mask"):
-        path = manifest.parent / row[part]
-        try:
-            own = [fingerprint(file) for file in volumes.files_of(path)]
-        except OSError as error:
-            raise _missing(manifest, line, row, part, str(error.strerror)) from None
-        if not own:
-            raise _missing(manifest, line, row, part, "an empty folder")
-        found += own
-    return found
-
-
-def _missing(manifest: Path, line: int, row: dict[str, str], part: str, why: str) -> HarnessError:
-    slashes = " Write it with / between folders." if "\\" in row[part] else ""
-    return HarnessError(
-        f"{manifest}, line {line}: the {part} '{row[part]}' cannot be found ({why}); "
-        f"paths are relative to the manifest's folder.{slashes}{_id(row)}"
-    )
-
-
-def _check_inside(manifest: Path, line: int, row: dict[str, str]) -> None:
-    """Raise HarnessError for a path that leads out of the folder; links in it may."""
-    folder = os.path.abspath(manifest.parent)
-    for part in ("image", "mask"):
-        path = os.path.normpath(os.path.join(folder, row[part]))
-        if path != folder and not path.startswith(folder + os.sep):
-            raise HarnessError(
-                f"{manifest}, line {line}: the {part} '{row[part]}' leads out of the folder; copy or link "
-                "the file "
-                f"into it.{_id(row)}"
-            )
-
-
-def _named_twice(rows: list[tuple[int, dict[str, str]]]) -> list[Remark]:
-    """Say which rows name the image of an earlier one."""
-    first: dict[str, tuple[int, str]] = {}
-    twice: list[tuple[int, int, str]] = []
-    for line, row in rows:
-        path = os.path.normpath(row["image"])
-        if path in first:
-            twice.append((first[path][0], line, row["id"]))
-        else:
-            first[path] = (line, row["id"])
-    if not twice:
-        return []
-    message = (
-        f"{len(twice)} rows of the manifest name an image that another names too (lines {twice[0][0]} and "
-        f"{twice[0][1]} first): keep one row an image."
-    )
-    return [Remark("twice", message, tuple(sample for _, _, sample in twice), spoils=True)]
 
 
 def _slice(volume: Volume, axis: int, at: int, where: str, sliced: bool) -> np.ndarray:

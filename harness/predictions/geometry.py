@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.cohorts.volumes import Volume, aligned
+from harness.cohorts.volume import Volume
+from harness.cohorts.volumes import aligned
 from harness.errors import HarnessError
 from harness.predictions.grids import Grid
 
