@@ -38,7 +38,7 @@ OBTAINED = {
 
 def number(value: float, digits: int = 3) -> str:
     """Return a fraction with three digits, or a dash."""
-    return MISSING if math.isnan(value) else f"{value:.{digits}f}"
+    return MISSING if math.isnan(value) else f"{value:z.{digits}f}"
 
 
 def sortable(value: float) -> str:
@@ -143,7 +143,9 @@ def headline(section: Section) -> str:
     if identical(section):
         return f"{_all(len(ranked))} methods have the same {score}: there is nothing to tell apart."
     if len(ranked) == 1:
-        return f"Only {_named(top)} has finished: {score}. There is nothing to compare it with yet."
+        finished = any(row.done for row in section.rows if row is not top)
+        how = "can be ranked" if finished else "has finished"
+        return f"Only {_named(top)} {how}: {score}. There is nothing to compare it with yet."
     twin = top.versus.baseline if top.versus is not None else ""
     level = [row for row in ranked[1:] if _same(row, top)]
     alike = [row for row in ranked[1:] if set(row.letters) & set(top.letters) and row not in level]
@@ -390,4 +392,4 @@ def standing(row: Row, section: Section) -> str:
 
 def needed(count: float, unit: str) -> str:
     """Return "5 seeds", or that no number of them is enough."""
-    return f"no number of {unit} that was tried" if math.isnan(count) else f"{count:,.0f} {unit}"
+    return f"no number of {unit}s that was tried" if math.isnan(count) else counted(round(count), unit)
