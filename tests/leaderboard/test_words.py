@@ -214,11 +214,11 @@ def test_findings_over_all_tables_are_those_of_their_p_values():
     assert said(0.1, p_gap=0.04) == "gap wider (p = 0.04)"
     assert said(0.1, p_gap=0.06) == "no change of the gap beyond chance (p = 0.06)"
     assert said(0.1, p_above=0.04) == "gap above chance (p = 0.04)"
-    assert said(0.1, p_above=0.06) == "gap within chance (p = 0.06)"
+    assert said(0.1, p_above=0.06) == "gap may be chance (p = 0.06)"
     at_zero = row(
         1, metrics={"dice": {"gap": Number(0.05, 0.0, 0.09)}}, family=Family(4, 1, 2, "a", p_above=0.04)
     )
-    assert words.over_views(at_zero) == "gap within chance (p = 0.04)"
+    assert words.over_views(at_zero) == "gap may be chance (p = 0.04)"
 
 
 def test_a_difference_is_said_with_its_side_and_levelling_down_with_how_sure_it_is():
