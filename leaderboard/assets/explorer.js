@@ -31,15 +31,13 @@
  * @typedef {{what: string, table: CaseTable, y: Float64Array, x: Float64Array, yTitle: string, xTitle: string, isMethod: boolean, shown: number[], orders: Map<string, number[]>}} Shown
  */
 
-Board.explorer = (({
-  page: { find, all, element, files, datum, inflated, isolated, counted, view },
-  cloud,
-  samples,
-}) => {
+Board.explorer = (({ page: { find, all, element, files, datum, inflated, isolated, view }, cloud, samples }) => {
   const NONE = 65535;
   const { UNKNOWN, shapeOf } = cloud;
   const ROWS = 25;
   const BESIDE = 4;
+  /** @param {number} n */
+  const casesOf = (n) => `${n.toLocaleString("en")} case${n === 1 ? "" : "s"}`;
   const NO_GROUP = "group not known or too small";
 
   const root = find(document, "#cases");
@@ -265,7 +263,7 @@ Board.explorer = (({
       select("order").value = asked.order ?? "";
       for (const option of all(select("order"), "option[value=worse], option[value=better]", HTMLOptionElement))
         option.disabled = !isMethod;
-      const every = counted(known.length, "case");
+      const every = casesOf(known.length);
       find(root, ".status").textContent =
         shown.length === known.length ? `Shown: ${every}` : `Shown: ${shown.length.toLocaleString("en")} of ${every}`;
       const asks = [now.what, asked.order, asked.without, low, high, text].join("\n");
@@ -318,7 +316,7 @@ Board.explorer = (({
       });
       find(root, "#cases tbody").replaceChildren(...lines);
       const note = find(root, "p.rest");
-      note.replaceChildren(`In the table: ${lines.length.toLocaleString("en")} of ${counted(shown.length, "case")}. `);
+      note.replaceChildren(`In the table: ${lines.length.toLocaleString("en")} of ${casesOf(shown.length)}. `);
       if (lines.length === shown.length) return;
       const more = element("button", {
         type: "button",
