@@ -104,26 +104,42 @@ def diff(old: Path, new: Path) -> str:
     moved = sorted((one for one in moves if one.changes), key=lambda one: (-one.by, one.cell.name))
     boards = list(_boards(before, after))
     came, went = _whole(cells_after, cells_before), _whole(cells_before, cells_after)
+    # A method that both have is in other cells where a board's tables are others.
+    had = _methods(cells_before) & _methods(cells_after)
     lines = [
         *boards,
-        *(f"{name}: no longer there, in {_plural(count, 'cell')}" for name, count in went.items()),
-        *(f"{name}: new, in {_plural(count, 'cell')}" for name, count in came.items()),
+        *(_passed(name, count, name in had, "no longer there", "fewer") for name, count in went.items()),
+        *(_passed(name, count, name in had, "new", "more") for name, count in came.items()),
         *(one.line for one in moved if not one.ranks_alone),
         *_ranks([one for one in moved if one.ranks_alone]),
     ]
     if redefined:
         lines.insert(0, "The definitions of the statistics (harness.equity) differ between the two sites.")
-    return "\n".join([_counted(boards, came, went, moved), *lines]) if lines else NOTHING
-
-
-def _counted(boards: list[str], came: dict[str, int], went: dict[str, int], moved: Sequence[Move]) -> str:
-    """Return the line that counts: `1 method added; no score moved`."""
+    tables = [{key[:4] for key in cells} for cells in (cells_before, cells_after)]
     told = [
         (sum("new board" in line for line in boards), "board", "added"),
         (sum("no longer" in line for line in boards), "board", "gone"),
-        (len(came), "method", "added"),
-        (len(went), "method", "gone"),
+        (len(tables[1] - tables[0]), "table", "added"),
+        (len(tables[0] - tables[1]), "table", "gone"),
+        (len(came.keys() - had), "method", "added"),
+        (len(went.keys() - had), "method", "gone"),
     ]
+    return "\n".join([_counted(told, moved), *lines]) if lines else NOTHING
+
+
+def _passed(name: str, count: int, stays: bool, whole: str, part: str) -> str:
+    """Return the line of a method that came or went, or that is in more or fewer cells than it was."""
+    if stays:
+        return f"{name}: in {_plural(count, 'cell')} {part}"
+    return f"{name}: {whole}, in {_plural(count, 'cell')}"
+
+
+def _methods(cells: dict[tuple[str, ...], Cell]) -> set[str]:
+    return {f"{cell.protocol}: {cell.method.method}" for cell in cells.values()}
+
+
+def _counted(told: Sequence[tuple[int, str, str]], moved: Sequence[Move]) -> str:
+    """Return the line that counts: `1 method added; no score moved`. told: of what, how many, and how."""
     parts = [f"{_plural(count, what)} {how}" for count, what, how in told if count]
     scores = [one for one in moved if one.by]
     methods = {(one.cell.protocol, one.cell.method.method) for one in scores}
@@ -231,7 +247,8 @@ def _causes(old: MethodResult, new: MethodResult, redefined: bool) -> str:
     facts = {
         key
         for key in old.identity.keys() | new.identity.keys()
-        if old.identity.get(key) != new.identity.get(key)
+        # Of what none has finished there is no identity, and nothing of it is another.
+        if old.identity and new.identity and old.identity.get(key) != new.identity.get(key)
     }
     told = [words for start, words in _CAUSES if any(_starts(fact, start) for fact in facts)]
     found = list(dict.fromkeys(told))

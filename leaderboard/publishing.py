@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.store import files, published
 from harness.store.published import History, Version
 from leaderboard import moved, site
+from leaderboard.compute import words
 from leaderboard.read.boards import readable
 from leaderboard.write import exports, versions
 from leaderboard.write.exports import Export
@@ -100,7 +101,7 @@ def _history(aside: Path, before: History | None, changes: str, address: str, ar
     if changes:
         lines = [readable(line) for line in changes.splitlines()]
         left = len(lines) - MOST_TOLD
-        told = [*lines[:MOST_TOLD], *([f"and {left} lines more"] if left > 0 else [])]
+        told = [*lines[:MOST_TOLD], *([f"and {words.counted(left, 'line')} more"] if left > 0 else [])]
         digest = _digest(exports.content(aside))
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         found.append(Version(number=len(found) + 1, digest=digest, when=when, changed=tuple(told)))

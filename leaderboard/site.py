@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from harness.errors import HarnessError
 from harness.store import Store, files, published
 from leaderboard.compute import results
+from leaderboard.draw import room
 from leaderboard.kept import keeping
 from leaderboard.parallel import alike, mapped, uncollected, working
 from leaderboard.read import boards
@@ -99,6 +100,11 @@ class _Site:
         """Whether leaderboard.json and .csv are packed: of many trials they are most of a site."""
         return sum(self.trials) >= PACKED
 
+    @property
+    def room(self) -> int:
+        """Bytes for the pictures of each board."""
+        return room.of_board(sum(self.trials), len(self.known)) if self.images else 0
+
     def write(self) -> list[Overview | None]:
         """Write all boards; return what the overview says of each, None of one that cannot be read."""
         if not self.known:
@@ -120,7 +126,7 @@ class _Site:
         if board is None:
             return None, unread
         page = pages.of_board(
-            self.store, self.folder, results.of_board(board), self.images, self.links[place].url
+            self.store, self.folder, results.of_board(board), self.room, self.links[place].url
         )
         # The pages draw their own figures, so that the processes of a large site share that work too.
         told = dict(sorted(self.unread.items()))

@@ -1,6 +1,6 @@
 "use strict";
 // Filter, sort, search and choose columns: the tables are in the page, this shows and orders them.
-(({ page: { find, all, element, datum, headsOf, rowsOf, setRows, words, view }, large }) => {
+(({ page: { find, all, element, counted, datum, headsOf, rowsOf, setRows, words, view }, large }) => {
   const tools = find(document, ".tools");
   const sections = all(document, "section.board");
   const boxes = all(tools, "[name=column]", HTMLInputElement);
@@ -99,7 +99,7 @@
   }
 
   // Show the methods that have the text in their cell; a method may have a row in two tracks, and counts once.
-  /** @param {HTMLElement} section @param {string} text @param {{found: Set<string>, there: Set<string>}} counted */
+  /** @param {HTMLElement} section @param {string} text @param {{found: Set<string>, there: Set<string>}} told */
   function findMethods(section, text, { found, there }) {
     const wanted = text.trim().toLowerCase();
     for (const row of rowsOf(section)) {
@@ -167,7 +167,7 @@
     const others = chosenColumns !== shownColumns;
     shownColumns = chosenColumns;
     /** @type {{found: Set<string>, there: Set<string>}} */
-    const counted = { found: new Set(), there: new Set() };
+    const told = { found: new Set(), there: new Set() };
     for (const section of sections) large.measure(section);
     for (const section of sections) {
       /** @param {Filter} name */
@@ -179,7 +179,7 @@
       section.dataset.aside = asked.attribute || asked.structure ? "" : "yes";
       if (section.hidden) continue;
       sort(section, asked.sort || "rank", asked.order);
-      findMethods(section, text, counted);
+      findMethods(section, text, told);
       if (large.whole(section)) large.draw(section);
       else large.lay(section);
       large.load(section);
@@ -190,9 +190,10 @@
     for (const box of boxes)
       box.checked = !columns.hide.has(box.value) && (!isMore(box) || every.checked || columns.show.has(box.value));
     place();
-    status.textContent = [...unknown, ...(text ? [`${counted.found.size} of ${counted.there.size} methods`] : [])].join(
-      " ",
-    );
+    status.textContent = [
+      ...unknown,
+      ...(text ? [`${told.found.size} of ${counted(told.there.size, "method")}`] : []),
+    ].join(" ");
   }
 
   /** Where each section has a page of its own, that page; else the section on this one. @param {Filter} name */

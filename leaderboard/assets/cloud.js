@@ -1,7 +1,7 @@
 "use strict";
 // Points of test cases on a canvas: drawn once, pointed at and gone through with the keyboard.
 
-Board.cloud = (() => {
+Board.cloud = (({ page: { counted } }) => {
   const NEAR = 24;
   const LEFT = 48;
   const FOOT = 44;
@@ -113,7 +113,7 @@ Board.cloud = (() => {
         pen.fill(shapes[code === UNKNOWN ? 0 : shapeOf(code)]);
       });
       point();
-      const title = `${now.yTitle} against ${now.xTitle}, ${table.name}: ${shown.length} cases`;
+      const title = `${now.yTitle} against ${now.xTitle}, ${table.name}: ${counted(shown.length, "case")}`;
       canvas.setAttribute("aria-label", `${title}. Arrows go from case to case, Enter shows one.`);
     }
 
@@ -243,4 +243,4 @@ Board.cloud = (() => {
   }
 
   return { make, shapeOf, UNKNOWN };
-})();
+})(Board);

@@ -20,11 +20,9 @@
  * @typedef {object} PackedCases
  * @property {number} scale
  * @property {Told[]} methods
- * @property {number} left methods without single cases here
  * @property {PackedCaseTable[]} tables
  * @property {Record<string, Record<string, string>>} maps
  * @property {string} image
- * @property {number} pictured methods whose predictions are here to be drawn
  *
  * @typedef {{at: number, codes: Uint8Array, sizes: Uint32Array | null}} OfCases at: where a method's values of it begin
  * @typedef {Omit<PackedCaseTable, keyof OfCases> & OfCases} CaseTable
@@ -38,6 +36,8 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, isolate
   const { UNKNOWN, shapeOf } = cloud;
   const ROWS = 25;
   const BESIDE = 4;
+  /** @param {number} n */
+  const casesOf = (n) => `${n.toLocaleString("en")} case${n === 1 ? "" : "s"}`;
   const NO_GROUP = "group not known or too small";
 
   const root = find(document, "#cases");
@@ -263,8 +263,9 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, isolate
       select("order").value = asked.order ?? "";
       for (const option of all(select("order"), "option[value=worse], option[value=better]", HTMLOptionElement))
         option.disabled = !isMethod;
-      const count = `${shown.length.toLocaleString("en")} of ${known.length.toLocaleString("en")} cases are shown`;
-      find(root, ".status").textContent = shown.length === known.length ? `All ${count.split(" of ")[1]}` : count;
+      const every = casesOf(known.length);
+      find(root, ".status").textContent =
+        shown.length === known.length ? `Shown: ${every}` : `Shown: ${shown.length.toLocaleString("en")} of ${every}`;
       const asks = [now.what, asked.order, asked.without, low, high, text].join("\n");
       // Who opens a case keeps the rows that they have asked for, and their place among them.
       if (asks !== listed) {
@@ -315,9 +316,7 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, isolate
       });
       find(root, "#cases tbody").replaceChildren(...lines);
       const note = find(root, "p.rest");
-      note.replaceChildren(
-        `${lines.length.toLocaleString("en")} of ${shown.length.toLocaleString("en")} cases are in the table. `,
-      );
+      note.replaceChildren(`In the table: ${lines.length.toLocaleString("en")} of ${casesOf(shown.length)}. `);
       if (lines.length === shown.length) return;
       const more = element("button", {
         type: "button",
@@ -407,14 +406,6 @@ Board.explorer = (({ page: { find, all, element, files, datum, inflated, isolate
       for (const name of ["low", "high", "find"]) input(name).value = "";
       view.reset();
     });
-    const few = [];
-    const all_ = board.methods.length + board.left;
-    if (board.left) few.push(`the ${board.methods.length} first in rank have their single cases here`);
-    if (board.pictured < all_ && board.image)
-      few.push(`the ${board.pictured} first in rank have their predictions drawn`);
-    if (few.length)
-      find(root, ".left").textContent =
-        `Of ${all_} methods ${few.join(", ")}: those of all would make this site too large. Every case is here.`;
     view.onChange(show);
     view.tell();
   }

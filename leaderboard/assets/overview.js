@@ -1,7 +1,7 @@
 "use strict";
 // Filter the boards, and the columns of the table over all of them, by cohort, backbone and attribute, and both and
 // its rows by words; a board without the attribute is left out.
-(({ page: { find, all, view } }) => {
+(({ page: { find, all, counted, view } }) => {
   const tools = find(document, ".tools");
   const boards = all(document, "section.protocol");
   const selects = all(tools, "select", HTMLSelectElement);
@@ -52,8 +52,8 @@
       }
     });
     for (const one of grid) one.hidden = columns.every((column) => column.hidden);
-    const counted = `${shown} of ${boards.length} boards`;
-    const found = sought && methods ? `${counted}, ${methods} of ${rows.length} methods` : counted;
+    const there = `${shown} of ${counted(boards.length, "board")}`;
+    const found = sought && methods ? `${there}, ${methods} of ${counted(rows.length, "method")}` : there;
     find(tools, "[role=status]").textContent = [...unknown, found].join(" ");
   }
 

@@ -101,9 +101,14 @@ Board.samples = (({ page: { all, element, files, inflated, datum }, equity, scor
       }
       const own = await labelMaps.get(`${name} ${attribute}`, root + maps[name]).catch(() => null);
       if (!own) continue;
+      const at = own.cases.indexOf(which);
+      if (at < 0) {
+        without.push(title);
+        continue;
+      }
       picture(`Outlines of the truth and of what ${title} predicted`, title, (pen) => {
         outline(pen, truth, place, TRUTH, [0, share / 100]);
-        outline(pen, own, place, PREDICTION, [share / 100, 1]);
+        outline(pen, own, at, PREDICTION, [share / 100, 1]);
         pen.fillStyle = "#fff";
         pen.fillRect((pen.canvas.width * share) / 100 - 0.5, 0, 1, pen.canvas.height);
       });

@@ -28,6 +28,9 @@ Board.page = (() => {
     return found;
   }
 
+  /** "1 seed", or "2 seeds". @param {number} count @param {string} what */
+  const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
   /**
    * Every element under `root` that fits.
    * @template {HTMLElement} [T=HTMLElement]
@@ -202,6 +205,7 @@ Board.page = (() => {
     find,
     all,
     element,
+    counted,
     files,
     inflated,
     datum,

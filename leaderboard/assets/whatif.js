@@ -6,7 +6,7 @@
  * @typedef {{method: string, title: string, reason: string}} Unranked
  */
 
-(({ page: { find, all, element, datum, rowsOf, words, view }, equity, scores }) => {
+(({ page: { find, all, element, counted, datum, rowsOf, words, view }, equity, scores }) => {
   /** @typedef {[key: string, text: string]} Option */
   /** @type {Option[]} */
   const METRICS = [
@@ -154,7 +154,8 @@
         Object.assign(score.dataset, { low: own.low.toPrecision(6), high: own.high.toPrecision(6) });
         score.append(small(`${digits(own.low)} to ${digits(own.high)}`));
       }
-      const fewer = row.seeds < choice.seeds.length ? [small(`${row.seeds} of ${choice.seeds.length} seeds`)] : [];
+      const fewer =
+        row.seeds < choice.seeds.length ? [small(`${row.seeds} of ${counted(choice.seeds.length, "seed")}`)] : [];
       const place = String(i + 1);
       return element(
         "tr",

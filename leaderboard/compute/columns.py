@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from leaderboard.compute import words
 from leaderboard.compute.column import Column, Fact, Quantity
 from leaderboard.compute.metrics import DICE, HD95, IOU, METRICS, Definition, Metric
 from leaderboard.compute.row import Noise, Number, Row
@@ -467,7 +468,7 @@ def _each(column: Column, section: Section) -> Iterator[Column]:
             column,
             key=f"group-{i}",
             name=f"{column.name}, {group}",
-            definition=f"{samples} samples of {patients} patients",
+            definition=f"{words.counted(samples, 'sample')} of {words.counted(patients, 'patient')}",
             value=column.value and partial(column.value, group=group),
             part_of=column.key,
         )

@@ -43,6 +43,8 @@ class Twin:
         """What the comparison says, in words."""
         if not self.es_difference.there:
             return f"failed: {self.error}" if self.error else self.es_difference.note or "not run yet"
+        if math.isnan(self.p):
+            return f"not tested: fewer than {LEAST_SEEDS} seeds"
         if self.better is None:
             return "the method cannot be told apart from it"
         return "the method is better" if self.better else "the method is worse"

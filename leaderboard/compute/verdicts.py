@@ -26,7 +26,8 @@ def verdict(section: Section) -> str:
         told = "" if section.track == tracks.MAIN else " of its track"
         return f"{_called(ranked[0])} is best{told}"
     if len(ranked) == 1:
-        return "Only one method has finished"
+        others = any(row.done for row in section.rows if row is not ranked[0])
+        return "Only one method can be ranked" if others else "Only one method has finished"
     if better := words.better_than_erm(section):
         who = (
             f"{_called(better[0])} is" if len(better) == 1 else f"{len(better)} of {len(ranked)} methods are"
@@ -77,11 +78,13 @@ def _sees(section: Section) -> str:
     seen = f"{size} see {words.number(now['detectable'])} or more"
     for line in section.enough:
         if line["difference"] < now["detectable"] and not math.isnan(line["seeds_needed"]):
-            return f"{seen}; {line['difference']:g} would take {line['seeds_needed']:.0f} seeds."
+            seeds = words.needed(line["seeds_needed"], "seed")
+            return f"{seen}; {line['difference']:g} would take {seeds}."
     finer = [line for line in section.enough if line["difference"] < now["detectable"]]
     for line in finer:
         if not math.isnan(line["patients_needed"]):
-            return f"{seen}; {line['difference']:g} would take {line['patients_needed']:,.0f} patients."
+            patients = words.needed(line["patients_needed"], "patient")
+            return f"{seen}; {line['difference']:g} would take {patients}."
     return f"{seen}."
 
 

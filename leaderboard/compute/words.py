@@ -38,7 +38,7 @@ OBTAINED = {
 
 def number(value: float, digits: int = 3) -> str:
     """Return a fraction with three digits, or a dash."""
-    return MISSING if math.isnan(value) else f"{value:.{digits}f}"
+    return MISSING if math.isnan(value) else f"{value:z.{digits}f}"
 
 
 def sortable(value: float) -> str:
@@ -143,7 +143,8 @@ def headline(section: Section) -> str:
     if identical(section):
         return f"{_all(len(ranked))} methods have the same {score}: there is nothing to tell apart."
     if len(ranked) == 1:
-        return f"Only {_named(top)} has finished: {score}. There is nothing to compare it with yet."
+        how = "can be ranked" if any(row.done for row in section.rows if row is not top) else "has finished"
+        return f"Only {_named(top)} {how}: {score}. There is nothing to compare it with yet."
     twin = top.versus.baseline if top.versus is not None else ""
     level = [row for row in ranked[1:] if _same(row, top)]
     alike = [row for row in ranked[1:] if set(row.letters) & set(top.letters) and row not in level]
@@ -256,7 +257,13 @@ def gap_finding(row: Row) -> str:
     above = gap_above(row)
     if above is None:
         return ""
-    return f"{'above' if above else 'within'} chance ({p_value(row.noise['dice'].p_adjusted)})"
+    return f"{_against_chance(row, above)} ({p_value(row.noise['dice'].p_adjusted)})"
+
+
+def _against_chance(row: Row, above: bool) -> str:
+    """Say where a gap stands; one above its floor that a test does not tell from chance is not within it."""
+    within = row.number("dice", "gap").value <= row.noise["dice"].floor_95
+    return "above chance" if above else "within chance" if within else "may be chance"
 
 
 def over_views(row: Row) -> str:
@@ -278,7 +285,7 @@ def over_views(row: Row) -> str:
         said.append(f"{gap} ({p_value(own.p_gap)})")
     if not math.isnan(own.p_above):
         sure = own.p_above <= ALPHA and row.number("dice", "gap").low > 0
-        said.append(f"gap {'above' if sure else 'within'} chance ({p_value(own.p_above)})")
+        said.append(f"gap {_against_chance(row, sure)} ({p_value(own.p_above)})")
     return "; ".join(said)
 
 
@@ -390,4 +397,4 @@ def standing(row: Row, section: Section) -> str:
 
 def needed(count: float, unit: str) -> str:
     """Return "5 seeds", or that no number of them is enough."""
-    return f"no number of {unit} that was tried" if math.isnan(count) else f"{count:,.0f} {unit}"
+    return f"no number of {unit}s that was tried" if math.isnan(count) else counted(round(count), unit)

@@ -46,8 +46,9 @@ def together(found: Across) -> Figure:
     cliques["encoding"] = {"y": cliques["encoding"]["y"] | {"axis": None}}
     spec = {"hconcat": [forest | {"width": WIDTH - 18 * len(letters)}, cliques], "spacing": 12}
     views = words.listed([f"{view.structure} by {view.attribute}" for view in found.views], 12)
+    methods, over = words.counted(len(lines), "method"), words.counted(len(found.views), "view")
     return Figure(
         "All attributes and structures together",
         f"Mean over {views}, with 95% intervals. Methods joined by a line cannot be told apart.",
-        render(spec, f"Mean ES-Dice of {len(lines)} methods over {len(found.views)} views"),
+        render(spec, f"Mean ES-Dice of {methods} over {over}"),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,7 @@ from PIL import Image
 from harness.equity import MIN_PATIENTS
 from harness.errors import HarnessError
 from harness.store import Record, Store, names
+from leaderboard.draw.room import MOST, PICTURE, Shares, shares
 from leaderboard.kept import keeps, kept, made
 from leaderboard.read.boards import Board
 
@@ -28,10 +29,13 @@ PREDICTION = (255, 61, 139)
 PLACES = ("worst", "median", "best")
 MAP_SIDE = 128
 MOST_EXPLORED = 300
-"""Of more test cases every second, third, ... one can be looked at: each is a picture of some kilobytes."""
+"""Of more test cases so many, evenly chosen, can be looked at: each is a picture of some kilobytes."""
+QUALITIES = (80, 60, 40, 20, 5)
 
 
 Made = TypeVar("Made")
+Packed: TypeAlias = tuple[int, int, str]
+"""Label maps in a text: the side of each, of how many cases one is there, and the text."""
 
 
 class _NotWhole(Exception):
@@ -72,6 +76,10 @@ class Gallery:
     folder: Path
     prefix: str
     """Folder of the pictures, from the root of the site."""
+    room: int = MOST
+    """Bytes that all of them may take."""
+    methods: int | None = None
+    """How many methods' predictions are asked for; None for all."""
     _cases: dict[str, np.ndarray] = field(default_factory=dict)
     _whole: dict[str, bool] = field(default_factory=dict)
     _latest: tuple[str, tuple[dict[str, int], np.ndarray], list[str]] | None = None
@@ -102,30 +110,48 @@ class Gallery:
         }
 
     @cached_property
+    def shares(self) -> Shares:
+        """What of the board is shown in the room that its pictures have."""
+        board = self.board
+        cases = min(int(board.rows(board.structures[0]).sum()), MOST_EXPLORED)
+        methods = len(board.entries) if self.methods is None else self.methods
+        groups = sum(len(self._groups(attribute)) for attribute in board.attributes)
+        return shares(self.room, cases, methods, len(board.attributes), groups)
+
+    @property
+    def coarse(self) -> bool:
+        """Whether a picture may have to be coarser than it would be on a smaller site."""
+        return min(self.shares.image, self.shares.picture) < PICTURE[1]
+
+    @cached_property
     def explored(self) -> dict[int, int]:
         """Each case that can be looked at, by its place among the ranking structure's, to its row."""
         rows = np.flatnonzero(self.board.rows(self.board.structures[0]))
-        step = -(-len(rows) // MOST_EXPLORED)
-        return {case: int(rows[case]) for case in range(0, len(rows), max(step, 1))}
+        most = self.shares.cases
+        return {case: int(rows[case]) for case in (i * len(rows) // most for i in range(most))}
 
     def write_explored(self) -> None:
         """Write the image of each such case, and the true label maps of all."""
+        if not self.explored:
+            return
         found = [self._position[self._sample(row)] for row in self.explored.values()]
         for case, at in zip(self.explored, found, strict=True):
-            self._put(self.image_url(case), kept(_shown, self._cases["images"][at]))
-        self._write_maps("truth", kept(_small, self._cases["masks"][found]))
+            self._put(self.image_url(case), kept(_shown, self._cases["images"][at], self.shares.image))
+        self._write_maps("truth", kept(_small, self._cases["masks"][found], self.shares.maps))
 
     def write_predicted(self, method: str, attribute: str) -> bool:
         """Write the label maps of the method's first finished seed; tell whether there are any."""
         first = self._first(self.board.entries[method].done(attribute))
         if first is None:
             return False
-        samples = [self._sample(row) for row in self.explored.values()]
+        samples, most = [self._sample(row) for row in self.explored.values()], self.shares.maps
+        if not samples:
+            return False
 
-        def packed(position: dict[str, int], labels: np.ndarray) -> str:
-            return _small(labels[[position[sample] for sample in samples]])
+        def packed(position: dict[str, int], labels: np.ndarray) -> Packed:
+            return _small(labels[[position[sample] for sample in samples]], most)
 
-        self._write_maps(f"{method} {attribute}", self._of_maps("maps", first, samples, packed))
+        self._write_maps(f"{method} {attribute}", self._of_maps("maps", first, [samples, most], packed))
         return True
 
     def image_url(self, case: int | str) -> str:
@@ -137,8 +163,9 @@ class Gallery:
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
         return f"{self.prefix}/maps-{digest}.js"
 
-    def _write_maps(self, name: str, packed: str) -> None:
-        told = {"name": name, "side": MAP_SIDE, "cases": list(self.explored), "packed": packed}
+    def _write_maps(self, name: str, found: Packed) -> None:
+        side, step, packed = found
+        told = {"name": name, "side": side, "cases": list(self.explored)[::step], "packed": packed}
         self._put(self.maps_url(name), f"Board.samples.receive({json.dumps(told)});\n".encode())
 
     def _put(self, url: str, data: bytes) -> None:
@@ -257,11 +284,12 @@ class Gallery:
 
     def _draw(self, record: Record, sample: str) -> bytes:
         image, truth = (self._cases[what][self._position[sample]] for what in ("images", "masks"))
+        most = self.shares.picture
 
         def drawn(position: dict[str, int], labels: np.ndarray) -> bytes:
-            return _encoded(picture(image, truth, labels[position[sample]]))
+            return encoded(picture(image, truth, labels[position[sample]]), most)
 
-        return self._of_maps("picture", record, [sample, image, truth], drawn)
+        return self._of_maps("picture", record, [sample, image, truth, most], drawn)
 
 
 def picture(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Image.Image:
@@ -277,23 +305,39 @@ def resized(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def _shown(image: np.ndarray) -> bytes:
-    return _encoded(resized(image))
+def _shown(image: np.ndarray, most: int) -> bytes:
+    return encoded(resized(image), most)
 
 
-def _encoded(picture: Image.Image) -> bytes:
-    held = io.BytesIO()
-    # Slower methods make a twentieth less of it, and take twice the time.
-    picture.save(held, "WEBP", quality=80, method=2)
-    return held.getvalue()
+def encoded(picture: Image.Image, most: int) -> bytes:
+    """Return a picture as WebP of at most so many bytes: coarser, then smaller, until it is."""
+    for quality in QUALITIES:
+        held = io.BytesIO()
+        # Slower methods make a twentieth less of it, and take twice the time.
+        picture.save(held, "WEBP", quality=quality, method=2)
+        if held.tell() <= most:
+            return held.getvalue()
+    return encoded(picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX), most)
 
 
-def _small(maps: np.ndarray) -> str:
-    """Return label maps, uint8 [N, H, W], as small ones, packed."""
-    size = (MAP_SIDE, MAP_SIDE)
-    small = [Image.fromarray(one).resize(size, Image.Resampling.NEAREST) for one in maps]
-    packed = gzip.compress(np.stack([np.asarray(one) for one in small]).tobytes(), 6, mtime=0)
-    return base64.b64encode(packed).decode("ascii")
+def _small(maps: np.ndarray, most: int) -> Packed:
+    """Return label maps, uint8 [N, H, W], packed into at most so many bytes: smaller, then fewer of them.
+
+    The side of each, of how many one is there, and all of these.
+    """
+    for side in (MAP_SIDE, MAP_SIDE // 2, MAP_SIDE // 4):
+        small = [Image.fromarray(one).resize((side, side), Image.Resampling.NEAREST) for one in maps]
+        grids = np.stack([np.asarray(one) for one in small])
+        if len(packed := _packed(grids)) <= most:
+            return side, 1, packed
+    step = 2
+    while len(packed := _packed(grids[::step])) > most:
+        step *= 2
+    return side, step, packed
+
+
+def _packed(grids: np.ndarray) -> str:
+    return base64.b64encode(gzip.compress(grids.tobytes(), 6, mtime=0)).decode("ascii")
 
 
 def outline(labels: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 from leaderboard.draw.svg import COLOURS
 
@@ -15,6 +16,8 @@ LONGEST = 30
 """Characters of a title that a figure has room for."""
 _BESIDE = 8
 _LETTER = 0.58 * FONT
+_WIDE_LETTER = 1.0 * FONT
+"""Of m and w, and of the letters of Chinese, Japanese and Korean."""
 _FAR = 20
 """A name further from its point than this gets a line to it."""
 _MARGIN = 0.04
@@ -124,12 +127,17 @@ def _places(texts: Sequence[str], points: Sequence[Point]) -> list[Place | None]
     chosen: list[Place | None] = [None] * len(points)
     for i in sorted(range(len(points)), key=lambda i: points[i][::-1]):
         for place in _PLACES:
-            box = _box(points[i], place, _LETTER * len(texts[i]))
+            box = _box(points[i], place, _width(texts[i]))
             if _inside(box) and not any(_meet(box, other) for other in taken):
                 chosen[i] = place
                 taken.append(box)
                 break
     return chosen
+
+
+def _width(text: str) -> float:
+    wide = sum(letter in "mwMW@%" or east_asian_width(letter) in "WF" for letter in text)
+    return _LETTER * (len(text) - wide) + _WIDE_LETTER * wide
 
 
 def _pixels(data: Sequence[Spec], encoding: Spec, size: int) -> list[float]:

@@ -152,7 +152,8 @@ def _frame(across: Axis, up: Axis, x: str, y: str) -> list[Markup]:
         found.append(tag("line", x1=f"{_LEFT}%", x2=f"{_LEFT + _WIDTH}%", y1=at, y2=at))
         found.append(tag("text", x=f"{_LEFT - 5}%", y=at, said=up.label(tick)))
     found.append(tag("text", x=f"{_LEFT + _WIDTH / 2}%", y="99%", said=x))
-    return [*found, tag("text", x=f"{_LEFT}%", y="1%", said=y)]
+    # To the right of the uppermost tick, which it may come near to on a phone.
+    return [*found, tag("text", x=f"{_LEFT + 4}%", y="1%", said=y)]
 
 
 def _diagonal() -> Markup:

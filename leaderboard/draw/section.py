@@ -88,7 +88,8 @@ def choices(section: Section, found: Stability) -> Markup:
         parts.mark("point", x | {"field": "rank"}, filled=True, color={"value": COLOURS["accent"]}, size=size)
         | {"data": {"values": dots}},
     ]
-    label = f"Ranks of {len(rows)} methods under {len(found.choices)} other choices"
+    choices = words.counted(len(found.choices), "other choice")
+    label = f"Ranks of {words.counted(len(rows), 'method')} under {choices}"
     return render(parts.by_row(ranges, list(called.values()), layers), label)
 
 
@@ -143,7 +144,9 @@ def cost(section: Section) -> Markup:
         "scale": {"zero": False}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
     }  # fmt: skip
     x, y = framed(data, x, 0), framed(data, y, 1)
-    return render(parts.labelled(data, x, y), f"Training time against ES-Dice of {len(rows)} methods")
+    return render(
+        parts.labelled(data, x, y), f"Training time against ES-Dice of {words.counted(len(rows), 'method')}"
+    )
 
 
 def _dominates(one: Spec, other: Spec) -> bool:

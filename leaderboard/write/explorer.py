@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from leaderboard.compute import words
+from leaderboard.compute.results import Result
 from leaderboard.compute.sections import Section
 from leaderboard.draw import samples
 from leaderboard.write import payload
@@ -38,10 +40,45 @@ def methods(page: BoardPage) -> list[str]:
 
 
 def pictured(page: BoardPage) -> list[str]:
-    """Return whose predictions are drawn: all methods', of a large board the first's and ERM's."""
+    """Return whose predictions are drawn: all methods', or where there is no room the first's and ERM's."""
     if page.gallery is None:
         return []
-    return methods(page)[:MOST_PICTURED] if page.result.large else list(page.board.entries)
+    most = page.gallery.shares.methods
+    return list(page.board.entries) if most >= len(page.board.entries) else methods(page)[:most]
+
+
+def asked(result: Result) -> int:
+    """Return of how many methods the predictions would be drawn if there were room for all pictures."""
+    return min(len(result.board.entries), MOST_PICTURED) if result.large else len(result.board.entries)
+
+
+def first_of(page: BoardPage, count: int) -> str:
+    """Return which methods these are, so many from the first of `methods` on."""
+    if not count:
+        return "no method"
+    among = f"{count} of {words.counted(len(page.board.entries), 'method')}"
+    if not any(section.baseline for section in tables(page)):
+        return f"{among}, the first in rank"
+    return f"{among}, {'ERM' if count == 1 else 'ERM and the first in rank'}"
+
+
+def left_out(page: BoardPage) -> list[str]:
+    """Return what of single cases the site leaves out for its size, a sentence each."""
+    ranked = {row.method for section in tables(page) for row in section.ranked}
+    found, shown = [], methods(page)
+    if len(shown) < len(ranked):
+        found.append(f"Scores of single cases are here of {first_of(page, len(shown))}.")
+    gallery = page.gallery
+    if gallery is not None:
+        drawn, cases = pictured(page), int(page.board.rows(page.board.structures[0]).sum())
+        if len(drawn) < len(page.board.entries):
+            found.append(f"Predictions are drawn of {first_of(page, len(drawn))}.")
+        if len(gallery.explored) < cases:
+            found.append(f"An image is here of {len(gallery.explored)} of {cases} cases, evenly chosen.")
+        if gallery.coarse:
+            most = min(gallery.shares.image, gallery.shares.picture) // 1_000
+            found.append(f"A picture takes at most {most} kB, so that it may be coarse.")
+    return found
 
 
 def _most(page: BoardPage) -> int:
@@ -65,10 +102,8 @@ def write_board(folder: Path, page: BoardPage) -> None:
             }
             for name in names
         ],
-        "left": len({row.method for section in there for row in section.ranked}) - len(names),
         "tables": [_table(page, section, place) for section in there],
         "maps": _maps(page),
-        "pictured": len(set(pictured(page)) & set(names)),
         "image": page.gallery.image_url("CASE") if page.gallery else "",
     }
     _put(folder / page.samples_data_url, "board", told)
@@ -111,7 +146,7 @@ def _table(page: BoardPage, section: Section, place: dict[str, int]) -> dict[str
 def _maps(page: BoardPage) -> dict[str, dict[str, str]]:
     """Return attribute to method to where its predictions lie, "" to the truth."""
     gallery, names = page.gallery, pictured(page)
-    if gallery is None:
+    if gallery is None or not gallery.explored:
         return {}
     truth = {"": gallery.maps_url("truth")}
     return {

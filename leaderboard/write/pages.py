@@ -47,11 +47,14 @@ PAGES_AT_ONCE = 100
 """Methods' pages that one process of a large site writes before it takes more; of a small one, a page."""
 
 
-def of_board(store: Store, folder: Path, result: Result, images: bool, url: str) -> BoardPage:
-    """Return a board with its place on the site, and the pictures of its cases where they are to be shown."""
+def of_board(store: Store, folder: Path, result: Result, room: int, url: str) -> BoardPage:
+    """Return a board with its place on the site, and the pictures of its cases where they are to be shown.
+
+    room: bytes that these may take; 0 for none.
+    """
     board = result.board
-    whole = partial(Gallery, board, store, folder, f"{slug(board.name)}/images")
-    gallery = Spared().build(f"the pictures of {board.name}", whole, None) if images else None
+    whole = partial(Gallery, board, store, folder, f"{slug(board.name)}/images", room, explorer.asked(result))
+    gallery = Spared().build(f"the pictures of {board.name}", whole, None) if room else None
     shown = gallery if gallery is not None and gallery.allowed else None
     quoted = tuple(row for row in reported.of_runs(store.root) if row.protocol == board.name)
     return BoardPage(result, shown, url, quoted)
@@ -135,7 +138,7 @@ def _write_board(env: jinja2.Environment, folder: Path, page: BoardPage) -> None
     if cases:
         # Without the file the page says that it cannot be read.
         Spared().build("every test case", partial(explorer.write_board, folder, page), None)
-    values = {"page": page, "cases": cases}
+    values = {"page": page, "cases": cases, "left": explorer.left_out(page)}
     _render(env, "samples.html.j2", folder / page.samples_url, "../", lambda: values)
 
 
@@ -155,7 +158,9 @@ def _cases_values(page: BoardPage, gallery: Gallery) -> dict[str, Any]:
     cases: dict[str, Any] = {
         a: spared.build(a, partial(gallery.across_methods, a, shown), {}) for a in page.board.attributes
     }
-    return {"page": page, "cases": cases, "pictured": shown, "why": spared.why}
+    of = explorer.first_of(page, len(shown)) if len(shown) < len(page.board.entries) else ""
+    left = explorer.left_out(page)
+    return {"page": page, "cases": cases, "shown": bool(shown), "of": of, "left": left, "why": spared.why}
 
 
 def _write_methods(
@@ -358,17 +363,15 @@ def _method_values(
         "command": facts.command(board, entry.name),
         "origins": facts.origins(board, entry),
         "standings": [(section, section.row(entry.name)) for section in ranking],
-        "attributes": [
-            _by_attribute(store, page, entry, section, entry.name in pictured) for section in ranking
-        ],
-        "pictured": pictured,
+        "attributes": [_by_attribute(store, page, entry, section, pictured) for section in ranking],
+        "left": explorer.left_out(page),
         "badges": spared.build("Badges", partial(_badges, env, folder, page, entry), []),
         "why": spared.why,
     }
 
 
 def _by_attribute(
-    store: Store, page: BoardPage, entry: Entry, first: Section, pictured: bool
+    store: Store, page: BoardPage, entry: Entry, first: Section, pictured: Sequence[str]
 ) -> dict[str, Any]:
     board, name, attribute = page.board, entry.name, first.attribute
     drawn = not page.result.large and first.row(name).rank is not None
@@ -385,7 +388,7 @@ def _by_attribute(
         f"“Dice along {attribute}”": lambda: draw.ages.of_method(board, name, attribute),
     }
     figures = [spared.build(title, make, None) for title, make in makers.items()] if drawn else []
-    gallery, ranked = page.gallery if pictured else None, first.row(name).rank is not None
+    gallery, ranked = page.gallery if name in pictured else None, first.row(name).rank is not None
     twins = spared.build("Controls", lambda: controls.of_method(board, name, attribute), [])
     fails = partial(story.whom_it_fails, board, first, name)
     return {
@@ -395,7 +398,7 @@ def _by_attribute(
         if drawn
         else [],
         "fails": spared.build("Whom it fails", fails, {}),
-        "maps": _maps(page, name, attribute) if gallery is not None and ranked else {},
+        "maps": _maps(page, name, attribute, pictured) if gallery is not None and ranked else {},
         "sections": own,
         "columns": columns.of_method(first),
         "rows": [section.row(name) for section in own],
@@ -411,12 +414,12 @@ def _by_attribute(
     }
 
 
-def _maps(page: BoardPage, name: str, attribute: str) -> dict[str, str]:
+def _maps(page: BoardPage, name: str, attribute: str, pictured: Sequence[str]) -> dict[str, str]:
     """Write what a method predicted; return each method to where its predictions lie, "" to the truth."""
     gallery = page.gallery
     if gallery is None or not Spared().build(name, partial(gallery.write_predicted, name, attribute), False):
         return {}
-    others = {one: gallery.maps_url(f"{one} {attribute}") for one in page.board.entries}
+    others = {one: gallery.maps_url(f"{one} {attribute}") for one in pictured}
     return {"": gallery.maps_url("truth")} | others
 
 

@@ -1,4 +1,4 @@
-"""A board of very many methods, what it takes: large_board.py [METHODS] [--records FOLDER] [--built].
+"""A board of very many methods, what it takes: large_board.py [METHODS] [--records FOLDER] [--pictures SIDE].
 
 Two attributes, three structures, three seeds, 240 test samples, made-up scores: 1,000 methods are 5,997
 trials. The site is built by a process of its own, of which the largest memory is its own or that of one that
@@ -53,16 +53,21 @@ TYPE = """() => {
 }"""
 
 
-def simulate(runs: Path, methods: int) -> None:
-    """Write the records, nothing of them brought to the disk."""
+def simulate(runs: Path, methods: int, side: int = 0) -> None:
+    """Write the records, nothing of them brought to the disk; with pictures of noise so many pixels wide.
+
+    What is predicted of a case is the same noise for all methods.
+    """
     sys.path.insert(0, str(TESTS))
     from make_records import World, make_store, trial_id
 
     files._sync = lambda path: None
     called = ("erm", *(f"m{i:04}" for i in range(methods - 1)))
     world, first = World(methods=called), called[:FIRST]
-    store = make_store(runs, World(methods=first))
+    store = make_store(runs, World(methods=first, images=side > 0))
     noise = np.random.default_rng(1)
+    if side:
+        _enlarge(store, world.protocol, side, noise)
     board, plan = store.protocol(world.protocol), []
     for place, method in enumerate(called[FIRST:]):
         for like in board.plan:
@@ -74,6 +79,28 @@ def simulate(runs: Path, methods: int) -> None:
     store.board_file(world.protocol).write_bytes(files.as_json(whole))
 
 
+def _enlarge(store: Store, protocol: str, side: int, noise: np.random.Generator) -> None:
+    """Make a cohort's images noise, so many pixels wide, and predictions ragged ones of the same width."""
+    times = side // 64
+
+    def enlarged(path: Path, what: str) -> dict[str, np.ndarray]:
+        with np.load(path) as held:
+            return dict(held) | {what: held[what].repeat(times, axis=1).repeat(times, axis=2)}
+
+    cases = store.board_file(protocol, names.CASES)
+    content = enlarged(cases, "masks")
+    content["images"] = noise.integers(0, 256, (*content["masks"].shape, 3), dtype=np.uint8)
+    np.savez(cases, **content)
+    first, *others = (store.path(trial) / names.PREDICTIONS for trial in store.ids())
+    content = enlarged(first, "labels")
+    edge = (content["labels"] > 0) & (noise.random(content["labels"].shape) < 0.5)
+    content["labels"] = np.where(edge, content["labels"], noise.permuted(content["labels"], axis=2))
+    np.savez_compressed(first, **content)
+    for other in others:
+        other.unlink()
+        os.link(first, other)
+
+
 def _again(store: Store, like: str, row: PlanRow, noise: np.random.Generator) -> None:
     """Write a trial's record again, as another's and with further noise."""
     record, table = store.record(like), store.score_table(store.record(like))
@@ -82,12 +109,17 @@ def _again(store: Store, like: str, row: PlanRow, noise: np.random.Generator) ->
         column = pa.array(np.where(table.column("missed").to_numpy(), 0, np.clip(values, 0, 1)))
         table = table.set_column(table.column_names.index(name), name, column)
     folder = store.path(row.trial)
-    shutil.copytree(store.path(like), folder)
+    shutil.copytree(store.path(like), folder, copy_function=_copied)
     pq.write_table(table, folder / names.SCORES)
     about = record.method.model_copy(update={"name": row.method, "title": row.method})
     (folder / names.RECORD).write_bytes(
         files.as_json(record.model_copy(update={"id": row.trial, "method": about}))
     )
+
+
+def _copied(source: str, target: str) -> None:
+    """Copy a file, or give one that nobody writes to a second name."""
+    (os.link if Path(source).name == names.PREDICTIONS else shutil.copy2)(source, target)
 
 
 def build(runs: Path, site: Path) -> None:
@@ -105,6 +137,8 @@ def weigh(site: Path) -> None:
     """Print how large the site is, and its first page."""
     sizes = {path.relative_to(site): path.stat().st_size for path in site.rglob("*") if path.is_file()}
     print(f"site, {len(sizes):6} files              {sum(sizes.values()) / MIB:8.1f} MiB")
+    pictures = [size for path, size in sizes.items() if path.parent.name == "images"]
+    print(f"pictures, {len(pictures):6} files          {sum(pictures) / MIB:8.1f} MiB")
     first = site / "index.html"
     packed = len(gzip.compress(first.read_bytes(), 6)) / MIB
     print(f"first page                      {first.stat().st_size / MIB:8.2f} MiB, {packed:.2f} packed")
@@ -164,6 +198,7 @@ def main() -> None:
     options.add_argument(
         "--records", type=Path, help="a folder that keeps the records, and the site, for the next time"
     )
+    options.add_argument("--pictures", type=int, default=0, help="how many pixels wide, a multiple of 64")
     options.add_argument("--built", action="store_true", help="measure the site that is in --records")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="large-board-") as place:
@@ -171,7 +206,9 @@ def main() -> None:
         runs, site = folder / "runs", folder / "site"
         if not runs.is_dir():
             # In a process of its own: what it holds in memory would count as its children's peak.
-            child = multiprocessing.get_context("spawn").Process(target=simulate, args=(runs, given.methods))
+            child = multiprocessing.get_context("spawn").Process(
+                target=simulate, args=(runs, given.methods, given.pictures)
+            )
             child.start()
             child.join()
             assert child.exitcode == 0

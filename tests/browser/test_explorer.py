@@ -45,7 +45,7 @@ def dice(board, method: str) -> np.ndarray:
 
 
 def test_all_cases_are_drawn_and_listed_from_the_lowest_dice(page, board):
-    said(page, "All 160 cases are shown")
+    said(page, "Shown: 160 cases")
     assert page.locator("#cases canvas").first.evaluate(SEEN) > 160
     first = page.get_by_label("Dice with").input_value()
     wanted = np.sort(dice(board, first))
@@ -58,15 +58,15 @@ def test_all_cases_are_drawn_and_listed_from_the_lowest_dice(page, board):
 
 def test_a_case_is_found_by_its_number_and_by_its_name(page, board):
     page.get_by_label("Find a case").fill("case 7")
-    said(page, "1 of 160 cases are shown")
+    said(page, "Shown: 1 of 160 cases")
     ((name, *_),) = rows(page)
     sample = board.test["sample"].astype(str)[6]
     assert name == f"case 7 ({sample})"
     page.get_by_label("Find a case").fill(sample.upper())
-    said(page, "1 of 160 cases are shown")
+    said(page, "Shown: 1 of 160 cases")
     assert rows(page)[0][0] == name
     page.get_by_label("Find a case").fill("no such case")
-    said(page, "0 of 160 cases are shown")
+    said(page, "Shown: 0 of 160 cases")
     assert rows(page) == []
 
 
@@ -74,15 +74,15 @@ def test_groups_and_scores_choose_the_cases(page, board):
     first = page.get_by_label("Dice with").input_value()
     black = (board.test["race"] == "Black").to_numpy()
     page.get_by_role("checkbox", name="Black").uncheck()
-    said(page, f"{(~black).sum()} of 160 cases are shown")
+    said(page, f"Shown: {(~black).sum()} of 160 cases")
     page.get_by_label("Dice from").fill("0.7")
     low = dice(board, first) >= 0.7
-    said(page, f"{(~black & low).sum()} of 160 cases are shown")
+    said(page, f"Shown: {(~black & low).sum()} of 160 cases")
     # The view is in the address.
     page.reload()
-    said(page, f"{(~black & low).sum()} of 160 cases are shown")
+    said(page, f"Shown: {(~black & low).sum()} of 160 cases")
     page.get_by_role("button", name="Reset").click()
-    said(page, "All 160 cases are shown")
+    said(page, "Shown: 160 cases")
 
 
 def test_one_method_stands_against_another(tab, board):

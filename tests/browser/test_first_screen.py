@@ -50,7 +50,7 @@ def test_verdict_axis_and_first_six_rows_are_inside_the_first_screen(new_tab, si
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """Six attributes, and names of sixty letters."""
+    """Six attributes, names of sixty letters, a title of a hundred, and a method whose trials failed."""
     long = {
         name: {"title": f"Method {name:8} under a name of sixty letters, as papers have it"}
         for name in SIX.methods
@@ -62,6 +62,8 @@ def many(tmp_path_factory):
         seeds=(0, 1),
         samples=60,
         info=long,
+        title="An equity leaderboard of everything that was ever tried on this cohort, " * 2,
+        failed=frozenset({("adv", "race", 1)}),
     )
     return make_site(tmp_path_factory.mktemp("many"), world)
 
@@ -80,6 +82,19 @@ def test_a_name_that_is_cut_is_whole_to_whoever_points_at_it_and_to_software(new
     tall, seen = link.evaluate("e => [e.scrollHeight, e.clientHeight]")
     assert tall <= seen
     assert link.inner_text() in [one["title"] for one in many.world.info.values()]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_a_name_without_a_gap_makes_no_page_wider_than_the_screen(new_tab, tmp_path, width):
+    name = "n" * 150
+    world = replace(SIX, methods=("erm", "adv"), structures=("cup",), seeds=(0, 1), samples=60,
+                    info={"adv": {"title": name, "paper": name}}, title=name)  # fmt: skip
+    site = make_site(tmp_path, world)
+    tab = new_tab(site.out.as_uri(), viewport={"width": width, "height": 800})
+    for path in ("index.html", "quick/adv.html", "quick/protocol.html", "quick/samples.html"):
+        page = tab.open(path)
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
 @pytest.mark.parametrize("shown", ["six", "many"])

@@ -131,4 +131,4 @@ def test_every_case_of_any_method_is_looked_at_and_no_other_is_read(new_tab, lar
         "m200.js",
         "m007.js",
     }
-    assert page.locator("#cases .status").inner_text() == "All 60 cases are shown"
+    assert page.locator("#cases .status").inner_text() == "Shown: 60 cases"

@@ -96,7 +96,9 @@ def test_a_large_board_draws_what_its_first_methods_predicted_and_every_case(tmp
     assert sorted(there) == sorted(drawn)
     told = json.loads((folder / "samples.js").read_text("utf-8").partition("(...")[2].rpartition(")")[0])[1]
     assert told["maps"]["race"] == {"": gallery.maps_url("truth")} | {name: urls[name] for name in drawn}
-    assert told["pictured"] == 2
+    assert "Predictions are drawn of 2 of 4 methods, ERM and the first in rank." in (
+        folder / "samples.html"
+    ).read_text("utf-8")
     # Each case has its image, and a page shows none that it lacks.
     assert len(list((folder / "images").glob("case-*.webp"))) == len(board.test)
     for path in tmp_path.glob("site/**/*.html"):
@@ -104,8 +106,7 @@ def test_a_large_board_draws_what_its_first_methods_predicted_and_every_case(tmp
             assert (path.parent / url).exists()
     left = next(name for name in first if name not in drawn)
     said = (folder / f"{left}.html").read_text("utf-8")
-    assert "what a method predicted only of the 2 first in rank" in said
+    assert "Predictions are drawn of 2 of 4 methods, ERM and the first in rank." in said
     assert "no image of it may be shown" not in said
-    assert "averaged over the 2 of 4 methods that are first in rank" in (folder / "cases.html").read_text(
-        "utf-8"
-    )
+    cases = (folder / "cases.html").read_text("utf-8")
+    assert "averaged over 2 of 4 methods, ERM and the first in rank" in cases

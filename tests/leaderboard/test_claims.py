@@ -26,11 +26,18 @@ def row_with(gap: Number, noise: Noise) -> Row:
 
 
 @pytest.mark.parametrize(
-    ("low", "p_adjusted", "said"),
-    [(0.01, 0.01, "above chance"), (0.0, 0.01, "within chance"), (0.01, 0.2, "within chance")],
+    ("low", "p_adjusted", "floor", "said"),
+    [
+        (0.01, 0.01, 0.04, "above chance"),
+        (0.0, 0.01, 0.05, "within chance"),
+        (0.01, 0.2, 0.06, "within chance"),
+        # The gap is higher than its floor, which "within" would deny.
+        (0.0, 0.01, 0.04, "may be chance"),
+        (0.01, 0.2, 0.04, "may be chance"),
+    ],
 )
-def test_a_gap_is_above_chance_where_relabelling_and_interval_agree(low, p_adjusted, said):
-    row = row_with(Number(0.05, low, 0.09), Noise(0.02, 0.04, 0.01, 0.06, p_adjusted))
+def test_a_gap_is_above_chance_where_relabelling_and_interval_agree(low, p_adjusted, floor, said):
+    row = row_with(Number(0.05, low, 0.09), Noise(0.02, floor, 0.01, 0.06, p_adjusted))
     assert words.gap_finding(row).startswith(said)
 
 

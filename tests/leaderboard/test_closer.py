@@ -85,7 +85,7 @@ def test_what_is_enough_is_what_equity_reckons(site, board, section):
     for line, ours in zip(theirs.to_dict("records"), exported(site)["enough"], strict=True):
         assert ours["difference"] == line["difference"]
         assert ours["seeds_needed"] == (None if np.isnan(line["seeds_needed"]) else line["seeds_needed"])
-        cell = words.needed(line["seeds_needed"], "seeds")
+        cell = words.needed(line["seeds_needed"], "seed")
         assert f'<th scope="row">{line["difference"]:g}</th><td class="num">{cell}</td>' in page
     assert f"a difference of {theirs['detectable'][0]:.3f} is told" in page
 

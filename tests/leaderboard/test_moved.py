@@ -122,3 +122,24 @@ def test_watching_builds_again_when_a_trial_finishes(old, tmp_path):
     trial.write_text(trial.read_text())
     next(watching)
     assert (tmp_path / "site" / "index.html").read_text() == old.page("index.html")
+
+
+def test_methods_of_a_board_with_another_table_are_neither_added_nor_gone(old, tmp_path):
+    def again(export):
+        sections = export["protocols"][0]["sections"]
+        sections.append(sections[0] | {"attribute": "gender"})
+
+    more = rewritten(old, tmp_path / "more", again)
+    methods = ("adv", "erm", "febs")
+    said = leaderboard.diff(old.out, more).splitlines()
+    assert said == ["1 table added; no score moved", *(f"quick: {name}: in 1 cell more" for name in methods)]
+    said = leaderboard.diff(more, old.out).splitlines()
+    assert said == ["1 table gone; no score moved", *(f"quick: {name}: in 1 cell fewer" for name in methods)]
+
+
+def test_of_a_method_whose_trials_all_failed_no_code_is_blamed(old, tmp_path):
+    failed = frozenset({("adv", "race", 0), ("adv", "race", 1)})
+    said = leaderboard.diff(old.out, make_site(tmp_path, replace(WORLD, failed=failed)).out).splitlines()
+    (adv,) = [line for line in said if line.startswith("quick: adv (race, cup)")]
+    assert "status done -> failed" in adv
+    assert adv.endswith("Because of data: other seeds have finished.")
