@@ -43,6 +43,9 @@ from leaderboard.write.overview import Overview
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
+CHOSEN = "“Rank under other choices”"
+"""What a page calls that figure where it cannot be drawn."""
+
 PAGES_AT_ONCE = 100
 """Methods' pages that one process of a large site writes before it takes more; of a small one, a page."""
 
@@ -262,21 +265,22 @@ def _table_values(
     first = shown[0] is page.sections[0]
     together = Spared()
     across = page.result.across if first else []
-    figures = [together.build("Figure", partial(draw.across.together, one), None) for one in across]
     guarded = list(zip(shown, why, strict=True))
+    # They are drawn while all else is put together.
+    figures = [together.build("Figure", partial(draw.across.together, one), None) for one in across]
+    drawn = [one.build("Figures", partial(_figures, s, one), []) for s, one in guarded]
     first_rows = list({row.method: row for section in shown for row in page.first_rows(section)}.values())
     choices = [one.build("Other choices", partial(page.result.stability, s), None) for s, one in guarded]
-    return {
+    chosen = [
+        one.build(CHOSEN, partial(_chosen, s, of), None)
+        for (s, one), of in zip(guarded, choices, strict=True)
+    ]
+    values = {
         "page": page,
         "links": links,
         "unread": unread,
         "shown": shown,
         "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
-        "drawn": [one.build("Figures", partial(_figures, s, one), []) for s, one in guarded],
-        "chosen": [
-            one.build("“Rank under other choices”", partial(_chosen, s, of), None)
-            for (s, one), of in zip(guarded, choices, strict=True)
-        ],
         "inside": inside,
         "by_script": True,
         "choices": choices,
@@ -284,13 +288,19 @@ def _table_values(
             one.build("Presence", partial(presence.of_section, page.board, s), None) for s, one in guarded
         ],
         "crossed": [_crossed(page, section) for section in shown],
-        "across": list(zip(across, figures, strict=True)),
         "across_why": (page.result.why.get(ACROSS, "") if first else "", together.why),
         "obtained": sorted(
             {how for one in page.sections for row in one.rows if (how := words.obtained(row))}
         ),
         "citations": together.build("Citations", partial(_cited, page, first_rows), []),
         "why": [one.why for one in why],
+    }
+    return values | {
+        "drawn": [_whole(of, one) for of, one in zip(drawn, why, strict=True)],
+        "chosen": [_whole_one(CHOSEN, of, one) for of, one in zip(chosen, why, strict=True)],
+        "across": [
+            (one, _whole_one("Figure", of, together)) for one, of in zip(across, figures, strict=True)
+        ],
     }
 
 
@@ -307,11 +317,24 @@ def _crossed(page: BoardPage, section: Section) -> list[tuple[str, list[tuple[st
     ]
 
 
-def _figures(section: Section, spared: Spared) -> list[Figure]:
-    """Return a section's figures; one that cannot be drawn costs itself only."""
-    makers = draw.section.of_section(section)
-    found = [spared.build(f"“{name}”", make, None) for name, make in makers]
+Begun = Sequence[tuple[str, Figure | None]]
+"""Figures that are being drawn, each with what its page calls it."""
+
+
+def _figures(section: Section, spared: Spared) -> Begun:
+    """Begin a section's figures; one that cannot be drawn costs itself only."""
+    makers = [(f"“{name}”", make) for name, make in draw.section.of_section(section)]
+    return [(name, spared.build(name, make, None)) for name, make in makers]
+
+
+def _whole(begun: Begun, spared: Spared) -> list[Figure]:
+    """Return figures once they are drawn; one that cannot be costs itself only."""
+    found = [_whole_one(name, figure, spared) for name, figure in begun]
     return [figure for figure in found if figure is not None]
+
+
+def _whole_one(name: str, figure: Figure | None, spared: Spared) -> Figure | None:
+    return None if figure is None else spared.build(name, figure.whole, None)
 
 
 def _chosen(section: Section, choices: Stability | None) -> Figure | None:
@@ -384,11 +407,12 @@ def _by_attribute(
         "“Training loss of every group”": lambda: draw.curves.of_method(store, board, name, attribute),
         f"“Dice along {attribute}”": lambda: draw.ages.of_method(board, name, attribute),
     }
-    figures = [spared.build(title, make, None) for title, make in makers.items()] if drawn else []
+    # They are drawn while all else is put together.
+    figures = [(title, spared.build(title, make, None)) for title, make in makers.items()] if drawn else []
     gallery, ranked = page.gallery if pictured else None, first.row(name).rank is not None
     twins = spared.build("Controls", lambda: controls.of_method(board, name, attribute), [])
     fails = partial(story.whom_it_fails, board, first, name)
-    return {
+    values = {
         "attribute": attribute,
         "story": spared.build("The story", partial(story.told, first, first.row(name), twins), []),
         "samples": spared.build("Every test case", partial(draw.samples.of_method, board, first, name), [])
@@ -400,7 +424,6 @@ def _by_attribute(
         "columns": columns.of_method(first),
         "rows": [section.row(name) for section in own],
         "seeds": by_seed,
-        "figures": [figure for figure in figures if figure is not None],
         "controls": twins,
         "anatomy": spared.build("By size", lambda: anatomy.of_method(board, first, name), None)
         if drawn
@@ -409,6 +432,7 @@ def _by_attribute(
         "cases": spared.build("Cases", lambda: gallery.of_method(name, attribute) if gallery else {}, {}),
         "why": spared.why,
     }
+    return values | {"figures": _whole(figures, spared)}
 
 
 def _maps(page: BoardPage, name: str, attribute: str) -> dict[str, str]:
