@@ -11,7 +11,7 @@ import jinja2
 
 from harness.equity import MIN_PATIENTS
 from harness.store import Store
-from leaderboard import draw
+from leaderboard import draw, kept
 from leaderboard.compute import (
     anatomy,
     columns,
@@ -30,7 +30,7 @@ from leaderboard.compute.results import ACROSS, CROSSINGS, Result
 from leaderboard.compute.row import Row
 from leaderboard.compute.sections import Section
 from leaderboard.compute.stability import Stability
-from leaderboard.draw.cases import Gallery
+from leaderboard.draw.cases import Case, Gallery
 from leaderboard.draw.inside import Drawn
 from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
@@ -78,13 +78,16 @@ def tasks(
     # What takes longest comes first, so that no process is left with it when the others are done.
     parts: list[Callable[[], None]] = [
         *(partial(_write_tables, env, folder, page, links, unread, shown) for shown in page.parts),
-        *(partial(write, env, folder, page) for write in (_write_pictures, _write_cases)),
+        partial(_write_pictures, env, folder, page),
     ]
+    # Where pictures are kept, the methods' own pages draw those of the cases too, and their page comes after.
+    cases = partial(_write_cases, env, folder, page)
+    parts += [] if kept.keeps() else [cases]
     entries = list(page.board.entries.values())
     at_once = PAGES_AT_ONCE if page.result.large else 1
     for first in range(0, len(entries), at_once):
         parts.append(partial(_write_methods, env, store, folder, page, entries[first : first + at_once]))
-    return [*parts, partial(_write_board, env, folder, page)]
+    return [*parts, *([cases] if kept.keeps() else []), partial(_write_board, env, folder, page)]
 
 
 def write_overview(
@@ -381,9 +384,7 @@ def _method_values(
         "command": facts.command(board, entry.name),
         "origins": facts.origins(board, entry),
         "standings": [(section, section.row(entry.name)) for section in ranking],
-        "attributes": [
-            _by_attribute(store, page, entry, section, entry.name in pictured) for section in ranking
-        ],
+        "attributes": [_by_attribute(store, page, entry, section, pictured) for section in ranking],
         "pictured": pictured,
         "badges": spared.build("Badges", partial(_badges, env, folder, page, entry), []),
         "why": spared.why,
@@ -391,7 +392,7 @@ def _method_values(
 
 
 def _by_attribute(
-    store: Store, page: BoardPage, entry: Entry, first: Section, pictured: bool
+    store: Store, page: BoardPage, entry: Entry, first: Section, pictured: Sequence[str]
 ) -> dict[str, Any]:
     board, name, attribute = page.board, entry.name, first.attribute
     drawn = not page.result.large and first.row(name).rank is not None
@@ -409,7 +410,7 @@ def _by_attribute(
     }
     # They are drawn while all else is put together.
     figures = [(title, spared.build(title, make, None)) for title, make in makers.items()] if drawn else []
-    gallery, ranked = page.gallery if pictured else None, first.row(name).rank is not None
+    gallery, ranked = page.gallery if name in pictured else None, first.row(name).rank is not None
     twins = spared.build("Controls", lambda: controls.of_method(board, name, attribute), [])
     fails = partial(story.whom_it_fails, board, first, name)
     values = {
@@ -429,10 +430,20 @@ def _by_attribute(
         if drawn
         else None,
         "crossings": page.result.crossings.get(attribute, {}).get(name, []),
-        "cases": spared.build("Cases", lambda: gallery.of_method(name, attribute) if gallery else {}, {}),
+        "cases": spared.build("Cases", partial(_cases, gallery, name, attribute, pictured), {}),
         "why": spared.why,
     }
     return values | {"figures": _whole(figures, spared)}
+
+
+def _cases(
+    gallery: Gallery | None, name: str, attribute: str, pictured: Sequence[str]
+) -> dict[str, list[Case]]:
+    if gallery is None:
+        return {}
+    found = gallery.of_method(name, attribute)
+    gallery.draw_ahead(name, attribute, pictured)
+    return found
 
 
 def _maps(page: BoardPage, name: str, attribute: str) -> dict[str, str]:
