@@ -18,7 +18,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ import scipy
 from harness import equity
 from harness.equity import Tables
 from harness.store import files
+from leaderboard.parallel import shared
 
 FOLDER = "site"
 """Below the cache: a folder for the code that computed, and in it a file a value."""
@@ -49,6 +50,8 @@ _KINDS: dict[str, Any] = {"Tables": Tables}
 
 _NUMBERS = ("OMP_", "OPENBLAS_", "MKL_", "BLIS_", "NPY_", "VECLIB_")
 """How the names of variables begin by which libraries are told how to compute."""
+
+_TEXTS = frozenset({str, type(None)})
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,6 +76,24 @@ def kept(function: Callable[Asked, Result], *args: Asked.args, **kwargs: Asked.k
 def made(name: str, of: object, make: Callable[[], Result]) -> Result:
     """Return `make()`, which depends on nothing but the code and `of`, from what is kept if it can."""
     return make() if _here is None else _here.get(name, of, make)
+
+
+def each(name: str, inputs: Sequence[object], make: Callable[[Sequence[int]], list[Result]]) -> list[Result]:
+    """Return what `make` makes of the inputs at some places, from what is kept for all the others.
+
+    A value depends on nothing but the code and its own input.
+    """
+    return make(range(len(inputs))) if _here is None else _here.each(name, inputs, make)
+
+
+def has(name: str, of: object) -> bool:
+    """Tell whether something lies under a name and an input; whether it is whole, only `made` knows."""
+    return _here is not None and _here.has(name, of)
+
+
+def missed() -> bool:
+    """Tell whether anything had to be computed since `keeping` began, here or in a process forked since."""
+    return _here is None or bool(_here.missed[0])
 
 
 def keeps() -> bool:
@@ -102,19 +123,39 @@ class Kept:
         self.code = code or digest_of_code()
         self.folder = folder / self.code[:32]
         self._refused = False
+        self.missed = shared((1,))
 
     def get(self, name: str, of: object, make: Callable[[], Result]) -> Result:
         """Return what is kept under a name and an input, or `make()`, which is kept then."""
-        key = self._key(name, of)
+        (found,) = self.each(name, [of], lambda _: [make()])
+        return found
+
+    def each(
+        self, name: str, inputs: Sequence[object], make: Callable[[Sequence[int]], list[Result]]
+    ) -> list[Result]:
+        """Return what is kept under a name and each input; the others are made together, and kept then."""
+        keys = [self._key(name, of) for of in inputs]
+        found = {i: value for i, key in enumerate(keys) for value in self._kept(key)}
+        left = [i for i in range(len(keys)) if i not in found]
+        if left:
+            self.missed[0] = 1
+            for i, value in zip(left, make(left), strict=True):
+                packed = _packed(value)
+                self._put(self.folder / keys[i], _sealed(packed, keys[i]))
+                found[i] = _value(packed)
+        return [found[i] for i in range(len(keys))]
+
+    def _kept(self, key: str) -> Iterator[Any]:
+        """Yield the value of an entry, nothing where there is none that is whole."""
         path = self.folder / key
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-            found: Result = _opened(path.read_bytes(), key)
+            value = _opened(path.read_bytes(), key)
             _used(path)
-            return found
-        packed = _packed(make())
-        self._put(path, _sealed(packed, key))
-        again: Result = _value(packed)
-        return again
+            yield value
+
+    def has(self, name: str, of: object) -> bool:
+        """Tell whether there is an entry of a name and an input."""
+        return (self.folder / self._key(name, of)).is_file()
 
     def tidy(self) -> None:
         """Remove what no site has asked for in a month, and the oldest where it is too much."""
@@ -200,6 +241,9 @@ def _feed(update: Callable[[bytes], object], value: object) -> None:
         update(f"{type(value)} {value};".encode())
     elif isinstance(value, float | np.floating):
         update(f"{type(value)} {float(value).hex()};".encode())
+    elif isinstance(value, list | tuple) and _TEXTS.issuperset(map(type, value)):
+        # At once: of names of samples and groups there are hundreds in most inputs.
+        update(f"{type(value).__name__} of texts {json.dumps(value)}".encode())
     elif isinstance(value, list | tuple):
         update(f"{type(value).__name__} {len(value)} ".encode())
         for one in value:

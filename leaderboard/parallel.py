@@ -36,9 +36,7 @@ def mapped(work: Callable[[int], Result], count: int, trials: int, worth: int = 
     """
     global _work
     processes = min(count, _most)
-    # What draws the figures has threads that a fork leaves behind: after a first drawing here, one in a
-    # new process would wait for them for ever.
-    if _within or trials < worth or processes < 2 or "vl_convert" in sys.modules:
+    if processes < 2 or not forks(trials, worth):
         return [work(i) for i in range(count)]
     _work = work
     try:
@@ -47,6 +45,13 @@ def mapped(work: Callable[[int], Result], count: int, trials: int, worth: int = 
             return list(pool.map(_call, range(count)))  # type: ignore[arg-type]
     finally:
         _work = None
+
+
+def forks(trials: int, worth: int = WORTH) -> bool:
+    """Tell whether several parts of so many trials are made by several processes, here and now."""
+    # What draws the figures has threads that a fork leaves behind: after a first drawing here, one in a
+    # new process would wait for them for ever.
+    return not _within and trials >= worth and _most > 1 and "vl_convert" not in sys.modules
 
 
 @contextmanager

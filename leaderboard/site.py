@@ -13,9 +13,10 @@ from tempfile import TemporaryDirectory
 
 from harness.errors import HarnessError
 from harness.store import Store, files, published
-from leaderboard.compute import results
-from leaderboard.draw import room
-from leaderboard.kept import keeping
+from leaderboard import kept
+from leaderboard.compute import results, sections
+from leaderboard.draw import drawer, room
+from leaderboard.draw.drawer import drawing
 from leaderboard.parallel import alike, mapped, uncollected, working
 from leaderboard.read import boards
 from leaderboard.write import exports, pages
@@ -56,7 +57,7 @@ def fill(
 ) -> None:
     """Write the site into a folder that is still aside; `with_versions` says that versions lie beside it."""
     store, unread = Store(runs), dict[str, str]()
-    with TemporaryDirectory() as parts, uncollected(), keeping(cache), working(workers):
+    with TemporaryDirectory() as parts, uncollected(), kept.keeping(cache), working(workers), drawing():
         known = boards.known(store, unread)
         site = _Site(store, folder, Path(parts), images, with_versions, known, unread)
         while None in (overviews := site.write()):
@@ -125,9 +126,12 @@ class _Site:
         board = boards.read(self.store, self.known[place].key, unread)
         if board is None:
             return None, unread
-        page = pages.of_board(
-            self.store, self.folder, results.of_board(board), self.room, self.links[place].url
-        )
+        tables = sections.tables(board)
+        if kept.missed():
+            # Here, where one core is idle until all tables are put together.
+            drawer.start(sum(self.trials))
+        result = results.of_board(board, sections.of_tables(board, tables))
+        page = pages.of_board(self.store, self.folder, result, self.room, self.links[place].url)
         # The pages draw their own figures, so that the processes of a large site share that work too.
         told = dict(sorted(self.unread.items()))
         writers: list[Callable[[], None]] = [
@@ -137,7 +141,7 @@ class _Site:
         mapped(lambda i: writers[i](), len(writers), sum(self.trials))
         overview = overview_of(page)
         if len(self.known) > 1:
-            del board, page, writers
+            del board, page, writers, tables, result
             gc.collect()
         return overview, unread
 

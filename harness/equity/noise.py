@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from harness.equity.contrasts import Layout, layout
 from harness.equity.options import made
-from harness.equity.quantities import es_penalty, gap, sum_gap
+from harness.equity.quantities import Quantity, es_penalty, gap, sum_gap
 from harness.equity.reference import ALPHA, Family, p_value, set_aside, threshold
 from harness.equity.resampling import Draws
 from harness.equity.scores import MIN_PATIENTS, Scores
@@ -43,11 +43,15 @@ def noise_floor(draws: Draws) -> pd.DataFrame:
     each, rows = range(len(draws.scores.methods)), list[dict[str, object]]()
     if draws.n_groups < 2:
         return pd.DataFrame([_too_few(draws, method) for method in each], columns=list(NOISE))
-    dealt = relabelled(draws)
-    for method in each:
-        # Group by group in memory, as the quantities go through it.
-        own = np.asfortranarray(dealt[:, method])
-        rows += list(_rows(draws, method, own, detectable(own)))
+    dealt, quantities = relabelled(draws), _named(draws.scores)
+    # Group by group in memory, as the quantities go through it.
+    inputs = [(list(quantities), draws.weights, draws.means[m], dealt[:, m].copy(order="F")) for m in each]
+
+    def numbers(methods: Sequence[int]) -> list[np.ndarray]:
+        return [_numbers(quantities, *inputs[method][1:]) for method in methods]
+
+    for method, own in enumerate(draws.keep(f"{__name__}.noise_floor", inputs, numbers)):
+        rows += list(_rows(draws, method, list(quantities), own))
     whole = [row for row in rows if row["quantity"] == "gap" and row["group"] == ""]
     found = above_chance(draws.scores, np.array([row["p"] for row in whole], float))
     for name in found:
@@ -171,21 +175,31 @@ def detectable(dealt: np.ndarray) -> np.ndarray:
     return high
 
 
-def _rows(draws: Draws, method: int, dealt: np.ndarray, seen: np.ndarray) -> Iterator[dict[str, object]]:
-    scores = draws.scores
-    overall = draws.means[method] @ draws.weights
-    by_group = dict(zip(scores.kept, seen.tolist(), strict=True))
-    named = {"gap": gap, "sum_gap": sum_gap, "es_penalty": es_penalty}
-    for name in named if scores.higher_is_better else ("gap",):
-        floor = named[name](np.full(len(dealt), overall), dealt)
-        observed = float(named[name](overall, draws.means[method, :-1]))
-        yield _row(draws, method, name) | {
-            "observed": observed,
-            "floor": float(np.median(floor)),
-            "floor_95": float(np.quantile(floor, 0.95)),
-            "p": share_above(floor, observed),
-            "detectable": max(by_group.values()) if name == "gap" else math.nan,
-        }
+def _named(scores: Scores) -> dict[str, Quantity]:
+    """Return the quantities that have a noise floor, the gap first."""
+    return {"gap": gap} | ({"sum_gap": sum_gap, "es_penalty": es_penalty} if scores.higher_is_better else {})
+
+
+def _numbers(
+    quantities: Mapping[str, Quantity], weights: np.ndarray, means: np.ndarray, dealt: np.ndarray
+) -> np.ndarray:
+    """Return observed, floor, floor_95 and p of each quantity, and then each group's detectable gap."""
+    overall, found = means @ weights, list[float]()
+    for quantity in quantities.values():
+        floor = quantity(np.full(len(dealt), overall), dealt)
+        observed = float(quantity(overall, means[:-1]))
+        middle, most = float(np.median(floor)), float(np.quantile(floor, 0.95))
+        found += [observed, middle, most, share_above(floor, observed)]
+    return np.concatenate([found, detectable(dealt)])
+
+
+def _rows(draws: Draws, method: int, named: Sequence[str], found: np.ndarray) -> Iterator[dict[str, object]]:
+    scores, numbers = draws.scores, found.tolist()
+    by_group = dict(zip(scores.kept, numbers[4 * len(named) :], strict=True))
+    for i, name in enumerate(named):
+        observed = dict(zip(("observed", "floor", "floor_95", "p"), numbers[4 * i : 4 * i + 4], strict=True))
+        most = max(by_group.values()) if name == "gap" else math.nan
+        yield _row(draws, method, name) | observed | {"detectable": most}
     for group in scores.order:
         few = {} if group in by_group else {"note": TOO_FEW}
         yield _row(draws, method, "gap", group) | {"detectable": by_group.get(group, math.nan)} | few

@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.equity.contrasts import Layout, layouts
 from harness.equity.intervals import Interval
+from harness.equity.keep import Keep, anew
 from harness.equity.options import MOST, is_whole, made
 from harness.equity.quantities import Quantity
 from harness.equity.scores import Scores
@@ -52,6 +53,8 @@ class Draws:
     seeds_normal: np.ndarray
     found: dict[tuple[int, str], Interval] = field(default_factory=dict, repr=False, compare=False)
     """Intervals by method and quantity, each found once."""
+    keep: Keep = field(default=anew, repr=False, compare=False)
+    """What gives the numbers that a method's own draws make, where they were made before."""
     lately: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     """`around` of the methods that were asked for last, as many as are looked at together."""
 
@@ -117,11 +120,12 @@ class Parts:
     share: np.ndarray
 
 
-def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Draws:
+def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0, keep: Keep = anew) -> Draws:
     """Draw patients within group and seeds, once for all methods, so that differences are paired.
 
     The same input and seed give the same draws. 2,000 patients, 20 methods, 5 seeds and 10,000
-    resamples take about a second on one core. Raises HarnessError for fewer than `LEAST_RESAMPLES`,
+    resamples take about a second on one core. `keep`: where the numbers of a method's own draws may lie
+    from before (`harness.equity.keep`). Raises HarnessError for fewer than `LEAST_RESAMPLES`,
     more than a million, and what is no such number.
     """
     made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
@@ -166,6 +170,7 @@ def resample(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Dr
         plain,
         studentised,
         np.random.default_rng([seed, 1]).standard_normal((most_seeds, resamples)).T,
+        keep=keep,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -46,14 +48,45 @@ def summarise(draws: Draws) -> pd.DataFrame:
     of the others, whose note names it.
     """
     made("draws", draws, Draws, "what `resample` returns")
-    methods, rows = range(len(draws.scores.methods)), []
+    each = range(len(draws.scores.methods))
+    names, means = _names(draws), list(_means(draws))
+    found = draws.keep(f"{__name__}.summarise", [_read(draws, m) for m in each], partial(_intervals, draws))
+    rows: list[dict[str, object]] = []
+    for method, numbers in zip(each, found, strict=True):
+        own = [Interval(*ends) for ends in numbers.tolist()]
+        draws.found.update(((method, name), one) for name, one in zip(names, own[len(means) :], strict=True))
+        rows += _rows(draws, method, dict(zip(means, own[: len(means)], strict=True)))
+    return pd.DataFrame(rows, columns=list(SUMMARY))
+
+
+def _names(draws: Draws) -> list[str]:
+    """Return the quantities that there are of all groups."""
+    return list(quantities(draws.scores.higher_is_better)) if draws.n_groups > 1 else []
+
+
+def _means(draws: Draws) -> dict[str, np.ndarray]:
+    """Return the weights of the strata in each mean: overall as "", and each group that is kept."""
+    weights = np.eye(len(draws.weights))
+    return {"": draws.weights} | {group: weights[i] for i, group in enumerate(draws.scores.kept)}
+
+
+def _read(draws: Draws, method: int) -> object:
+    """Return all that a method's intervals depend on."""
+    part, seeds = draws.parts[method], draws.scores.units.seeds[method]
+    own = draws.means[method], draws.studentised[:, method], part.by_seed, part.patients, part.share, seeds
+    return draws.scores.higher_is_better, draws.weights, draws.seed, draws.seeds_normal.shape, own
+
+
+def _intervals(draws: Draws, methods: Sequence[int]) -> list[np.ndarray]:
+    """Return each method's intervals, its means' and then its quantities': float [intervals, 4]."""
+    found = []
     for first in range(0, len(methods), draws.at_once):
         some = methods[first : first + draws.at_once]
-        for name in quantities(draws.scores.higher_is_better) if draws.n_groups > 1 else ():
-            for method, found in zip(some, _inverted(draws, some, name), strict=True):
-                draws.found[method, name] = found
-        rows += [row for method in some for row in _rows(draws, method)]
-    return pd.DataFrame(rows, columns=list(SUMMARY))
+        means = [[mean_interval(draws, m, weights) for weights in _means(draws).values()] for m in some]
+        by_name = [_inverted(draws, some, name) for name in _names(draws)]
+        for own, *others in zip(means, *by_name, strict=True):
+            found.append(np.array([astuple(one) for one in (*own, *others)]))
+    return found
 
 
 def freedom(slopes: np.ndarray, part: Parts) -> float:
@@ -72,17 +105,13 @@ def freedom(slopes: np.ndarray, part: Parts) -> float:
     return (float(by_patient.sum()) + seeds) ** 2 / squares if squares > 0 else math.inf
 
 
-def _rows(draws: Draws, method: int) -> Iterator[dict[str, object]]:
+def _rows(draws: Draws, method: int, means: Mapping[str, Interval]) -> Iterator[dict[str, object]]:
     scores = draws.scores
-    note, overall = _note(draws, method), mean_interval(draws, method, draws.weights)
+    note, overall = _note(draws, method), means[""]
     yield _row(draws, method, "overall", "", overall, note)
     for group in scores.order:
-        if group in scores.kept:
-            one = np.zeros(len(draws.weights))
-            one[scores.kept.index(group)] = 1
-            yield _row(draws, method, "group", group, mean_interval(draws, method, one), note)
-        else:
-            yield _row(draws, method, "group", group, None, TOO_FEW)
+        own = means.get(group)
+        yield _row(draws, method, "group", group, own, note if own is not None else TOO_FEW)
     for name in quantities(scores.higher_is_better):
         if draws.n_groups < 2:
             yield _row(draws, method, name, "", None, TOO_FEW)

@@ -15,6 +15,7 @@ from pandas.api.extensions import take
 from harness.equity import many
 from harness.equity.comparison import COMPARISON, compare
 from harness.equity.family import FAMILY, of_pairs, over_views
+from harness.equity.keep import Keep, anew
 from harness.equity.noise import noise_floor
 from harness.equity.options import flag, made, text, whole
 from harness.equity.quantities import quantities
@@ -101,6 +102,7 @@ def tables(
     margin: float = MARGIN,
     views: int = 1,
     twins: Twins = MappingProxyType({}),
+    keep: Keep = anew,
 ) -> Tables:
     """Return all that a board says of these scores; the same input gives the same tables.
 
@@ -111,7 +113,8 @@ def tables(
     under the same adjustment as ranks and letters: adjusted over the comparisons with the baseline alone, a
     method would now and then be better than it and share its letter. `views`: how many such tables a reader
     has before him, this one among them; `family` says what stands over all of them. `twins`: of methods that
-    train longer than the baseline, the baseline at their schedule (`harness.equity.twins`).
+    train longer than the baseline, the baseline at their schedule (`harness.equity.twins`). `keep`: where the
+    numbers of a method's own draws may lie from before (`harness.equity.keep`), which changes none of them.
     Raises HarnessError for options that are no such thing.
     """
     made("scores", scores, Scores, "what `Scores` or `from_frame` makes")
@@ -120,7 +123,7 @@ def tables(
     views, twins = whole("views", views, 1), known(twins, scores.methods)
     if len(scores.methods) > many.MANY:
         return _approximate(scores, baseline, ranked, least_seeds, views, margin, twins)
-    draws = resample(scores, resamples=RESAMPLES if ranked else FEWER)
+    draws = resample(scores, resamples=RESAMPLES if ranked else FEWER, keep=keep)
     summary, noise = summarise(draws), noise_floor(draws)
     ranking, comparison, tested = _nothing(RANKING), _nothing(COMPARISON), _nothing(PAIRS)
     family = _nothing(FAMILY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from leaderboard.compute import across, intersections, sections, stability
+from leaderboard.compute import across, intersections, stability
 from leaderboard.compute.across import Across
 from leaderboard.compute.intersections import Crossing
 from leaderboard.compute.sections import Section
@@ -45,9 +45,9 @@ class Result:
         return None if self.large else stability.of_section(self.board, section)
 
 
-def of_board(board: Board) -> Result:
-    """Compute a board's tables, and what is computed from all of them."""
-    found, spared = sections.of_board(board), Spared()
+def of_board(board: Board, found: list[Section]) -> Result:
+    """Compute what is computed from all of a board's tables."""
+    spared = Spared()
     together = spared.build(ACROSS, lambda: across.of_board(board, found), [])
     result = Result(board, found, together, {}, spared.why)
     for attribute in [] if result.large else board.attributes:

@@ -19,7 +19,7 @@ from harness.store import Obtained, twins
 from leaderboard.compute import tracks
 from leaderboard.compute.metrics import METRICS, Metric
 from leaderboard.compute.row import Difference, Family, Noise, Number, Row
-from leaderboard.kept import kept
+from leaderboard.kept import each, kept, made
 from leaderboard.parallel import mapped
 from leaderboard.read.boards import Board
 from leaderboard.spared import Spared
@@ -95,17 +95,34 @@ class Section:
         return self._by_method[method]
 
 
+Parts = Sequence[tuple[Tables | None, dict[str, str]]]
+"""The tables of each metric, None for one without scores, and why they could not be computed."""
+
+
 def of_board(board: Board) -> list[Section]:
     """Return the board's sections, the ranking structure of each attribute first, and of each its tracks."""
-    there = tracks.of_board(board)
-    which = [(a, s, track) for a in board.attributes for s in board.structures for track in there]
+    return of_tables(board, tables(board))
+
+
+def tables(board: Board) -> list[Parts]:
+    """Return the tables of each section, in the sections' order."""
     trials = len(board.scores)
     # A table at a time, as those of what is ranked take several times as long as the others.
-    each = [(*place, metric) for place in which for metric in METRICS]
+    each = [(*place, metric) for place in _places(board) for metric in METRICS]
     made = mapped(lambda i: _one_table(board, *each[i]), len(each), trials)
-    parts = [made[i : i + len(METRICS)] for i in range(0, len(made), len(METRICS))]
+    return [made[i : i + len(METRICS)] for i in range(0, len(made), len(METRICS))]
+
+
+def of_tables(board: Board, parts: Sequence[Parts]) -> list[Section]:
+    """Return the board's sections, given their tables."""
+    which, trials = _places(board), len(board.scores)
     found = mapped(lambda i: _around(board, *which[i], parts[i]), len(which), trials, _WORTH_AROUND)
     return [replace(section, tables=_of_parts(own)) for section, own in zip(found, parts, strict=True)]
+
+
+def _places(board: Board) -> list[tuple[str, str, str]]:
+    there = tracks.of_board(board)
+    return [(a, s, track) for a in board.attributes for s in board.structures for track in there]
 
 
 def one(board: Board, attribute: str, structure: str, track: str = tracks.MAIN) -> Section:
@@ -125,7 +142,7 @@ def _one_table(
     return spared.build(metric.name, made, None), spared.why
 
 
-def _of_parts(parts: Sequence[tuple[Tables | None, dict[str, str]]]) -> dict[str, Tables]:
+def _of_parts(parts: Parts) -> dict[str, Tables]:
     made = zip(METRICS, parts, strict=True)
     return {metric.key: tables for metric, (tables, _) in made if tables is not None}
 
@@ -135,7 +152,7 @@ def _around(
     attribute: str,
     structure: str,
     track: str,
-    parts: Sequence[tuple[Tables | None, dict[str, str]]],
+    parts: Parts,
 ) -> Section:
     """Return a section, whose `tables` are to be put in: a process hands on what it has made alone."""
     groups, spared = board.record.groups[attribute], Spared({})
@@ -189,7 +206,7 @@ def _tables(board: Board, names: list[str], attribute: str, structure: str, metr
     beside = [name for name in names if name not in part]
     if not beside or not (scores := _scores(board, beside, attribute, structure, metric)):
         return found
-    return _beside(found, kept(equity.tables, scores, "", ranked=metric is METRICS[0]))
+    return _beside(found, _kept_tables(scores, "", ranked=metric is METRICS[0]))
 
 
 def _takes_part(board: Board, name: str, attribute: str) -> bool:
@@ -221,8 +238,16 @@ def _ranked(board: Board, names: list[str], attribute: str, structure: str, metr
         return None
     # Of one track: what somebody submits to the other must not change a finding here.
     ranked, views = metric is METRICS[0], len(board.attributes) * len(board.structures)
-    return kept(
-        equity.tables, scores, BASELINE, ranked=ranked, margin=_margin(board), views=views, twins=board.twins
+    return _kept_tables(
+        scores, BASELINE, ranked=ranked, margin=_margin(board), views=views, twins=board.twins
+    )
+
+
+def _kept_tables(scores: equity.Scores, baseline: str, **options: Any) -> Tables:
+    """Return the tables from what is kept; where they are new, from what is kept of each method's draws."""
+    asked = (scores, baseline), options
+    return made(
+        "harness.equity.tables.tables", asked, partial(equity.tables, *asked[0], **options, keep=each)
     )
 
 
@@ -259,7 +284,7 @@ def _lines(table: pd.DataFrame) -> list[Line]:
 
 def _by_method(table: pd.DataFrame) -> Lines:
     lines: Lines = {}
-    columns = [table[name].astype(object) for name in table.columns]
+    columns = [table[name].tolist() for name in table.columns]
     names = list(table.columns)
     for values in zip(*columns, strict=True):
         line = dict(zip(names, values, strict=True))

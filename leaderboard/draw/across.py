@@ -7,7 +7,7 @@ from leaderboard.compute.across import Across
 from leaderboard.draw import parts
 from leaderboard.draw.labels import WIDTH
 from leaderboard.draw.parts import MOST_ROWS, Figure, Spec
-from leaderboard.draw.svg import COLOURS, render
+from leaderboard.draw.svg import COLOURS, Drawing
 
 
 def together(found: Across) -> Figure:
@@ -50,5 +50,5 @@ def together(found: Across) -> Figure:
     return Figure(
         "All attributes and structures together",
         f"Mean over {views}, with 95% intervals. Methods joined by a line cannot be told apart.",
-        render(spec, f"Mean ES-Dice of {methods} over {over}"),
+        Drawing(spec, f"Mean ES-Dice of {methods} over {over}"),
     )

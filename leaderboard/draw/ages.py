@@ -6,7 +6,7 @@ from harness.equity import MIN_PATIENTS
 from leaderboard.compute import ages, words
 from leaderboard.draw.labels import WIDTH
 from leaderboard.draw.parts import Figure, Spec
-from leaderboard.draw.svg import COLOURS, render
+from leaderboard.draw.svg import COLOURS, Drawing
 from leaderboard.read.boards import Board
 
 
@@ -25,7 +25,7 @@ def of_method(board: Board, name: str, attribute: str) -> Figure | None:
         f"{structure}, smoothed over neighbours, with the 95% band that resampling patients gives; "
         f"only where at least {MIN_PATIENTS} patients count."
     )
-    return Figure(f"Dice along {attribute}", caption, render(_spec(points, attribute), label))
+    return Figure(f"Dice along {attribute}", caption, Drawing(_spec(points, attribute), label))
 
 
 def _spec(points: list[ages.Point], attribute: str) -> Spec:

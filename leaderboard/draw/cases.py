@@ -180,8 +180,7 @@ class Gallery:
         if not first:
             return {}
         dice = {name: self._dice(record) for name, record in first.items()}
-        average = np.mean(list(dice.values()), axis=0)
-        chosen = {group: _places(rows, average) for group, rows in self._groups(attribute).items()}
+        chosen = self._chosen(list(dice.values()), attribute)
         strips = {
             group: [Strip(place, self._sample(row), []) for place, row in places]
             for group, places in chosen.items()
@@ -192,6 +191,24 @@ class Gallery:
                     case = self._case(record, row, place, dice[name][row])
                     strip.cases.append((record.method.title, case))
         return strips
+
+    def draw_ahead(self, method: str, attribute: str, methods: Sequence[str]) -> None:
+        """Draw a method's cases of `across_methods` for what is kept, while its label maps are at hand.
+
+        They are those of its own where a record of another cannot be drawn, and others are drawn there then.
+        """
+        done = [found[0] for name in methods if (found := self.board.entries[name].done(attribute))]
+        own = self._first(self.board.entries[method].done(attribute))
+        if own is None or not keeps():
+            return
+        for places in self._chosen([self._dice(record) for record in done], attribute).values():
+            for _, row in places:
+                self._draw(own, self._sample(row))
+
+    def _chosen(self, dice: list[np.ndarray], attribute: str) -> dict[str, Sequence[tuple[str, int]]]:
+        """Return group -> the rows of the cases worst, median and best on average."""
+        average = np.mean(dice, axis=0)
+        return {group: _places(rows, average) for group, rows in self._groups(attribute).items()}
 
     def _first(self, done: list[Record]) -> Record | None:
         """Return the first record whose predictions can be drawn; None without any, or where none may be."""

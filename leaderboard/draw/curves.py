@@ -8,7 +8,7 @@ from harness.store import Store
 from leaderboard.compute import curves
 from leaderboard.draw.labels import WIDTH
 from leaderboard.draw.parts import Figure, Spec, by_colour, by_shape
-from leaderboard.draw.svg import COLOURS, render
+from leaderboard.draw.svg import COLOURS, Drawing
 from leaderboard.read.boards import Board
 
 
@@ -22,7 +22,7 @@ def of_method(store: Store, board: Board, method: str, attribute: str) -> Figure
     return Figure(
         "Training loss of every group",
         f"by epoch, mean over {seeds} seed{'s' if seeds != 1 else ''}.",
-        render(_spec(mean, names), f"Training loss by epoch of {', '.join(names)}"),
+        Drawing(_spec(mean, names), f"Training loss by epoch of {', '.join(names)}"),
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -32,6 +33,7 @@ _ROOM = 0.04
 _MOST_WIDTHS = 5
 """An axis has room for intervals up to so many times as long as the middle one."""
 _TICKS = 3
+_SPECIAL = re.compile("[&<>'\"]")
 
 
 @dataclass(frozen=True)
@@ -316,8 +318,18 @@ def tag(name: str, said: str | Markup = "", **attributes: Any) -> Markup:
     """Return an element with its attributes, those that are None left out; all that is said is escaped."""
     # Escaped one by one: Markup.format takes five times as long, and a page has thousands of points.
     own = "".join(
-        f' {escape(key.rstrip("_").replace("_", "-"))}="{escape(value)}"'
-        for key, value in attributes.items()
-        if value is not None
+        f' {_attribute(key)}="{_escaped(value)}"' for key, value in attributes.items() if value is not None
     )
-    return Markup(f"<{name}{own}>{escape(said)}</{name}>")
+    return Markup(f"<{name}{own}>{_escaped(said)}</{name}>")
+
+
+@cache
+def _attribute(key: str) -> str:
+    return escape(key.rstrip("_").replace("_", "-"))
+
+
+def _escaped(value: object) -> str:
+    """Return what `escape` does, which takes five times as long: hardly anything here has to be escaped."""
+    if type(value) in (str, int, float) and not _SPECIAL.search(text := str(value)):
+        return text
+    return escape(value)

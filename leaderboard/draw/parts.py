@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -12,7 +12,7 @@ from leaderboard.compute import words
 from leaderboard.compute.across import Line
 from leaderboard.compute.row import Number, Row
 from leaderboard.draw.labels import HEIGHT, WIDTH, names, short
-from leaderboard.draw.svg import COLOURS
+from leaderboard.draw.svg import COLOURS, Drawing
 
 MOST_ROWS = 30
 """More methods than this do not fit a figure: the first by rank are drawn, and the caption says so."""
@@ -28,7 +28,11 @@ class Figure:
 
     title: str
     caption: str
-    svg: Markup
+    svg: Markup | Drawing
+
+    def whole(self) -> Figure:
+        """Return the figure once it is drawn. Raises what drawing raises."""
+        return self if isinstance(self.svg, Markup) else replace(self, svg=self.svg.svg)
 
 
 def called(rows: Sequence[Row | Line]) -> dict[str, str]:

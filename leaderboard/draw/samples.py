@@ -13,6 +13,7 @@ from leaderboard.compute import words
 from leaderboard.compute.sections import Section
 from leaderboard.draw.inside import Axis, colour_of, drawing, tag
 from leaderboard.draw.parts import Figure
+from leaderboard.kept import kept
 from leaderboard.read.boards import Board
 
 MOST_POINTS = 1_500
@@ -116,16 +117,12 @@ def _figure(
         both = Axis.around([across.low, across.high, up.low, up.high])
         assert both is not None
         across = up = both
-    marks = [*_frame(across, up, x, y), *([_diagonal()] if line else [])]
-    for point in points:
-        place = {"x": _across(across, point.x), "y": _down(up, point.y)}
-        href = f"#dot{(point.group + point.group // 6) % 6}"
-        title_ = tag("title", said=point.said)
-        marks.append(tag("use", said=title_, href=href, class_=f"f-{colour_of(point.group)}",
-                         data_case=point.case, **place))  # fmt: skip
     shown = sorted({point.group for point in points})
     label = f"{title} of {section.name}: {len(points)} points"
-    svg = drawing("scatter", *marks, label=label)
+    numbers = np.array([(point.x, point.y, point.case, point.group) for point in points])
+    # A page is mostly these points, and of most methods they are those of before.
+    said = [point.said for point in points]
+    svg = Markup(kept(_scatter, numbers, said, (across, up), (x, y), line, label))
     legend = Markup(" ").join(
         Markup('<span class="of">{}{}</span>').format(
             drawing(
@@ -138,6 +135,26 @@ def _figure(
     return Figure(
         title, f"{section.structure}: {caption}", Markup('<div class="legend">{}</div>{}').format(legend, svg)
     )
+
+
+def _scatter(
+    numbers: np.ndarray,
+    said: Sequence[str],
+    axes: tuple[Axis, Axis],
+    names: tuple[str, str],
+    line: bool,
+    label: str,
+) -> str:
+    """Draw points, float [N, 4]: x, y, its case and its group; said: what each says of itself."""
+    across, up = axes
+    marks = [*_frame(across, up, *names), *([_diagonal()] if line else [])]
+    for (x, y, case, group), words_ in zip(numbers.tolist(), said, strict=True):
+        place = {"x": _across(across, x), "y": _down(up, y)}
+        href = f"#dot{int(group + group // 6) % 6}"
+        title = tag("title", said=words_)
+        marks.append(tag("use", said=title, href=href, class_=f"f-{colour_of(int(group))}",
+                         data_case=int(case), **place))  # fmt: skip
+    return str(drawing("scatter", *marks, label=label))
 
 
 def _frame(across: Axis, up: Axis, x: str, y: str) -> list[Markup]:

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from markupsafe import Markup
-
 from leaderboard.compute import words
 from leaderboard.compute.sections import Section
 from leaderboard.compute.stability import Stability
 from leaderboard.draw import parts
 from leaderboard.draw.labels import framed
 from leaderboard.draw.parts import MOST_ROWS, Figure, Spec
-from leaderboard.draw.svg import COLOURS, render
+from leaderboard.draw.svg import COLOURS, Drawing
 
 
 def of_section(section: Section) -> list[tuple[str, Callable[[], Figure]]]:
@@ -46,13 +44,13 @@ def of_choices(section: Section, found: Stability) -> Figure:
     return _figure("Rank under other choices", caption, partial(choices, found=found), section)
 
 
-def _figure(title: str, caption: str, make: Callable[[Section], Markup], section: Section) -> Figure:
+def _figure(title: str, caption: str, make: Callable[[Section], Drawing], section: Section) -> Figure:
     left = len(section.ranked) - MOST_ROWS
     cut = f" The first {MOST_ROWS} by rank; {left} more are in the table." if left > 0 else ""
     return Figure(title, caption + cut, make(section))
 
 
-def choices(section: Section, found: Stability) -> Markup:
+def choices(section: Section, found: Stability) -> Drawing:
     """Every method's ranks under other choices, over the range of ranks that cannot be excluded."""
     rows = section.ranked[:MOST_ROWS]
     called = parts.called(rows)
@@ -90,10 +88,10 @@ def choices(section: Section, found: Stability) -> Markup:
     ]
     choices = words.counted(len(found.choices), "other choice")
     label = f"Ranks of {words.counted(len(rows), 'method')} under {choices}"
-    return render(parts.by_row(ranges, list(called.values()), layers), label)
+    return Drawing(parts.by_row(ranges, list(called.values()), layers), label)
 
 
-def pareto(section: Section) -> Markup:
+def pareto(section: Section) -> Drawing:
     """Dice against the gap, with the methods that no other beats in both joined by a line."""
     rows = section.ranked[:MOST_ROWS]
     called = parts.called(rows)
@@ -124,10 +122,10 @@ def pareto(section: Section) -> Markup:
         "encoding": {"x": x, "y": y, "color": {"value": COLOURS["accent"]}},
     }
     label = f"Dice against gap; not beaten in both: {words.listed([point['name'] for point in front], 6)}"
-    return render(parts.labelled(data, x, y, across=True, under=[line]), label)
+    return Drawing(parts.labelled(data, x, y, across=True, under=[line]), label)
 
 
-def cost(section: Section) -> Markup:
+def cost(section: Section) -> Drawing:
     """Seconds of training against ES-Dice with its interval."""
     rows = [row for row in section.ranked[:MOST_ROWS] if row.cost]
     called, data = parts.called(rows), []
@@ -144,7 +142,7 @@ def cost(section: Section) -> Markup:
         "scale": {"zero": False}, "axis": {"tickCount": 5, "labelColor": COLOURS["soft"]},
     }  # fmt: skip
     x, y = framed(data, x, 0), framed(data, y, 1)
-    return render(
+    return Drawing(
         parts.labelled(data, x, y), f"Training time against ES-Dice of {words.counted(len(rows), 'method')}"
     )
 

@@ -10,7 +10,7 @@ from leaderboard.compute.sections import Section
 from leaderboard.compute.seeds import SeedRow
 from leaderboard.draw import parts
 from leaderboard.draw.parts import Figure
-from leaderboard.draw.svg import COLOURS, render
+from leaderboard.draw.svg import COLOURS, Drawing
 
 
 def of_method(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
@@ -52,4 +52,4 @@ def of_method(section: Section, row: Row, by_seed: Sequence[SeedRow]) -> Figure:
     label = f"Dice of {words.listed(shown, 8)} with 95% intervals and each seed"
     caption = f"{section.structure}, with 95% intervals. Open circles: single seeds."
     caption += " Upright lines: ERM." if ticks else ""
-    return Figure("Dice of every group", caption, render(parts.by_row(data, shown, layers), label))
+    return Figure("Dice of every group", caption, Drawing(parts.by_row(data, shown, layers), label))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any
 from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from leaderboard.kept import kept
+from leaderboard import kept
+from leaderboard.draw import drawer
 
 # Colours in the specs are names in disguise: each becomes a CSS class, so that light, dark and print differ.
 COLOURS = {
@@ -67,22 +69,37 @@ _KEPT = frozenset(
 _NUMBER = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 
 
-def render(spec: dict[str, Any], label: str) -> Markup:
-    """Return an `<svg role="img">` named `label`; a mark's description shows when the pointer is on it."""
-    root = ElementTree.fromstring(kept(_drawn, spec | {"config": CONFIG}, drawn_with()))
-    out = ElementTree.Element(
-        "svg", _attributes(root) | {"role": "img", "aria-label": label, "class": "figure"}
-    )
-    width = root.get("width", "0")
-    out.set("width", str(round(float(width))))
-    out.extend(copy for child in root if (copy := _copy(child)) is not None)
-    return Markup(ElementTree.tostring(out, encoding="unicode"))
+class Drawing:
+    """A figure that is being drawn: an `<svg role="img">` named `label`.
+
+    A mark's description shows when the pointer is on it.
+    """
+
+    def __init__(self, spec: dict[str, Any], label: str) -> None:
+        self._label = label
+        self._whole = _begun(spec | {"config": CONFIG})
+
+    @cached_property
+    def svg(self) -> Markup:
+        """The drawing, once it is there. Raises what drawing raises."""
+        root = ElementTree.fromstring(self._whole())
+        out = ElementTree.Element(
+            "svg", _attributes(root) | {"role": "img", "aria-label": self._label, "class": "figure"}
+        )
+        width = root.get("width", "0")
+        out.set("width", str(round(float(width))))
+        out.extend(copy for child in root if (copy := _copy(child)) is not None)
+        return Markup(ElementTree.tostring(out, encoding="unicode"))
+
+    def __html__(self) -> str:
+        return self.svg
 
 
-def _drawn(spec: dict[str, Any], drawn_with: object) -> str:
-    import vl_convert
-
-    return vl_convert.vegalite_to_svg(spec, vl_version="5.20")
+def _begun(spec: dict[str, Any]) -> Callable[[], str]:
+    """Have a figure drawn unless its drawing is kept; return what waits for it."""
+    name, of = f"{__name__}._drawn", (spec, drawn_with())
+    wait = drawer.ask(spec) if not kept.has(name, of) else lambda: drawer.ask(spec)()
+    return lambda: kept.made(name, of, wait)
 
 
 @cache

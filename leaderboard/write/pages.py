@@ -11,7 +11,7 @@ import jinja2
 
 from harness.equity import MIN_PATIENTS
 from harness.store import Store
-from leaderboard import draw
+from leaderboard import draw, kept
 from leaderboard.compute import (
     anatomy,
     columns,
@@ -30,7 +30,7 @@ from leaderboard.compute.results import ACROSS, CROSSINGS, Result
 from leaderboard.compute.row import Row
 from leaderboard.compute.sections import Section
 from leaderboard.compute.stability import Stability
-from leaderboard.draw.cases import Gallery
+from leaderboard.draw.cases import Case, Gallery
 from leaderboard.draw.inside import Drawn
 from leaderboard.draw.parts import Figure
 from leaderboard.read import reported
@@ -42,6 +42,9 @@ from leaderboard.write.compiled import Compiled
 from leaderboard.write.overview import Overview
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+
+CHOSEN = "“Rank under other choices”"
+"""What a page calls that figure where it cannot be drawn."""
 
 PAGES_AT_ONCE = 100
 """Methods' pages that one process of a large site writes before it takes more; of a small one, a page."""
@@ -78,13 +81,16 @@ def tasks(
     # What takes longest comes first, so that no process is left with it when the others are done.
     parts: list[Callable[[], None]] = [
         *(partial(_write_tables, env, folder, page, links, unread, shown) for shown in page.parts),
-        *(partial(write, env, folder, page) for write in (_write_pictures, _write_cases)),
+        partial(_write_pictures, env, folder, page),
     ]
+    # Where pictures are kept, the methods' own pages draw those of the cases too, and their page comes after.
+    cases = partial(_write_cases, env, folder, page)
+    parts += [] if kept.keeps() else [cases]
     entries = list(page.board.entries.values())
     at_once = PAGES_AT_ONCE if page.result.large else 1
     for first in range(0, len(entries), at_once):
         parts.append(partial(_write_methods, env, store, folder, page, entries[first : first + at_once]))
-    return [*parts, partial(_write_board, env, folder, page)]
+    return [*parts, *([cases] if kept.keeps() else []), partial(_write_board, env, folder, page)]
 
 
 def write_overview(
@@ -267,21 +273,22 @@ def _table_values(
     first = shown[0] is page.sections[0]
     together = Spared()
     across = page.result.across if first else []
-    figures = [together.build("Figure", partial(draw.across.together, one), None) for one in across]
     guarded = list(zip(shown, why, strict=True))
+    # They are drawn while all else is put together.
+    figures = [together.build("Figure", partial(draw.across.together, one), None) for one in across]
+    drawn = [one.build("Figures", partial(_figures, s, one), []) for s, one in guarded]
     first_rows = list({row.method: row for section in shown for row in page.first_rows(section)}.values())
     choices = [one.build("Other choices", partial(page.result.stability, s), None) for s, one in guarded]
-    return {
+    chosen = [
+        one.build(CHOSEN, partial(_chosen, s, of), None)
+        for (s, one), of in zip(guarded, choices, strict=True)
+    ]
+    values = {
         "page": page,
         "links": links,
         "unread": unread,
         "shown": shown,
         "elsewhere": {f"{s.attribute}/{s.structure}": root + page.section_url(s) for s in others},
-        "drawn": [one.build("Figures", partial(_figures, s, one), []) for s, one in guarded],
-        "chosen": [
-            one.build("“Rank under other choices”", partial(_chosen, s, of), None)
-            for (s, one), of in zip(guarded, choices, strict=True)
-        ],
         "inside": inside,
         "by_script": True,
         "choices": choices,
@@ -289,13 +296,19 @@ def _table_values(
             one.build("Presence", partial(presence.of_section, page.board, s), None) for s, one in guarded
         ],
         "crossed": [_crossed(page, section) for section in shown],
-        "across": list(zip(across, figures, strict=True)),
         "across_why": (page.result.why.get(ACROSS, "") if first else "", together.why),
         "obtained": sorted(
             {how for one in page.sections for row in one.rows if (how := words.obtained(row))}
         ),
         "citations": together.build("Citations", partial(_cited, page, first_rows), []),
         "why": [one.why for one in why],
+    }
+    return values | {
+        "drawn": [_whole(of, one) for of, one in zip(drawn, why, strict=True)],
+        "chosen": [_whole_one(CHOSEN, of, one) for of, one in zip(chosen, why, strict=True)],
+        "across": [
+            (one, _whole_one("Figure", of, together)) for one, of in zip(across, figures, strict=True)
+        ],
     }
 
 
@@ -312,11 +325,24 @@ def _crossed(page: BoardPage, section: Section) -> list[tuple[str, list[tuple[st
     ]
 
 
-def _figures(section: Section, spared: Spared) -> list[Figure]:
-    """Return a section's figures; one that cannot be drawn costs itself only."""
-    makers = draw.section.of_section(section)
-    found = [spared.build(f"“{name}”", make, None) for name, make in makers]
+Begun = Sequence[tuple[str, Figure | None]]
+"""Figures that are being drawn, each with what its page calls it."""
+
+
+def _figures(section: Section, spared: Spared) -> Begun:
+    """Begin a section's figures; one that cannot be drawn costs itself only."""
+    makers = [(f"“{name}”", make) for name, make in draw.section.of_section(section)]
+    return [(name, spared.build(name, make, None)) for name, make in makers]
+
+
+def _whole(begun: Begun, spared: Spared) -> list[Figure]:
+    """Return figures once they are drawn; one that cannot be costs itself only."""
+    found = [_whole_one(name, figure, spared) for name, figure in begun]
     return [figure for figure in found if figure is not None]
+
+
+def _whole_one(name: str, figure: Figure | None, spared: Spared) -> Figure | None:
+    return None if figure is None else spared.build(name, figure.whole, None)
 
 
 def _chosen(section: Section, choices: Stability | None) -> Figure | None:
@@ -365,6 +391,7 @@ def _method_values(
         "standings": [(section, section.row(entry.name)) for section in ranking],
         "attributes": [_by_attribute(store, page, entry, section, pictured) for section in ranking],
         "left": explorer.left_out(page),
+        "pictured": pictured,
         "badges": spared.build("Badges", partial(_badges, env, folder, page, entry), []),
         "why": spared.why,
     }
@@ -387,11 +414,12 @@ def _by_attribute(
         "“Training loss of every group”": lambda: draw.curves.of_method(store, board, name, attribute),
         f"“Dice along {attribute}”": lambda: draw.ages.of_method(board, name, attribute),
     }
-    figures = [spared.build(title, make, None) for title, make in makers.items()] if drawn else []
+    # They are drawn while all else is put together.
+    figures = [(title, spared.build(title, make, None)) for title, make in makers.items()] if drawn else []
     gallery, ranked = page.gallery if name in pictured else None, first.row(name).rank is not None
     twins = spared.build("Controls", lambda: controls.of_method(board, name, attribute), [])
     fails = partial(story.whom_it_fails, board, first, name)
-    return {
+    values = {
         "attribute": attribute,
         "story": spared.build("The story", partial(story.told, first, first.row(name), twins), []),
         "samples": spared.build("Every test case", partial(draw.samples.of_method, board, first, name), [])
@@ -403,15 +431,25 @@ def _by_attribute(
         "columns": columns.of_method(first),
         "rows": [section.row(name) for section in own],
         "seeds": by_seed,
-        "figures": [figure for figure in figures if figure is not None],
         "controls": twins,
         "anatomy": spared.build("By size", lambda: anatomy.of_method(board, first, name), None)
         if drawn
         else None,
         "crossings": page.result.crossings.get(attribute, {}).get(name, []),
-        "cases": spared.build("Cases", lambda: gallery.of_method(name, attribute) if gallery else {}, {}),
+        "cases": spared.build("Cases", partial(_cases, gallery, name, attribute, pictured), {}),
         "why": spared.why,
     }
+    return values | {"figures": _whole(figures, spared)}
+
+
+def _cases(
+    gallery: Gallery | None, name: str, attribute: str, pictured: Sequence[str]
+) -> dict[str, list[Case]]:
+    if gallery is None:
+        return {}
+    found = gallery.of_method(name, attribute)
+    gallery.draw_ahead(name, attribute, pictured)
+    return found
 
 
 def _maps(page: BoardPage, name: str, attribute: str, pictured: Sequence[str]) -> dict[str, str]:

@@ -97,6 +97,16 @@ class Board:
         labels[:, rng.randrange(20, 40)] = rng.randrange(3)
         np.savez_compressed(path, samples=samples, labels=labels)
 
+    def change_a_curve(self, rng: random.Random) -> None:
+        path = self.store.path(self.trial(rng)) / names.CURVE
+        frame = pd.read_csv(path)
+        frame.loc[rng.randrange(len(frame)), "value"] = rng.random()
+        frame.to_csv(path, index=False)
+
+    def spoil_a_curve(self, rng: random.Random) -> None:
+        path = self.store.path(self.trial(rng)) / names.CURVE
+        path.write_bytes(path.read_bytes()[:-7] + b"x")
+
     def spoil_a_prediction(self, rng: random.Random) -> None:
         path = self.store.path(self.trial(rng)) / names.PREDICTIONS
         path.write_bytes(path.read_bytes()[:-200])
@@ -139,6 +149,7 @@ class Board:
 EDITS = (
     *("take_a_record_off", "add_a_record", "change_a_score", "change_what_a_record_says", "move_a_patient"),
     *("change_a_prediction", "spoil_a_prediction", "change_an_image", "leave_images_out_or_not"),
+    *("change_a_curve", "spoil_a_curve"),
     *("damage_the_cache", "lose_some_of_the_cache", "change_a_score"),
 )
 
@@ -174,19 +185,19 @@ def test_one_new_trial_is_all_that_is_computed_again(tmp_path, monkeypatch):
     shutil.rmtree(board.store.path(new))
     board.built(board.cache)
     computed = Counter()
-    put = kept.Kept.get
+    each_of = kept.Kept.each
 
-    def get(self, name, of, make):
-        def counted():
-            found = make()
-            computed[name] += 1
+    def each(self, name, inputs, make):
+        def counted(places):
+            found = make(places)
+            computed[name] += len(places)
             if name.endswith("tables.tables"):
-                computed[name, tuple(of[0][0].order)] += 1
+                computed[name, tuple(inputs[0][0][0].order)] += 1
             return found
 
-        return put(self, name, of, counted)
+        return each_of(self, name, inputs, counted)
 
-    monkeypatch.setattr(kept.Kept, "get", get)
+    monkeypatch.setattr(kept.Kept, "each", each)
     board.built(board.cache)
     assert computed == {}
     shutil.copytree(Store(board.whole).path(new), board.store.path(new))
@@ -194,6 +205,9 @@ def test_one_new_trial_is_all_that_is_computed_again(tmp_path, monkeypatch):
     # All methods of its attribute are compared with it; of the other attribute nothing is another.
     tables = "harness.equity.tables.tables"
     assert computed[tables, ("Female", "Male")] == computed[tables] > 0
+    # The other method's own draws are those of before, and so are its intervals and its noise.
+    assert computed["harness.equity.summary.summarise"] == computed[tables]
+    assert computed["harness.equity.noise.noise_floor"] == computed[tables]
     assert 0 < computed["leaderboard.draw.svg._drawn"] < 30
     before = computed.copy()
     board.built(board.cache)

@@ -251,7 +251,7 @@ EXTREME = {
 
 def everything(board):
     """Compute what pages are made of, without a guard; return the section."""
-    result = results.of_board(board)
+    result = results.of_board(board, sections.of_board(board))
     (section,) = result.sections
     result.stability(section)
     for name, entry in board.entries.items():

@@ -10,7 +10,7 @@ from make_records import World, make_store, shared_site
 
 import leaderboard
 from leaderboard import moved
-from leaderboard.compute import results, tracks, verdicts
+from leaderboard.compute import results, sections, tracks, verdicts
 from leaderboard.compute.tracks import AT_TEST, MAIN
 from leaderboard.read import boards
 from leaderboard.write import addresses, exports
@@ -29,7 +29,8 @@ def found(tmp_path_factory):
 
     def of(methods, **more):
         store = make_store(tmp_path_factory.mktemp("tracks"), World(methods=methods, **SMALL, **more))
-        return results.of_board(boards.of_store(store)[0])
+        (board,) = boards.of_store(store)
+        return results.of_board(board, sections.of_board(board))
 
     return of(("erm", "groupdro", "heads", "adv", "fin"), info=OWN, **APART), of(("erm", "groupdro", "adv"))
 
