@@ -134,7 +134,9 @@ def test_what_moved_between_two_sites_is_told_of_each_track(site, tmp_path):
     assert told[0] == "1 score of 1 method moved"
     assert "quick: heads (race, cup, with race read at test time): dice es_sum" in told[1]
     # ERM's row in the second track is no method that came.
-    assert moved.diff(tmp_path / "alone.json", site.out).startswith("2 methods added; no score moved")
+    assert moved.diff(tmp_path / "alone.json", site.out).startswith(
+        "1 table added; 2 methods added; no score moved"
+    )
 
 
 def test_scores_for_the_panel_of_choices_are_of_one_track(site):

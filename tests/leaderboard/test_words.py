@@ -4,13 +4,15 @@ import math
 from dataclasses import replace
 
 import pytest
+from make_records import World, make_store
 
 from harness.store import Cost
-from leaderboard.compute import story, tracks, verdicts, words
+from leaderboard.compute import sections, story, tracks, verdicts, words
 from leaderboard.compute.controls import Twin
 from leaderboard.compute.row import Difference, Family, Noise, Number, Row
 from leaderboard.compute.sections import Section
 from leaderboard.compute.story import Change
+from leaderboard.read import boards
 
 REAL, CHANCE = Noise(0.02, 0.03, 0.01, 0.04, 0.02), Noise(0.02, 0.03, 0.2, 0.06, 0.2)
 ES, GAP = Number(0.7, 0.6, 0.8), Number(0.05, 0.01, 0.09)
@@ -290,3 +292,12 @@ def test_what_a_control_leaves_is_told_from_its_test():
     assert said(0.01, True).startswith("The method is better than with labels shuffled")
     assert said(0.01, False).startswith("The method is worse than with labels shuffled")
     assert said(math.nan) == "Not known: no control has been run on enough seeds."
+
+
+def test_what_two_rows_share_is_said_once(tmp_path):
+    world = World(methods=("erm", "adv"), attributes=("race",), structures=("cup",), seeds=(0,), samples=20)
+    (board,) = boards.of_store(make_store(tmp_path, world))
+    section = sections.one(board, "race", "cup")
+    assert "1 seed" in verdicts.shared(board, section)
+    one = replace(section, rows=section.rows[:1])
+    assert verdicts.shared(board, one) == []
