@@ -80,25 +80,40 @@ def weigh_upscaled(upscaling: nn.Module, pixels: Tensor, heads: Tensor, height: 
     grown = _four(first, pixels.flatten(0, 1))
     grown = gelu(F.layer_norm(grown, grown.shape[-1:], norm.weight, norm.bias, norm.eps))
     grown = gelu_again(_four(second, grown)).view(len(pixels), -1, heads.shape[2])
-    logits: Tensor = _Product.apply(heads, grown)
-    places = logits.view(*heads.shape[:2], height, -1, 2, 2, 2, 2)
-    return places.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*heads.shape[:2], 4 * height, -1)
+    logits: Any = _Product.apply(heads, grown, *_orders(height, pixels.shape[1] // height))
+    return logits.unflatten(2, (4 * height, -1))  # type: ignore[no-any-return]
 
 
 class _Product(torch.autograd.Function):
-    """`heads @ pixels.mT`, whose gradient at the pixels lies pixel by pixel, as GELU's backward reads it."""
+    """`heads @ pixels.mT` in the order given, [B, K, N]; back: the one that undoes it.
+
+    The gradient at the pixels lies pixel by pixel, as GELU's backward reads it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, heads: Tensor, pixels: Tensor) -> Tensor:
-        ctx.save_for_backward(heads, pixels)
-        return heads @ pixels.mT
+    def forward(ctx: Any, heads: Tensor, pixels: Tensor, order: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(heads, pixels, back)
+        return _ordered(heads @ pixels.mT, order)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        heads, pixels = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        heads, pixels, back = ctx.saved_tensors
+        gradient = _ordered(gradient, back)
         # Under autocast the product was made in bfloat16, of whatever came.
         made = gradient @ pixels.to(gradient.dtype), gradient.mT @ heads.to(gradient.dtype)
-        return made[0].to(heads.dtype), made[1].to(pixels.dtype)
+        return made[0].to(heads.dtype), made[1].to(pixels.dtype), None, None
+
+
+def _ordered(x: Tensor, order: Tensor) -> Tensor:
+    """Return [B, K, N] in an order, int64 [N]: row by row an eighth of what a permutation in pairs takes."""
+    return x.flatten(0, 1).index_select(1, order).view(x.shape)
+
+
+def _orders(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Return where pixels that were made four of twice, one after the other, belong, and the way back."""
+    places = torch.arange(16 * height * width)
+    order = places.view(height, width, 2, 2, 2, 2).permute(0, 2, 4, 1, 3, 5).flatten()
+    return order, places.view(height, 2, 2, width, 2, 2).permute(0, 3, 1, 4, 2, 5).flatten()
 
 
 def _among_themselves(layer: Any, queries: Tensor, tokens: Tensor) -> Tensor:

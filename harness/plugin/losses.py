@@ -39,8 +39,9 @@ def segmentation_loss(logits: Tensor, masks: Tensor, dice_weight: float) -> Tens
 
     logits: float [B, C, h, w]; masks: int64 [B, h, w]; returns a scalar.
     """
-    dice = soft_dice_loss(logits.softmax(1), masks)
-    return (1 - dice_weight) * cross_entropy(logits, masks).mean() + dice_weight * dice
+    truth = _one_hot(masks, logits)
+    dice = _Sums.of(logits.softmax(1), masks, truth).loss((0, 2, 3)).mean()
+    return (1 - dice_weight) * _cross_entropy(logits, masks, truth).mean() + dice_weight * dice
 
 
 def sample_losses(logits: Tensor, masks: Tensor, dice_weight: float) -> Tensor:

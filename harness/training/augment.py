@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,12 +44,13 @@ class Augmentation:
 
         corners: corner pixels stay the corners, as `scipy.ndimage.zoom` of order 0 in the FairSeg scripts.
         """
-        turned = self._rotate(_each(masks, self.variants)[:, None].float())
+        turned = _each(masks, self.variants)
+        if masks.device.type == "cpu" and not self.degrees.any():
+            # Without floats, whose passes are over 16 times the pixels that a quarter of the side leaves.
+            return _picked(turned, size, _cornered if corners else _centred)
+        turned = self._rotate(turned[:, None].float())
         if corners:
-            rows, columns = (
-                upload(_cornered(*sides), turned.device) for sides in zip(turned.shape[2:], size, strict=True)
-            )
-            return turned[:, 0][:, rows][:, :, columns].long()
+            return _picked(turned[:, 0], size, _cornered)
         # Exact, so that the centre of the pixel decides and a mask does not move by half of one.
         return F.interpolate(turned, size, mode="nearest-exact")[:, 0].long()
 
@@ -87,10 +89,24 @@ def draw(
     return Augmentation(variants, degrees)
 
 
+def _picked(masks: Tensor, size: tuple[int, int], find: Callable[[int, int], np.ndarray]) -> Tensor:
+    """Return of masks [B, H, W] the pixels of each row and column that `find` names: int64 [B, h, w]."""
+    sides = zip(masks.shape[1:], size, strict=True)
+    rows, columns = (upload(find(*both), masks.device) for both in sides)
+    return masks[:, rows][:, :, columns].long()
+
+
 def _cornered(source: int, target: int) -> np.ndarray:
     """Return the source pixel of each target pixel: int64 [target], the first and the last the ends."""
     places = np.arange(target) * ((source - 1) / max(target - 1, 1))
     nearest: np.ndarray = np.floor(places + 0.5).astype(np.int64)
+    return nearest
+
+
+def _centred(source: int, target: int) -> np.ndarray:
+    """Return the source pixel at the centre of each target pixel, as torch finds it: int64 [target]."""
+    places = torch.arange(source, dtype=torch.float32)[None, None]
+    nearest: np.ndarray = F.interpolate(places, target, mode="nearest-exact")[0, 0].long().numpy()
     return nearest
 
 

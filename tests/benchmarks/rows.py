@@ -16,13 +16,11 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-import energy
 import numpy as np
 import pandas as pd
 
@@ -34,183 +32,11 @@ from harness.store import Store
 TESTS = Path(__file__).resolve().parents[1]
 sys.path += [str(TESTS), str(TESTS / "leaderboard")]
 
-PAIRS = 5
+import energy  # noqa: E402
+from network_rows import decoder, encoder, step, vit  # noqa: E402
+from pairs import Row, Work, twice  # noqa: E402
+
 LARGER = (1, 4, 16)
-
-Work = Callable[[], object]
-
-
-@dataclass
-class Row:
-    """One line: the seconds of each pair; same: how many times the baseline's work ours is.
-
-    joules: of ours once, of each device that tells.
-    """
-
-    what: str
-    baseline: str
-    ours: list[float] = field(default_factory=list)
-    theirs: list[float] = field(default_factory=list)
-    same: float = 1.0
-    joules: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def ratios(self) -> list[float]:
-        """Ours over the baseline's, pair by pair, in ascending order."""
-        return sorted(a / b / self.same for a, b in zip(self.ours, self.theirs, strict=True))
-
-    def measure(self, ours: Work, theirs: Work, pairs: int = PAIRS) -> Row:
-        """Time both by turns, after one of each that is not counted."""
-        for counted in range(-1, pairs):
-            took = (_seconds(ours), _seconds(theirs))
-            if counted >= 0:
-                self.ours.append(took[0])
-                self.theirs.append(took[1])
-        return self
-
-
-def _seconds(work: Work) -> float:
-    return _both(work)[0]
-
-
-def _both(work: Work) -> tuple[float, float]:
-    """Return the seconds that something takes, of processors and by the clock."""
-    began, clock = os.times(), time.perf_counter()
-    work()
-    return sum(os.times()[:4]) - sum(began[:4]), time.perf_counter() - clock
-
-
-def twice(
-    what: str, baseline: str, ours: Work, theirs: Work, pairs: int, before: Work = lambda: None
-) -> list[Row]:
-    """Return two rows of the same pairs, by processors and by the clock; `before` precedes each of ours."""
-    rows = [Row(what + how, baseline) for how in ("", ", by the clock")]
-    for counted in range(-1, pairs):
-        before()
-        for row, mine, other in zip(rows, _both(ours), _both(theirs), strict=True):
-            if counted >= 0:
-                row.ours.append(mine)
-                row.theirs.append(other)
-    return rows
-
-
-def step() -> Iterator[Row]:
-    """An epoch of a frozen encoder's decoder in the harness's loop, and in a loop that does nothing else."""
-    import torch
-    from card import made_up
-
-    from harness import backbones, protocol
-    from harness.plugin import declared, discovery
-    from harness.plugin.losses import segmentation_loss
-    from harness.training import fit, optimiser, side
-    from harness.training.checkpoint import Checkpoint
-    from harness.training.device import prepare_torch
-    from harness.training.train import Inputs, Setting, job_of
-
-    chosen = protocol.load("quick")
-    recipe = chosen.recipe.model_copy(update={"epochs": 1})
-    size, batch, steps = chosen.cohort.size, recipe.batch_size, 30
-    prepare_torch(1)
-    torch.manual_seed(0)
-    network = backbones.build(chosen.backbone, 3, size, None)
-    start = fit.trained_state(network)
-    cohort = made_up(steps * batch, size)
-    images = torch.from_numpy(np.ascontiguousarray(cohort.images)).movedim(-1, 1).float() / 255
-    with torch.no_grad():
-        maps = [torch.cat(parts) for parts in zip(*map(network.encode, images.split(batch)), strict=True)]
-    about = declared.of(kind := discovery.load(plugin := discovery.find("erm")), plugin)
-    setting = Setting(
-        backbone=chosen.backbone, recipe=recipe, n_classes=3, size=size, name="erm",
-        hyper_parameters=about.defaults, attribute=None, seed=0, finetunes=False,
-    )  # fmt: skip
-    inputs = Inputs(cohort, [one.numpy()[None] for one in maps], None, None)
-    cpu = torch.device("cpu")
-
-    def ours() -> None:
-        fit.load_trained(network, start)
-        with tempfile.TemporaryDirectory() as folder:
-            kept = Checkpoint(Path(folder) / "none.pt")
-            make = lambda told: side.build(kind, told)  # noqa: E731
-            fit.fit(job_of(setting, make, inputs, network, cpu, kept, lambda *_: None, None))
-
-    def theirs() -> None:
-        fit.load_trained(network, start)
-        network.train()
-        weights = [{"params": [one for one in network.parameters() if one.requires_grad]}]
-        rule = optimiser.build(recipe, weights, recipe.learning_rate)
-        for at in range(0, steps * batch, batch):
-            logits, _ = network.decode(tuple(one[at : at + batch] for one in maps))
-            small = [slice(None, None, size // side) for side in logits.shape[-2:]]
-            masks = torch.from_numpy(cohort.masks[at : at + batch][:, *small].copy()).long()
-            rule.zero_grad(set_to_none=True)
-            segmentation_loss(logits, masks, recipe.dice_weight).backward()
-            rule.step()
-
-    yield Row(
-        "an epoch of MobileSAM's decoder, 256 px, batch 8", "forward, loss, backward and optimiser alone"
-    ).measure(ours, theirs, 3)
-
-
-def decoder() -> Iterator[Row]:
-    """A step of MobileSAM's decoder, and the same where somebody listens to its parts: as SAM computes it."""
-    import torch
-
-    from harness import backbones, protocol
-    from harness.plugin.losses import segmentation_loss
-    from harness.training import optimiser
-    from harness.training.device import prepare_torch
-
-    prepare_torch(1)
-    for name in ("quick", "planted"):
-        chosen = protocol.load(name)
-        side = chosen.cohort.size // 16
-        batch = chosen.recipe.batch_size
-        maps = torch.randn(batch, 256, side, side)
-        masks = torch.randint(0, 3, (batch, 4 * side, 4 * side))
-
-        def steps(listened: bool, size: int, maps: torch.Tensor, masks: torch.Tensor) -> Work:
-            torch.manual_seed(0)
-            network = backbones.build(chosen.backbone, 3, size, None).train()  # noqa: B023 - called at once
-            if listened:
-                for part in (network.mask_decoder.transformer, network.mask_decoder.output_upscaling):
-                    part.register_forward_hook(lambda *_: None)
-            weights = [{"params": [one for one in network.parameters() if one.requires_grad]}]
-            rule = optimiser.build(chosen.recipe, weights, 1e-4)  # noqa: B023
-
-            def work() -> None:
-                for _ in range(4):
-                    rule.zero_grad(set_to_none=True)
-                    segmentation_loss(network.decode((maps,))[0], masks, 0.8).backward()
-                    rule.step()
-
-            return work
-
-        size = chosen.cohort.size
-        row = Row(f"a step of MobileSAM's decoder, {size} px", "as segment_anything computes it")
-        yield row.measure(steps(False, size, maps, masks), steps(True, size, maps, masks), 7)
-
-
-def encoder() -> Iterator[Row]:
-    """A batch of images through MobileSAM's encoder, and the same where somebody listens: as timm has it."""
-    import torch
-
-    from harness import backbones, protocol
-    from harness.training.device import prepare_torch
-    from harness.training.encode import BATCH, encode
-
-    prepare_torch(1)
-    for name in ("quick", "planted"):
-        chosen = protocol.load(name)
-        size, cpu = chosen.cohort.size, torch.device("cpu")
-        images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
-        plain, listened = (backbones.build(chosen.backbone, 3, size, None).eval() for _ in "ab")
-        listened.encoder.vit.patch_embed.register_forward_hook(lambda *_: None)
-
-        def through(network: backbones.Backbone, images: np.ndarray = images) -> Work:
-            return lambda: [encode(network, images, 0, False, cpu) for _ in range(4)]  # noqa: B023 - the CPU
-
-        row = Row(f"{BATCH} images of {size} px through MobileSAM's encoder", "as timm computes it")
-        yield row.measure(through(plain), through(listened), 7)
 
 
 def trial() -> Iterator[Row]:
@@ -381,7 +207,7 @@ def larger() -> Iterator[Row]:
 
 
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
-    one.__name__: one for one in (encoder, decoder, step, trial, scores, view, site, larger)
+    one.__name__: one for one in (encoder, decoder, vit, step, trial, scores, view, site, larger)
 }
 
 

@@ -60,3 +60,25 @@ def test_fairseg_mirrors_half_and_rotates_a_quarter():
     assert not ((drawn.variants > 0) & (drawn.degrees != 0)).any()
     assert drawn.degrees.min() == -20
     assert drawn.degrees.max() == 19
+
+
+@pytest.mark.parametrize("target", [1, 7, 16, 21, 48, 64, 100])
+def test_masks_without_a_rotation_are_torchs_nearest_pixels(target):
+    rng = np.random.default_rng(target)
+    masks = torch.from_numpy(rng.integers(0, 256, (3, 64, 50), dtype=np.uint8))
+    drawn = Augmentation(np.array([0, 1, 0]), np.zeros(3))
+    turned = torch.stack([masks[0], masks[1].flip(-1), masks[2]])[:, None].float()
+    size = (target, target + 3)
+    expected = torch.nn.functional.interpolate(turned, size, mode="nearest-exact")[:, 0].long()
+    assert torch.equal(drawn.masks(masks, size), expected)
+
+
+def test_one_rotation_in_a_batch_leaves_the_other_masks_as_they_are():
+    masks = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (2, 32, 32), dtype=np.uint8))
+    for corners in (False, True):
+        still, turned = (
+            Augmentation(np.zeros(2, int), np.array(degrees)).masks(masks, (8, 8), corners)
+            for degrees in ([0.0, 0.0], [0.0, 15.0])
+        )
+        assert torch.equal(still[0], turned[0])
+        assert not torch.equal(still[1], turned[1])
