@@ -67,7 +67,8 @@ COLUMNS: tuple[Column, ...] = (
             80,
             "I / (1 + Σ<sub>g</sub> |I − I<sub>g</sub>|)",
             "Equity-scaled score: the ranking score. 1 is perfect and equal. It falls with the number of "
-            "groups and, through noise, with small groups.",
+            "groups and, through noise, with small groups. Its interval is free of what noise takes, so that "
+            "the score itself may lie below it.",
             "Tian et al., FairSeg, ICLR 2024",
         ),
     ),

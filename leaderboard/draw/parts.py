@@ -13,6 +13,7 @@ from leaderboard.compute.across import Line
 from leaderboard.compute.row import Number, Row
 from leaderboard.draw.labels import HEIGHT, WIDTH, names, short
 from leaderboard.draw.svg import COLOURS, Drawing
+from leaderboard.spared import Spared
 
 MOST_ROWS = 30
 """More methods than this do not fit a figure: the first by rank are drawn, and the caption says so."""
@@ -33,6 +34,21 @@ class Figure:
     def whole(self) -> Figure:
         """Return the figure once it is drawn. Raises what drawing raises."""
         return self if isinstance(self.svg, Markup) else replace(self, svg=self.svg.svg)
+
+
+Begun = Sequence[tuple[str, Figure | None]]
+"""Figures that are being drawn, each with what its page calls it."""
+
+
+def whole(begun: Begun, spared: Spared) -> list[Figure]:
+    """Return figures once they are drawn; one that cannot be costs itself only."""
+    found = [whole_one(name, figure, spared) for name, figure in begun]
+    return [figure for figure in found if figure is not None]
+
+
+def whole_one(name: str, figure: Figure | None, spared: Spared) -> Figure | None:
+    """Return a figure once it is drawn, None for one that cannot be."""
+    return None if figure is None else spared.build(name, figure.whole, None)
 
 
 def called(rows: Sequence[Row | Line]) -> dict[str, str]:

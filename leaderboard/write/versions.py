@@ -25,7 +25,7 @@ from leaderboard.compute import tracks
 from leaderboard.write import exports
 from leaderboard.write.addresses import slug
 from leaderboard.write.exports import Export, MethodResult, ProtocolResult, SectionResult, Value
-from leaderboard.write.pages import TEMPLATES, environment
+from leaderboard.write.rendering import TEMPLATES, environment
 
 FEED, PAGE, EMBEDS, CHANGES = "feed.xml", "versions.html", "embed", "changes.html"
 

@@ -16,7 +16,7 @@ from leaderboard.compute import intersections, sections, words
 from leaderboard.compute.row import Difference, Number, Row
 from leaderboard.draw import inside
 from leaderboard.read import boards
-from leaderboard.write import pages
+from leaderboard.write import rendering
 from leaderboard.write.addresses import BoardPage
 
 APART = World(
@@ -92,7 +92,7 @@ def test_what_is_enough_is_what_equity_reckons(site, board, section):
 
 def closer(section, crossed=()):
     page = BoardPage(None, None, "index.html")
-    macro = pages.environment().get_template("closer.html.j2").make_module({"page": page}).closer
+    macro = rendering.environment().get_template("closer.html.j2").make_module({"page": page}).closer
     return unescape(str(macro(section, None, crossed, "cup by race")))
 
 

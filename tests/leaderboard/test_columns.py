@@ -11,7 +11,7 @@ from make_records import World, make_site
 from leaderboard.compute import columns
 from leaderboard.compute.column import Column
 from leaderboard.compute.metrics import DICE, Definition
-from leaderboard.write import pages
+from leaderboard.write import rendering
 
 ADDED = Column(
     "spread",
@@ -93,7 +93,9 @@ def test_no_two_columns_have_one_key_or_one_place():
 
 
 def test_every_kind_of_cell_has_its_macro_and_every_bare_number_its_value():
-    macros = pages.environment().get_template("table.html.j2").make_module({"page": None, "root": ""}).cells
+    macros = (
+        rendering.environment().get_template("table.html.j2").make_module({"page": None, "root": ""}).cells
+    )
     # The name stands first in its row, and has what is said once for all rows beside it.
     assert {column.cell for column in columns.COLUMNS} == {"method", *macros}
     assert all(column.value for column in columns.COLUMNS if column.cell == "number")

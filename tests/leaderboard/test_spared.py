@@ -33,7 +33,7 @@ from leaderboard.draw.cases import Gallery
 from leaderboard.read import boards
 from leaderboard.read.boards import METRICS, Board, Entry
 from leaderboard.spared import Spared
-from leaderboard.write import citations, exports, pages, payload
+from leaderboard.write import citations, exports, methods, payload
 
 WORLD = World(
     methods=("erm", "febs"), attributes=("race", "gender"), structures=("cup",), samples=120, images=True,
@@ -68,7 +68,7 @@ BUILDERS = {
     "environments": (facts, "environments"),
     "identity": (facts, "identity"),
     "citations": (citations, "of_board"),
-    "badges": (pages, "_badges"),
+    "badges": (methods, "_badges"),
     "a method's page": (facts, "command"),
     "a protocol's page": (facts, "with_data"),
 }
