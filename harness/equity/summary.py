@@ -82,8 +82,8 @@ def _intervals(draws: Draws, methods: Sequence[int]) -> list[np.ndarray]:
     found = []
     for first in range(0, len(methods), draws.at_once):
         some = methods[first : first + draws.at_once]
-        means = [[mean_interval(draws, m, weights) for weights in _means(draws).values()] for m in some]
         by_name = [_inverted(draws, some, name) for name in _names(draws)]
+        means = [[mean_interval(draws, m, weights) for weights in _means(draws).values()] for m in some]
         for own, *others in zip(means, *by_name, strict=True):
             found.append(np.array([astuple(one) for one in (*own, *others)]))
     return found

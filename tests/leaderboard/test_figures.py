@@ -27,7 +27,7 @@ def site(tmp_path_factory):
 
 def test_methods_of_the_same_title_stay_two_marks_with_two_names(site):
     (board,) = boards.of_store(site.runs)
-    drawn = str(section.pareto(sections.one(board, "race", "cup")))
+    drawn = section.pareto(sections.one(board, "race", "cup")).svg
     assert {"A very long ti… [one]", "A very long ti… [two]"} <= set(re.findall(r">([^<>]+)</text>", drawn))
     said = re.findall(r"<title>([^<]*): Dice 0[.]", drawn)
     assert said.count(TWINS) == 2

@@ -106,4 +106,4 @@ def test_seeds_and_patients_that_are_needed_are_counted():
 
 def test_results_of_the_least_board_rank_nothing(least):
     (board,) = boards.of_store(least.runs)
-    assert not any(section.ranked for section in results.of_board(board).sections)
+    assert not any(section.ranked for section in results.of_board(board, sections.of_board(board)).sections)
