@@ -70,12 +70,12 @@ def test_noisy_label_maps_are_packed_smaller_then_fewer(many, most, labels):
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory):
-    """Seven methods of which each picture and label map is noise of 512 pixels."""
+    """Seven methods of which each picture and label map is noise of 256 pixels."""
     world = World(
         methods=("erm", *(f"m{i}" for i in range(6))),
         structures=("cup",),
         seeds=(0,),
-        samples=120,
+        samples=60,
         images=True,
     )
     site = make_site(tmp_path_factory.mktemp("noisy"), world)
@@ -85,7 +85,7 @@ def noisy(tmp_path_factory):
         with np.load(path) as held:
             content = dict(held)
         for what, top in high.items():
-            shape = (len(content["samples"]), 512, 512, *content[what].shape[3:])
+            shape = (len(content["samples"]), 256, 256, *content[what].shape[3:])
             content[what] = rng.integers(0, top, shape).astype(np.uint8)
         np.savez(path, **content)
 
@@ -96,7 +96,7 @@ def noisy(tmp_path_factory):
     return site
 
 
-@pytest.mark.parametrize("bytes_", [600_000, 1_200_000])
+@pytest.mark.parametrize("bytes_", [300_000, 600_000])
 def test_pictures_of_noise_stay_within_their_room_and_the_pages_say_what_is_left_out(
     noisy, tmp_path, monkeypatch, bytes_
 ):
@@ -111,8 +111,8 @@ def test_pictures_of_noise_stay_within_their_room_and_the_pages_say_what_is_left
     first = {path.name.partition("-")[0] for path in files}
     text = {page.stem: page.read_text("utf-8") for page in folder.glob("*.html")}
     images = len(list((folder / "images").glob("case-*.webp")))
-    assert 0 < images < 120
-    assert f"An image is here of {images} of 120 cases, evenly chosen." in text["samples"]
+    assert 0 < images < 60
+    assert f"An image is here of {images} of 60 cases, evenly chosen." in text["samples"]
     said = re.search(r"Predictions are drawn of (\d) of 7 methods, ERM", text["samples"])
     assert said
     own = [name for name, page in text.items() if "prediction of seed 0" in page]
