@@ -16,6 +16,17 @@ LONG = ("slow", "docker", "slurm", "ray")
 """Marks of tests that take long, or whose fixtures do: in a fresh clone they would be started last."""
 
 
+FIRST = (
+    *("tests/test_cli.py", "tests/check/test_check.py", "tests/running/test_trial.py"),
+    *("tests/browser/test_board.py", "tests/training/test_room.py", "tests/running/test_cards.py"),
+    *("tests/store/test_damage.py", "tests/sandbox/test_sides.py", "tests/test_identity_edits.py"),
+)
+"""Files of half a minute and more: where nothing has run yet, their names tell what to begin with."""
+
+LONG_FILE = 10.0
+"""Seconds of a test in one of these that never ran here."""
+
+
 class Clock:
     """Adds up what each test took, setup and teardown included, and keeps it for the next run."""
 
@@ -35,6 +46,7 @@ def long_files_first(items: list[pytest.Item], known: dict[str, float]) -> None:
     """Order files by how long they take, longest first: one that starts last would keep a worker waiting."""
     total: defaultdict[str, float] = defaultdict(float)
     for item in items:
-        guess = SLOW if any(map(item.get_closest_marker, LONG)) else UNKNOWN
+        guess = LONG_FILE if item.nodeid.startswith(FIRST) else UNKNOWN
+        guess = SLOW if any(map(item.get_closest_marker, LONG)) else guess
         total[str(item.path)] += known.get(item.nodeid, guess)
     items.sort(key=lambda item: -total[str(item.path)])
