@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import NoReturn
 
 import pytest
 
 CI = os.environ.get("CI") == "true"
+
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first that is there is driven; one without windows and tool bars takes half of the time for a page."""
+
+
+def browser() -> str | None:
+    """Return the path of the browser that is driven, None for Playwright's own."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def missing(what: str, remedy: str) -> NoReturn:

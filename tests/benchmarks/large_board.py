@@ -154,10 +154,12 @@ def open_it(site: Path) -> None:
     except ImportError:
         print("playwright is not installed: the browser's rows are not measured")
         return
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    sys.path.insert(0, str(TESTS))
+    import needs
+
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=needs.browser(), args=["--no-sandbox"])
         except Error as error:
             why = error.message.splitlines()[0]
             print(f"Chromium does not start ({why}): the browser's rows are not measured")

@@ -19,9 +19,6 @@ from harness.store import BrokenPlugin
 
 AXE = "axe-core@4.10.3"
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-"""The first that is there is driven; one without windows and tool bars takes half of the time for a page."""
-
 
 @pytest.fixture(scope="session")
 def browser():
@@ -30,9 +27,8 @@ def browser():
     except ImportError:
         needs.missing("playwright is not installed", "`make install`")
     with sync_api.sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, BROWSERS)), None)
         try:
-            found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            found = playwright.chromium.launch(executable_path=needs.browser(), args=["--no-sandbox"])
         except sync_api.Error as error:
             why = error.message.splitlines()[0]
             needs.missing(f"Chromium does not start: {why}", "`apt-get install chromium-headless-shell`")
