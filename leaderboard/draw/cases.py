@@ -19,7 +19,7 @@ from PIL import Image
 from harness.equity import MIN_PATIENTS
 from harness.errors import HarnessError
 from harness.store import Record, Store, names
-from leaderboard.draw.room import MOST, PICTURE, Shares, shares
+from leaderboard.draw.room import MOST, SEEN, Shares, shares
 from leaderboard.kept import keeps, kept, made
 from leaderboard.read.boards import Board
 
@@ -120,8 +120,8 @@ class Gallery:
 
     @property
     def coarse(self) -> bool:
-        """Whether a picture may have to be coarser than it would be on a smaller site."""
-        return min(self.shares.image, self.shares.picture) < PICTURE[1]
+        """Whether a picture may be so coarse that one sees it."""
+        return min(self.shares.image, self.shares.picture) < SEEN
 
     @cached_property
     def explored(self) -> dict[int, int]:

@@ -12,6 +12,8 @@ MOST, LEAST = 24 << 20, 3 << 20
 
 PICTURE = 4 << 10, 24 << 10
 """Bytes of a picture: with fewer nothing is told apart in it, and it has no use for more."""
+SEEN = 8 << 10
+"""Bytes of a picture below which a photograph of its size loses what can be seen."""
 MAPS = 24 << 10, 1 << 20
 """Bytes of what a method predicted of all cases that can be looked at, packed."""
 OF_A_GROUP = 6
