@@ -10,6 +10,8 @@ from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock, TwoWayTransformer
 from torch import Tensor, nn
 
+from harness.backbones.plain import is_plain
+
 _KNOWN = (
     *(TwoWayTransformer, TwoWayAttentionBlock, Attention, LayerNorm2d),
     *(nn.Linear, nn.ConvTranspose2d, nn.GELU, nn.Sequential),
@@ -29,7 +31,7 @@ def is_short(transformer: Any, tokens: int, device: torch.device) -> bool:
     parts += [part for one in found for part in (one.q_proj, one.k_proj, one.v_proj, one.out_proj)]
     return (
         _is_tried(device)
-        and all(map(_is_plain, parts))
+        and all(is_plain(part, _KNOWN) for part in parts)
         and all(tokens * one.num_heads < one.internal_dim for one in found)
     )
 
@@ -73,7 +75,9 @@ def weigh_upscaled(upscaling: nn.Module, pixels: Tensor, heads: Tensor, height: 
     """
     parts: list[Any] = list(upscaling.children())
     kinds = [nn.ConvTranspose2d, LayerNorm2d, nn.GELU, nn.ConvTranspose2d, nn.GELU]
-    as_made = [type(one) for one in parts] == kinds and all(map(_is_plain, (upscaling, *parts)))
+    as_made = [type(one) for one in parts] == kinds and all(
+        is_plain(one, _KNOWN) for one in (upscaling, *parts)
+    )
     if not as_made or not _is_tried(pixels.device):
         return None
     first, norm, gelu, second, gelu_again = parts
@@ -199,9 +203,3 @@ def _four(upscale: nn.ConvTranspose2d, pixels: Tensor) -> Tensor:
 
 def _is_tried(device: torch.device) -> bool:
     return device.type == "cpu"
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Tell whether a module is a class's own and nobody listens to it: a method may have put in another."""
-    heard = module._forward_hooks or module._forward_pre_hooks
-    return type(module) in _KNOWN and not (heard or module._backward_hooks or module._backward_pre_hooks)

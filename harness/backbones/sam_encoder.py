@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from harness.backbones.attention import FusedAttention
 from harness.backbones.lora import LoRAQKV
+from harness.backbones.plain import is_plain
 
 _KNOWN = (Block, FusedAttention, LoRAQKV, MLPBlock, nn.LayerNorm, nn.Linear, nn.GELU, nn.ModuleDict)
 
@@ -29,7 +30,7 @@ def is_short(block: nn.Module, device: torch.device) -> bool:
 
     On a GPU, and where a method has put modules of its own into it or listens to one, it does not.
     """
-    return device.type == "cpu" and all(map(_is_plain, block.modules()))
+    return device.type == "cpu" and all(is_plain(one, _KNOWN) for one in block.modules())
 
 
 def through(block: Any, x: Tensor) -> Tensor:
@@ -295,9 +296,3 @@ def _bands(side: int, window: int) -> list[tuple[int, int, int]]:
     whole, rest = divmod(side, window)
     bands = [(0, whole, window), (whole * window, 1, rest)]
     return [(start, count, length) for start, count, length in bands if count * length]
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Tell whether a module is a class's own and nobody listens to it: a method may have put in another."""
-    heard = module._forward_hooks or module._forward_pre_hooks
-    return type(module) in _KNOWN and not (heard or module._backward_hooks or module._backward_pre_hooks)

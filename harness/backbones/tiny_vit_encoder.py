@@ -11,6 +11,7 @@ from timm.models import tiny_vit
 from torch import Tensor, nn
 
 from harness.backbones.lora import LoRAQKV
+from harness.backbones.plain import is_plain
 
 _KNOWN = (
     *(tiny_vit.TinyVit, tiny_vit.ConvLayer, tiny_vit.TinyVitStage, tiny_vit.TinyVitBlock, tiny_vit.NormMlp),
@@ -28,7 +29,7 @@ def is_short(vit: Any, neck: nn.Module, attention: type[nn.Module], device: torc
     """
     if device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or vit.training:
         return False
-    return all(_is_plain(one, (*_KNOWN, attention)) for one in (*vit.modules(), *neck.modules()))
+    return all(is_plain(one, (*_KNOWN, attention)) for one in (*vit.modules(), *neck.modules()))
 
 
 def encode(vit: Any, neck: Any, images: Tensor) -> Tensor:
@@ -121,9 +122,3 @@ def _over_the_edge(bias: Tensor, window: int, rows: int, columns: int) -> Tensor
     inside = inside.flatten()
     own = bias[:, inside]
     return torch.cat([own[:, :, inside], own[:, :, ~inside].logsumexp(-1, keepdim=True)], -1)
-
-
-def _is_plain(module: nn.Module, known: tuple[type[nn.Module], ...]) -> bool:
-    """Tell whether a module is a class's own and nobody listens to it: a method may have put in another."""
-    heard = module._forward_hooks or module._forward_pre_hooks
-    return type(module) in known and not (heard or module._backward_hooks or module._backward_pre_hooks)

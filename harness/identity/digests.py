@@ -1,4 +1,4 @@
-"""Digests of what enters a trial's id: values, data, a method's files."""
+"""Digests of what enters a trial's id by value and by content."""
 
 from __future__ import annotations
 

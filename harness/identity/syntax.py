@@ -17,15 +17,14 @@ _READS_TEXT = {"__annotations__", "__doc__", "get_annotations", "get_type_hints"
 
 # Decorators under which an annotation stays a note.
 _PLAIN = {"abstractmethod", "cache", "classmethod", "contextmanager", "inference_mode", "no_grad", "override"}
-
 _PLAIN |= {"property", "staticmethod"}
 
 
 def outline(text: bytes, name: str) -> dict[str, str]:
     """Return what a module means, by definition: `FEBS.loss` to a digest; "" is all that is outside of them.
 
-    Two texts have the same outline exactly where they differ in docstrings, comments, layout and those
-    annotations that nothing reads. Raises SyntaxError.
+    Two texts have the same outline exactly where they differ in no more than docstrings, comments, layout and
+    those annotations that nothing reads. Raises SyntaxError.
     """
     return dict(module_of(text, name).outline)
 
